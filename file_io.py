@@ -1,0 +1,106 @@
+"""Files by path: local ones with Python's own open, others with TensorFlow's.
+
+A path with a scheme (`gs://`, `hdfs://`, `s3://`) belongs to a file system that
+TensorFlow brings along, so TensorFlow is imported for such a path, and for such
+a path only: a process that reads local files never loads it.
+"""
+
+import glob
+import os
+import re
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def is_local(path):
+  """Tells whether Python's own `open` reads `path`.
+
+  Args:
+    path: str.
+
+  Returns:
+    bool; False for a path with a scheme such as "gs://bucket/file".
+  """
+  return _SCHEME.match(path) is None
+
+
+def _gfile():
+  """Returns TensorFlow's file module, loaded at the first remote path."""
+  import tensorflow.compat.v1 as tf  # pylint: disable=import-outside-toplevel
+  return tf.io.gfile
+
+
+def open_binary(path):
+  """Opens a file for reading bytes, from its start.
+
+  Args:
+    path: str, local or with a scheme.
+
+  Returns:
+    A binary file object with `read`, `seek` and `close`; a context manager.
+
+  Raises:
+    OSError: a local file cannot be opened. (A remote one raises the
+      corresponding tf.errors.OpError, from `read` at the latest.)
+  """
+  if is_local(path):
+    return open(path, "rb")
+  return _gfile().GFile(path, "rb")
+
+
+def size(path):
+  """Returns the size of a file in bytes."""
+  if is_local(path):
+    return os.path.getsize(path)
+  return _gfile().stat(path).length
+
+
+def matches(pattern):
+  """Returns the files that a glob pattern names, sorted.
+
+  A file whose own name looks like a pattern ("a[1].txt") is taken literally.
+
+  Args:
+    pattern: str, a path that may hold `*`, `?` and `[...]`.
+
+  Returns:
+    list of str, sorted; empty where nothing matches. Folders are left out.
+  """
+  if not is_local(pattern):
+    return sorted(_gfile().glob(pattern))
+  if os.path.isfile(pattern):
+    return [pattern]
+  return sorted(path for path in glob.glob(pattern) if not os.path.isdir(path))
+
+
+def expand(patterns):
+  """Expands a comma-separated list of patterns into files.
+
+  Args:
+    patterns: str, as in `--input_file=a.txt,more/*.txt`, or a list of patterns.
+
+  Returns:
+    list of str: each pattern's matches sorted, the patterns in their order, a
+    file as often as it is named.
+
+  Raises:
+    ValueError: a pattern matches no file, or there is no pattern.
+
+  Source: the loop over FLAGS.input_file in both of google-research/bert's
+    programs. Changed: the matches of a pattern are sorted there by chance only,
+    and a pattern without a match was passed over in silence.
+  """
+  if isinstance(patterns, str):
+    patterns = patterns.split(",")
+  files = []
+  for pattern in (p.strip() for p in patterns):
+    found = matches(pattern) if pattern else []
+    if not found:
+      raise ValueError(
+          "No input file matches %r (in %s, current folder %s). Check the path;"
+          " a pattern may hold *, ? and [...], several are separated by commas."
+          % (pattern, ",".join(patterns), os.getcwd()))
+    files.extend(found)
+  if not files:
+    raise ValueError("No input file was named.")
+  return files

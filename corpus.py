@@ -1,0 +1,492 @@
+"""The corpus: input files -> splits -> chunks of lines.
+
+A corpus is a list of text files (plain or .gz), UTF-8, one sentence a line, a
+blank line between documents. Three units cut it up:
+
+* a **split** is a byte range of about a megabyte of the files laid end to end,
+  snapped to the next document boundary. Splits need nothing but the files'
+  sizes, so a corpus of any size is planned without a pass over it. They are the
+  unit of shuffling over the whole corpus and of sharding over hosts.
+* a **chunk** is 1000 consecutive lines of a split, carried on to the end of the
+  document in which the last of them lies: what is turned into examples at once.
+* a **document** longer than the cap (CARRY_BYTES beyond the 1000 lines) is cut.
+
+Lines end at "\\n" only, and every "\\r" is deleted, as the reader of
+google-research/bert does. This module knows nothing of tokens or TensorFlow.
+"""
+
+import bisect
+import contextlib
+import gzip
+import logging
+import re
+import zlib
+from typing import Iterator, List, NamedTuple, Optional, Tuple
+
+import file_io
+
+logger = logging.getLogger(__name__)
+
+# How far a chunk or a split is carried on to reach the end of a document.
+CARRY_BYTES = 1 << 20
+SPLIT_BYTES = 1 << 20
+# A split has room for its chunks' lines if they are up to this long.
+LINE_BYTES = 1 << 10
+# Several hosts with fewer splits than this would share the corpus unevenly.
+MIN_SPLITS_PER_HOST = 8
+MIN_SPLIT_BYTES = 1 << 12
+_BLOCK_BYTES = 1 << 20
+# A boundary is mostly near: reading a whole block for it would be waste.
+_BOUNDARY_BLOCK_BYTES = 1 << 14
+
+# What str.strip() removes, but for the "\n" that ends a line, in UTF-8.
+_SPACE = (
+    rb"(?:[\x09\x0b-\x0d\x1c-\x20]|\xc2[\x85\xa0]|\xe1\x9a\x80"
+    rb"|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)")
+# A blank line behind the end of another line: where a document ends.
+_DOCUMENT_END = re.compile(rb"\n(?:" + _SPACE + rb"*\n)+")
+
+INVALID_UTF8_CHOICES = ("error", "replace")
+
+
+class Part(NamedTuple):
+  """Consecutive whole lines of one file.
+
+  Attributes:
+    path: the file.
+    offset: where the lines start, in bytes of text (of the decompressed text
+      for a .gz file).
+    data: the lines as they stand in the file.
+  """
+  path: str
+  offset: int
+  data: bytes
+
+
+class Chunk(NamedTuple):
+  """The lines that are turned into examples at once.
+
+  Attributes:
+    file_index: the number of its first part's file in the corpus.
+    parts: list of Part; more than one where files are small. The end of a file
+      ends a document.
+    continues_document: whether it starts inside a document that was too long
+      for one chunk; the piece is then treated as a document of its own.
+  """
+  file_index: int
+  parts: List[Part]
+  continues_document: bool
+
+  @property
+  def key(self) -> Tuple[int, int]:
+    """(file number, byte offset): names the chunk within the corpus."""
+    return self.file_index, self.parts[0].offset
+
+
+class Split(NamedTuple):
+  """A range of the files laid end to end, in bytes, before it is snapped."""
+  start: int
+  end: int
+
+
+class _Boundary(NamedTuple):
+  """A place where the corpus may be cut."""
+  offset: int  # In the files laid end to end.
+  ends_document: bool
+
+
+def decode(data, path, offset, invalid_utf8="error"):
+  """Decodes UTF-8 text.
+
+  Args:
+    data: bytes, whole lines.
+    path: the file that they come from, for the error.
+    offset: their place in the file, in bytes, for the error.
+    invalid_utf8: "error", or "replace" to read each bad byte as U+FFFD (which
+      the tokenizer drops).
+
+  Returns:
+    str, with every "\\r" deleted.
+
+  Raises:
+    ValueError: the text is not UTF-8; names file, line and byte offset.
+  """
+  try:
+    text = data.decode(
+        "utf-8", "replace" if invalid_utf8 == "replace" else "strict")
+  except UnicodeDecodeError as e:
+    bad = offset + e.start
+    line_start = data.rfind(b"\n", 0, e.start) + 1
+    raise ValueError(
+        "%s is not UTF-8: byte 0x%02x at byte offset %d, line %d, byte %d of "
+        "that line (%s). Convert the file (e.g. `iconv -t UTF-8`), or pass "
+        "--invalid_utf8=replace to drop such bytes." % (
+            path, data[e.start], bad, line_number(path, bad),
+            e.start - line_start + 1, e.reason)) from None
+  return text.replace("\r", "")
+
+
+def chunk_lines(chunk, invalid_utf8="error"):
+  """Returns the lines of a chunk, decoded.
+
+  Args:
+    chunk: a Chunk.
+    invalid_utf8: see `decode`.
+
+  Returns:
+    list of str without line ends; an empty one marks the end of each file, as
+    it ends a document.
+  """
+  lines = []
+  for part in chunk.parts:
+    if lines:
+      lines.append("")
+    lines.extend(lines_of(part, invalid_utf8))
+  return lines
+
+
+def line_number(path, offset):
+  """Counts lines up to a byte offset, for an error message.
+
+  Args:
+    path: a file, plain or .gz.
+    offset: a byte offset into its text.
+
+  Returns:
+    The 1-based number of the line that holds the byte.
+  """
+  number = 1
+  with _open_text(path) as stream:
+    while offset > 0:
+      block = stream.read(min(offset, _BLOCK_BYTES))
+      if not block:
+        break
+      number += block.count(b"\n")
+      offset -= len(block)
+  return number
+
+
+def lines_of(part, invalid_utf8="error"):
+  """Returns the lines of a part, decoded, without their line ends.
+
+  Args:
+    part: a Part.
+    invalid_utf8: see `decode`.
+
+  Returns:
+    list of str. Nothing follows the last "\\n"; a rest without one is a line
+    unless it is empty once its "\\r" are gone.
+
+  >>> lines_of(Part("a.txt", 0, b"one\\r\\n\\ntw\\ro"))
+  ['one', '', 'two']
+  """
+  lines = decode(part.data, part.path, part.offset, invalid_utf8).split("\n")
+  if not lines[-1]:
+    lines.pop()
+  return lines
+
+
+def read_file(path, invalid_utf8="error"):
+  """Reads a text file line by line.
+
+  Args:
+    path: a file, plain or .gz.
+    invalid_utf8: see `decode`.
+
+  Yields:
+    str, each line without its end, as `lines_of` cuts them.
+
+  Raises:
+    ValueError: the file cannot be read or is not UTF-8.
+  """
+  for part in _whole_lines(path):
+    for line in lines_of(part, invalid_utf8):
+      yield line
+
+
+def _whole_lines(path):
+  """Yields a file as Parts of whole lines, about a block each."""
+  offset = 0
+  rest = []
+  for block in _blocks(path, 0, None):
+    end = block.rfind(b"\n") + 1
+    if not end:
+      rest.append(block)
+      continue
+    data = b"".join(rest + [block[:end]])
+    yield Part(path, offset, data)
+    offset += len(data)
+    rest = [block[end:]]
+  data = b"".join(rest)
+  if data:
+    yield Part(path, offset, data)
+
+
+def _is_gzip(path):
+  return path.endswith(".gz")
+
+
+@contextlib.contextmanager
+def _open_text(path):
+  """Opens a file as a binary stream of its (decompressed) text."""
+  with file_io.open_binary(path) as stream:
+    if not _is_gzip(path):
+      yield stream
+    else:
+      with gzip.GzipFile(fileobj=stream) as text:
+        yield text
+
+
+def _blocks(path, start, end, block_bytes=_BLOCK_BYTES):
+  """Yields a file's text from byte `start` to `end` (None: all) in blocks."""
+  left = float("inf") if end is None else end - start
+  try:
+    with _open_text(path) as stream:
+      if start:
+        stream.seek(start)
+      while left > 0:
+        block = stream.read(int(min(left, block_bytes)))
+        if not block:
+          break
+        left -= len(block)
+        yield block
+  except (OSError, EOFError, zlib.error) as e:
+    raise ValueError("%s cannot be read: %s" % (path, e)) from e
+
+
+class Corpus:
+  """The input files, cut into splits and chunks.
+
+  Args:
+    files: list of str; a file that is named again is taken once.
+    chunk_lines: lines a chunk has at the least (the last one of a split aside).
+    num_hosts: how many hosts share the corpus; a small one is cut into finer
+      splits for several.
+    split_bytes: size of a split; None chooses a megabyte or so.
+
+  Attributes:
+    files: list of str.
+    sizes: list of int, bytes on disk of each file.
+    num_bytes: their sum.
+
+  Raises:
+    ValueError: a file cannot be read, there is none, or all are empty.
+  """
+
+  def __init__(self, files, *, chunk_lines=1000, num_hosts=1,
+               split_bytes=None):
+    if chunk_lines < 1:
+      raise ValueError("chunk_lines must be at least 1, not %d." % chunk_lines)
+    self.files = list(dict.fromkeys(files))
+    self.chunk_lines = chunk_lines
+    self.sizes = [_readable_size(path) for path in self.files]
+    self.num_bytes = sum(self.sizes)
+    if not self.num_bytes:
+      raise ValueError(
+          "The corpus is empty: %s." %
+          (", ".join("%s has 0 bytes" % f for f in self.files) or "no file"))
+    self._starts = [0]  # Of each file, and the end, in the files end to end.
+    for size in self.sizes:
+      self._starts.append(self._starts[-1] + size)
+    self.split_bytes = split_bytes or self._choose_split_bytes(num_hosts)
+    self.num_cut_documents = 0
+
+  def _choose_split_bytes(self, num_hosts):
+    size = max(SPLIT_BYTES, self.chunk_lines * LINE_BYTES)
+    if num_hosts == 1:
+      return size
+    fair = self.num_bytes // (num_hosts * MIN_SPLITS_PER_HOST)
+    return max(MIN_SPLIT_BYTES, min(size, fair))
+
+  def splits(self) -> List[Split]:
+    """Returns all splits in the files' order; together they are the corpus."""
+    step = self.split_bytes
+    return [
+        Split(start, min(start + step, self.num_bytes))
+        for start in range(0, self.num_bytes, step)
+    ]
+
+  def chunks(self, split: Split) -> Iterator[Chunk]:
+    """Reads a split's chunks.
+
+    Every line of the corpus is in exactly one chunk of exactly one split.
+
+    Args:
+      split: one of `splits()`.
+
+    Yields:
+      Chunk, in the order of the text.
+
+    Raises:
+      ValueError: a file cannot be read.
+    """
+    start, end = self._boundary(split.start), self._boundary(split.end)
+    continues = not start.ends_document
+    parts: List[Part] = []
+    lines = first = 0
+    for index, lo, hi in self._ranges(start.offset, end.offset):
+      cutter = _Cutter(self.files[index], lo, hi)
+      while True:
+        piece = cutter.cut(self.chunk_lines - lines)
+        if piece is None:
+          break
+        if not parts:
+          first = index
+        parts.append(piece.part)
+        lines += piece.num_lines
+        if lines >= self.chunk_lines:
+          yield Chunk(first, parts, continues)
+          parts, lines = [], 0
+          continues = not piece.ends_document
+          self._note_cut(piece)
+    if parts:
+      yield Chunk(first, parts, continues)
+
+  def _note_cut(self, piece):
+    """Counts documents that are too long for a chunk; warns of the first."""
+    if piece.ends_document:
+      return
+    self.num_cut_documents += 1
+    if self.num_cut_documents == 1:
+      logger.warning(
+          "A document in %s goes on for more than %d bytes beyond its chunk; "
+          "it is cut at byte %d (such documents are counted, each cut is made "
+          "at the end of a line). Are blank lines between documents missing?",
+          piece.part.path, CARRY_BYTES,
+          piece.part.offset + len(piece.part.data))
+
+  def _ranges(self, start, end):
+    """Yields (file number, from byte, to byte or None) of a snapped range."""
+    index = max(0, bisect.bisect_right(self._starts, start) - 1)
+    while index < len(self.files) and self._starts[index] < end:
+      base = self._starts[index]
+      if _is_gzip(self.files[index]):
+        yield index, 0, None
+      else:
+        lo = max(start - base, 0)
+        hi = min(end - base, self.sizes[index])
+        if lo < hi:
+          yield index, lo, hi
+      index += 1
+
+  def _boundary(self, offset) -> _Boundary:
+    """Snaps an offset to where the corpus may be cut: a pure function of it.
+
+    That is the first document boundary behind it within CARRY_BYTES, else the
+    next end of a line; a file's start is one, and a .gz file has none inside.
+    """
+    if offset >= self.num_bytes:
+      return _Boundary(self.num_bytes, True)
+    index = bisect.bisect_right(self._starts, offset) - 1
+    base, after = self._starts[index], self._starts[index + 1]
+    if offset == base:
+      return _Boundary(offset, True)
+    if _is_gzip(self.files[index]):
+      return _Boundary(after, True)
+    cutter = _Cutter(self.files[index], offset - base - 1, self.sizes[index],
+                     _BOUNDARY_BLOCK_BYTES)
+    piece = cutter.cut(1)
+    if piece is None or cutter.at_end():
+      return _Boundary(after, True)
+    return _Boundary(
+        base + piece.part.offset + len(piece.part.data), piece.ends_document)
+
+
+def _readable_size(path):
+  """Returns a file's size, or says in one sentence why it can't be read."""
+  try:
+    with file_io.open_binary(path) as stream:
+      stream.read(1)
+    return file_io.size(path)
+  except OSError as e:
+    raise ValueError("Input file %s cannot be read: %s" % (path, e)) from e
+
+
+class _Piece(NamedTuple):
+  """Lines that were cut off a range of a file."""
+  part: Part
+  num_lines: int
+  ends_document: bool
+
+
+class _Cutter:
+  """Cuts a byte range of a file into runs of whole lines.
+
+  Holds one run at a time in memory, not the range.
+  """
+
+  def __init__(self, path, start, end, block_bytes=_BLOCK_BYTES):
+    self._path = path
+    self._offset = start
+    self._blocks = _blocks(path, start, end, block_bytes)
+    self._buffer = b""
+
+  def at_end(self) -> bool:
+    """Tells whether nothing is left to cut."""
+    return not self._buffer and not self._fill()
+
+  def cut(self, num_lines) -> Optional[_Piece]:
+    """Cuts off `num_lines` lines and the rest of the document they end in.
+
+    Args:
+      num_lines: int, 1 or more.
+
+    Returns:
+      A _Piece; the end of the range also ends a document. None at the end.
+    """
+    if self.at_end():
+      return None
+    position, count = self._skip_lines(num_lines)
+    if count < num_lines:
+      return self._take(len(self._buffer), count, True)
+    return self._carry_on(position, count)
+
+  def _skip_lines(self, num_lines):
+    """Returns (the offset behind that many lines, how many there were)."""
+    position = count = 0
+    while count < num_lines:
+      end = self._buffer.find(b"\n", position)
+      if end >= 0:
+        position = end + 1
+        count += 1
+      elif not self._fill():
+        # The rest of the file is a line without an end.
+        return len(self._buffer), count + (position < len(self._buffer))
+    return position, count
+
+  def _carry_on(self, position, count):
+    """Takes all to the end of the document within the cap, else to `position`.
+
+    `position` stands behind the line end that the document may end with.
+    """
+    searched = position - 1
+    while True:
+      limit = position + CARRY_BYTES
+      found = _DOCUMENT_END.search(self._buffer, searched, limit)
+      # A match at the buffer's end may go on in the next block.
+      if found and (found.end() < len(self._buffer) or not self._fill()):
+        end = found.end()
+        return self._take(end, count + self._buffer.count(b"\n", position, end),
+                          True)
+      if found:
+        continue
+      if len(self._buffer) >= limit:
+        end = self._buffer.rfind(b"\n", position, limit) + 1 or position
+        return self._take(end, count + self._buffer.count(b"\n", position, end),
+                          False)
+      if not self._fill():
+        rest = self._buffer.count(b"\n", position)
+        return self._take(len(self._buffer), count + rest, True)
+
+  def _fill(self):
+    """Reads one more block; False at the end of the range."""
+    block = next(self._blocks, b"")
+    self._buffer += block
+    return bool(block)
+
+  def _take(self, end, num_lines, ends_document):
+    """Removes the buffer's first `end` bytes and returns them as a piece."""
+    part = Part(self._path, self._offset, self._buffer[:end])
+    self._buffer = self._buffer[end:]
+    self._offset += end
+    return _Piece(part, num_lines, ends_document)

@@ -1,0 +1,753 @@
+"""Masked-LM and next-sentence examples for BERT: documents -> tf.Examples.
+
+The functions here are pure: what they return depends on their arguments and on
+the `rng` that they are given. Two programs use them: `run_pretraining_e2e.py`,
+chunk by chunk in memory, and the one at the end of this file, which writes the
+examples of a whole corpus to TFRecord files as google-research/bert's program of
+the same name does: for the same flags and seed the same examples, one for one
+and in order.
+
+A **piece** is one WordPiece, either as its text (what the functions that carry
+the reference's names take and return) or as its id (faster; what the programs
+use). The rules are the same for both and stand here once. TensorFlow is loaded
+by the functions that write TFRecord files, not before.
+"""
+
+import collections
+import contextlib
+import itertools
+import logging
+import os
+import random
+import struct
+import sys
+from typing import Any, Callable, List, NamedTuple, Sequence
+
+from absl import app, flags
+
+import corpus
+import file_io
+import tokenization
+
+logger = logging.getLogger("create_pretraining_data")
+
+_NUM_LOGGED_EXAMPLES = 20
+# Special tokens that an example holds ([CLS] A [SEP] B [SEP]).
+_NUM_SPECIAL = 3
+MIN_SEQ_LENGTH = _NUM_SPECIAL + 2
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+class TrainingInstance:
+  """A masked sentence pair.
+
+  Args:
+    tokens: list of pieces, [CLS] A [SEP] B [SEP], masked.
+    segment_ids: list of int, 0 for [CLS], A and the first [SEP], else 1.
+    masked_lm_positions: list of int, the masked offsets into `tokens`, rising.
+    masked_lm_labels: list of pieces, what stood at these offsets.
+    is_random_next: bool, whether B is a random text, not the one that follows.
+
+  Source: google-research/bert, create_pretraining_data.py, same attributes.
+  """
+
+  def __init__(self, tokens, segment_ids, masked_lm_positions, masked_lm_labels,
+               is_random_next):
+    self.tokens = tokens
+    self.segment_ids = segment_ids
+    self.masked_lm_positions = masked_lm_positions
+    self.masked_lm_labels = masked_lm_labels
+    self.is_random_next = is_random_next
+
+  def __str__(self):
+    names = ("tokens", "segment_ids", "is_random_next", "masked_lm_positions",
+             "masked_lm_labels")
+    return "".join(
+        "%s: %s\n" % (name, _printable(getattr(self, name)))
+        for name in names) + "\n"
+
+  __repr__ = __str__
+
+
+class InstanceOptions(NamedTuple):
+  """How instances are made; the flags of the same names.
+
+  Attributes:
+    max_seq_length: pieces of an example with its special tokens; 5 or more.
+    max_predictions_per_seq: masked pieces of an example at the most.
+    masked_lm_prob: share of the pieces of an example to mask.
+    short_seq_prob: share of the documents that are cut into shorter examples,
+      of a random length.
+    dupe_factor: passes over the documents, each with masks of its own.
+    do_whole_word_mask: mask all pieces of a word together.
+  """
+  max_seq_length: int = 128
+  max_predictions_per_seq: int = 20
+  masked_lm_prob: float = 0.15
+  short_seq_prob: float = 0.1
+  dupe_factor: int = 1
+  do_whole_word_mask: bool = False
+
+  def validated(self):
+    """Returns self; raises ValueError for a value out of its range."""
+    low = {"max_seq_length": MIN_SEQ_LENGTH, "max_predictions_per_seq": 1,
+           "dupe_factor": 1}
+    for name, least in low.items():
+      if getattr(self, name) < least:
+        raise ValueError("--%s=%s is out of range: it must be at least %d." %
+                         (name, getattr(self, name), least))
+    for name in ("masked_lm_prob", "short_seq_prob"):
+      if not 0.0 <= getattr(self, name) <= 1.0:
+        raise ValueError("--%s=%s is out of range: it is a probability, 0 to 1."
+                         % (name, getattr(self, name)))
+    if self.max_predictions_per_seq > self.max_seq_length:
+      raise ValueError(
+          "--max_predictions_per_seq=%d is more than --max_seq_length=%d." %
+          (self.max_predictions_per_seq, self.max_seq_length))
+    return self
+
+
+class Pieces(NamedTuple):
+  """What the rules need to know of the pieces, be they texts or ids.
+
+  Attributes:
+    cls, sep, mask: the special pieces.
+    vocabulary: sequence of pieces that a random replacement is drawn from.
+    is_continuation: tells whether a piece goes on with the word before it.
+  """
+  cls: Any
+  sep: Any
+  mask: Any
+  vocabulary: Sequence[Any]
+  is_continuation: Callable[[Any], bool]
+
+
+def text_pieces(vocab_words):
+  """Returns the Pieces that are texts, for a list of all WordPieces."""
+  return Pieces("[CLS]", "[SEP]", "[MASK]", vocab_words,
+                lambda piece: piece.startswith("##"))
+
+
+def id_pieces(tokenizer):
+  """Returns the Pieces that are ids, for a tokenization.FullTokenizer."""
+  vocab = tokenizer.vocab
+  return Pieces(vocab["[CLS]"], vocab["[SEP]"], vocab["[MASK]"],
+                list(vocab.values()), tokenizer.continuation_ids.__contains__)
+
+
+def check_vocabulary(vocab_file):
+  """Checks that each special token stands in a vocabulary file once.
+
+  A tokenizer does without most of them, but examples do not.
+
+  Args:
+    vocab_file: path, a WordPiece a line.
+
+  Raises:
+    ValueError: a special token is missing or stands on several lines.
+  """
+  lines = collections.defaultdict(list)
+  number = 0
+  for number, line in enumerate(corpus.read_file(vocab_file), 1):
+    lines[line.strip()].append(number)
+  for token in SPECIAL_TOKENS:
+    if not lines[token]:
+      raise ValueError(
+          "The vocabulary %s lacks the special token %s (of its %d lines, none "
+          "is that). Is it a BERT vocabulary?" % (vocab_file, token, number))
+    if len(lines[token]) > 1:
+      raise ValueError(
+          "The vocabulary %s has the special token %s more than once, on lines "
+          "%s. Remove all but one." % (vocab_file, token, lines[token]))
+
+
+# ------------------------------------------------------- documents -> instances
+
+
+def group_documents(lines, tokenize):
+  """Groups lines into documents.
+
+  A line that is empty once stripped ends a document. A line with text of which
+  no piece is left is neither a segment nor an end.
+
+  Args:
+    lines: iterable of str.
+    tokenize: function from a line, stripped, to its list of pieces.
+
+  Returns:
+    list of documents: non-empty lists of segments (a line's list of pieces).
+
+  >>> group_documents(["a b", "c", " ", "", "d"], str.split)
+  [[['a', 'b'], ['c']], [['d']]]
+  """
+  documents: List[List[Any]] = [[]]
+  for line in lines:
+    line = line.strip()
+    if line:
+      segment = tokenize(line)
+      if segment:
+        documents[-1].append(segment)
+    elif documents[-1]:
+      documents.append([])
+  if not documents[-1]:
+    documents.pop()
+  return documents
+
+
+def instances_from_documents(documents, options, pieces, rng):
+  """Makes the instances of some documents.
+
+  Args:
+    documents: list of documents; shuffled in place.
+    options: InstanceOptions.
+    pieces: Pieces.
+    rng: random.Random.
+
+  Returns:
+    list of TrainingInstance, shuffled.
+  """
+  rng.shuffle(documents)
+  instances = [
+      instance for _ in range(options.dupe_factor)
+      for index in range(len(documents))
+      for instance in _document_instances(documents, index, options, pieces,
+                                          rng)
+  ]
+  rng.shuffle(instances)
+  return instances
+
+
+def create_training_instances(input_files, tokenizer, max_seq_length,
+                              dupe_factor, short_seq_prob, masked_lm_prob,
+                              max_predictions_per_seq, rng, *,
+                              do_whole_word_mask=False, invalid_utf8="error"):
+  """Makes the instances of whole files, with pieces as texts.
+
+  Args:
+    input_files: list of paths, read in this order, repeats included; the end of
+      a file does not end a document.
+    tokenizer: has `tokenize(line)` and `vocab`.
+    max_seq_length, dupe_factor, short_seq_prob, masked_lm_prob,
+      max_predictions_per_seq, do_whole_word_mask: see InstanceOptions.
+    rng: random.Random.
+    invalid_utf8: see corpus.decode.
+
+  Returns:
+    list of TrainingInstance, shuffled; all of them in memory.
+
+  Raises:
+    ValueError: a file can't be read or is not UTF-8; an option is out of range.
+
+  Source: google-research/bert, function of the same name, same draws. Changed:
+    whole-word masking is an argument, not a flag.
+  """
+  options = InstanceOptions(
+      max_seq_length, max_predictions_per_seq, masked_lm_prob, short_seq_prob,
+      dupe_factor, do_whole_word_mask).validated()
+  documents = group_documents(
+      _read_files(input_files, invalid_utf8), tokenizer.tokenize)
+  return instances_from_documents(
+      documents, options, text_pieces(list(tokenizer.vocab)), rng)
+
+
+def _read_files(input_files, invalid_utf8):
+  return itertools.chain.from_iterable(
+      corpus.read_file(path, invalid_utf8) for path in input_files)
+
+
+def create_instances_from_document(
+    all_documents, document_index, max_seq_length, short_seq_prob,
+    masked_lm_prob, max_predictions_per_seq, vocab_words, rng, *,
+    do_whole_word_mask=False):
+  """Makes the instances of one document, with pieces as texts.
+
+  Args:
+    all_documents: list of documents; random next sentences come from them.
+    document_index: int, which of them.
+    max_seq_length, short_seq_prob, masked_lm_prob, max_predictions_per_seq,
+      do_whole_word_mask: see InstanceOptions.
+    vocab_words: list of str, all WordPieces.
+    rng: random.Random.
+
+  Returns:
+    list of TrainingInstance, in the order of the text.
+
+  Source: google-research/bert, function of the same name, same draws.
+  """
+  options = InstanceOptions(
+      max_seq_length, max_predictions_per_seq, masked_lm_prob, short_seq_prob,
+      do_whole_word_mask=do_whole_word_mask)
+  return list(
+      _document_instances(all_documents, document_index, options,
+                          text_pieces(vocab_words), rng))
+
+
+def _document_instances(documents, index, options, pieces, rng):
+  """Yields a document's instances; draws from `rng` as they are asked for."""
+  max_num_pieces = options.max_seq_length - _NUM_SPECIAL
+  pairs = _sentence_pairs(documents, index, max_num_pieces,
+                          options.short_seq_prob, rng)
+  for pieces_a, pieces_b, is_random_next in pairs:
+    truncate_seq_pair(pieces_a, pieces_b, max_num_pieces, rng)
+    unmasked = [pieces.cls] + pieces_a + [pieces.sep] + pieces_b + [pieces.sep]
+    masked, positions, labels = _mask(unmasked, options, pieces, rng)
+    segment_ids = [0] * (len(pieces_a) + 2) + [1] * (len(pieces_b) + 1)
+    yield TrainingInstance(masked, segment_ids, positions, labels,
+                           is_random_next)
+
+
+def _sentence_pairs(documents, index, max_num_pieces, short_seq_prob, rng):
+  """Yields (A, B, whether B is random) until a document's segments are used up.
+
+  A run of segments that fills the target length is cut in two at random. Half
+  of the time its second part is B; else B is drawn from another document, and
+  the second part starts the next run.
+  """
+  document = documents[index]
+  target = max_num_pieces
+  if rng.random() < short_seq_prob:
+    target = rng.randint(2, max_num_pieces)
+  start = 0
+  while start < len(document):
+    end = _run_end(document, start, target)
+    a_end = start + 1
+    if end - start > 1:
+      a_end = start + rng.randint(1, end - start - 1)
+    pieces_a = _join(document[start:a_end])
+    if end == a_end or rng.random() < 0.5:
+      pieces_b = _random_next(documents, index, target - len(pieces_a), rng)
+      yield pieces_a, pieces_b, True
+      start = a_end
+    else:
+      yield pieces_a, _join(document[a_end:end]), False
+      start = end
+
+
+def _run_end(document, start, target):
+  """Returns the end of the run of segments from `start` that fills `target`."""
+  length = 0
+  for end in range(start, len(document)):
+    length += len(document[end])
+    if length >= target:
+      return end + 1
+  return len(document)
+
+
+def _join(segments):
+  return list(itertools.chain.from_iterable(segments))
+
+
+def _random_next(documents, index, target, rng):
+  """Returns the segments from a random place of a random other document.
+
+  With one document only, ten draws fail to find another, and it is taken.
+  """
+  for _ in range(10):
+    other = rng.randint(0, len(documents) - 1)
+    if other != index:
+      break
+  document = documents[other]
+  start = rng.randint(0, len(document) - 1)
+  return _join(document[start:_run_end(document, start, target)])
+
+
+def truncate_seq_pair(tokens_a, tokens_b, max_num_tokens, rng):
+  """Shortens a pair to a length, piece by piece from the longer one.
+
+  Args:
+    tokens_a, tokens_b: lists of pieces; shortened in place, B where both are
+      of one length, at the front or at the back by an even chance.
+    max_num_tokens: int, what remains of both together at the most.
+    rng: random.Random; one draw for each piece that goes.
+
+  Source: google-research/bert, function of the same name, same draws.
+  """
+  lengths = [len(tokens_a), len(tokens_b)]
+  cut_in_front = [0, 0]
+  for _ in range(sum(lengths) - max_num_tokens):
+    longer = 0 if lengths[0] > lengths[1] else 1
+    lengths[longer] -= 1
+    if rng.random() < 0.5:
+      cut_in_front[longer] += 1
+  for tokens, length, front in zip((tokens_a, tokens_b), lengths, cut_in_front):
+    tokens[:] = tokens[front:front + length]
+
+
+def create_masked_lm_predictions(tokens, masked_lm_prob,
+                                 max_predictions_per_seq, vocab_words, rng, *,
+                                 do_whole_word_mask=False):
+  """Masks an example, with pieces as texts.
+
+  Args:
+    tokens: list of str, with [CLS] and [SEP], which are never masked.
+    masked_lm_prob, max_predictions_per_seq, do_whole_word_mask: see
+      InstanceOptions.
+    vocab_words: list of str, all WordPieces.
+    rng: random.Random.
+
+  Returns:
+    (tokens with masks, masked offsets rising, what stood there): three lists.
+
+  Source: google-research/bert, function of the same name, same draws. Changed:
+    whole-word masking is an argument, not a flag.
+  """
+  options = InstanceOptions(
+      masked_lm_prob=masked_lm_prob,
+      max_predictions_per_seq=max_predictions_per_seq,
+      do_whole_word_mask=do_whole_word_mask)
+  return _mask(tokens, options, text_pieces(vocab_words), rng)
+
+
+def _mask(tokens, options, pieces, rng):
+  """Masks an example; see create_masked_lm_predictions.
+
+  Of the masked pieces 80 % become [MASK], 10 % stay and 10 % become a random
+  one of the vocabulary (Devlin et al. 2019, arXiv 1810.04805, section 3.1).
+  """
+  words = _maskable_words(tokens, pieces, options.do_whole_word_mask)
+  rng.shuffle(words)
+  num_to_predict = min(
+      options.max_predictions_per_seq,
+      max(1, int(round(len(tokens) * options.masked_lm_prob))))
+  masked = list(tokens)
+  positions: List[int] = []
+  for word in words:
+    if len(positions) >= num_to_predict:
+      break
+    if len(positions) + len(word) > num_to_predict:
+      continue
+    for position in word:
+      if rng.random() < 0.8:
+        masked[position] = pieces.mask
+      elif rng.random() >= 0.5:
+        draw = rng.randint(0, len(pieces.vocabulary) - 1)
+        masked[position] = pieces.vocabulary[draw]
+      positions.append(position)
+  positions.sort()
+  return masked, positions, [tokens[position] for position in positions]
+
+
+def _maskable_words(tokens, pieces, do_whole_word_mask):
+  """Returns lists of offsets that are masked together.
+
+  As in the reference a leading "##" piece of B counts to A's last word.
+  """
+  special = (pieces.cls, pieces.sep)
+  offsets = [i for i, token in enumerate(tokens) if token not in special]
+  if not do_whole_word_mask:
+    return [(i,) for i in offsets]
+  words: List[List[int]] = []
+  for i in offsets:
+    if words and pieces.is_continuation(tokens[i]):
+      words[-1].append(i)
+    else:
+      words.append([i])
+  return words
+
+
+# ------------------------------------------------------- instances -> tf.Example
+
+
+def _varint(value):
+  """Encodes a number as a protobuf varint; negative ones as 64-bit two's."""
+  value &= (1 << 64) - 1
+  encoded = bytearray()
+  while value > 0x7f:
+    encoded.append(value & 0x7f | 0x80)
+    value >>= 7
+  encoded.append(value)
+  return bytes(encoded)
+
+
+_VARINTS = [_varint(i) for i in range(1 << 16)]
+
+
+def _length_delimited(field, payload):
+  """Encodes a protobuf field of wire type 2."""
+  return _varint(field << 3 | 2) + _varint(len(payload)) + payload
+
+
+class ExampleSerializer:
+  """Packs instances into serialized tf.Examples.
+
+  The bytes are those of protobuf's deterministic serialization (features by
+  name, packed lists), the same in every run and without protobuf's objects.
+
+  Args:
+    max_seq_length: L, to which the lists over pieces are padded with zeros.
+    max_predictions_per_seq: P, to which the lists over masks are padded.
+  """
+
+  _FLOAT_LIST, _INT64_LIST = 2, 3
+
+  def __init__(self, max_seq_length, max_predictions_per_seq):
+    self._max_seq_length = max_seq_length
+    self._max_predictions = max_predictions_per_seq
+
+  def serialize(self, input_ids, segment_ids, masked_lm_positions,
+                masked_lm_ids, is_random_next):
+    """Returns the tf.Example of one instance.
+
+    Args:
+      input_ids: list of int, at most L; segment_ids: as many.
+      masked_lm_positions: list of int, at most P; masked_lm_ids: as many.
+      is_random_next: bool.
+
+    Returns:
+      bytes: `input_ids`, `input_mask`, `segment_ids` int64 [L];
+      `masked_lm_positions`, `masked_lm_ids` int64 [P]; `masked_lm_weights`
+      float [P]; `next_sentence_labels` int64 [1], 1 for a random next.
+
+    Raises:
+      ValueError: a list is too long.
+    """
+    padding = self._max_seq_length - len(input_ids)
+    mask_padding = self._max_predictions - len(masked_lm_positions)
+    if padding < 0 or mask_padding < 0:
+      raise ValueError(
+          "An instance of %d pieces and %d predictions does not fit into "
+          "max_seq_length=%d and max_predictions_per_seq=%d." %
+          (len(input_ids), len(masked_lm_positions), self._max_seq_length,
+           self._max_predictions))
+    weights = (
+        struct.pack("<f", 1.0) * len(masked_lm_positions) +
+        struct.pack("<f", 0.0) * mask_padding)
+    features = b"".join((
+        self._ints(b"input_ids", input_ids, padding),
+        self._ints(b"input_mask", [1] * len(input_ids), padding),
+        self._ints(b"masked_lm_ids", masked_lm_ids, mask_padding),
+        self._ints(b"masked_lm_positions", masked_lm_positions, mask_padding),
+        self._feature(b"masked_lm_weights", self._FLOAT_LIST, weights),
+        self._ints(b"next_sentence_labels", [int(is_random_next)], 0),
+        self._ints(b"segment_ids", segment_ids, padding),
+    ))
+    return _length_delimited(1, features)
+
+  def _ints(self, name, values, padding):
+    try:
+      packed = b"".join([_VARINTS[value] for value in values])
+    except IndexError:
+      packed = b"".join([_varint(value) for value in values])
+    return self._feature(name, self._INT64_LIST, packed + bytes(padding))
+
+  @staticmethod
+  def _feature(name, kind, packed):
+    """Encodes an entry of the map from names to features."""
+    value = _length_delimited(kind, _length_delimited(1, packed))
+    return _length_delimited(
+        1, _length_delimited(1, name) + _length_delimited(2, value))
+
+
+def create_instance_to_example_files(instances, tokenizer, max_seq_length,
+                                     max_predictions_per_seq):
+  """Turns instances into serialized tf.Examples, in memory.
+
+  Args:
+    instances: iterable of TrainingInstance, pieces as texts or as ids.
+    tokenizer: has `convert_tokens_to_ids`; not used for ids.
+    max_seq_length, max_predictions_per_seq: what to pad to.
+
+  Returns:
+    list of bytes, one for each instance; see ExampleSerializer.serialize.
+
+  Raises:
+    ValueError: an instance is too long.
+  """
+  serializer = ExampleSerializer(max_seq_length, max_predictions_per_seq)
+  return [_to_example(serializer, tokenizer, i) for i in instances]
+
+
+def _to_example(serializer, tokenizer, instance):
+  return serializer.serialize(
+      _ids(tokenizer, instance.tokens), instance.segment_ids,
+      instance.masked_lm_positions, _ids(tokenizer, instance.masked_lm_labels),
+      instance.is_random_next)
+
+
+def _ids(tokenizer, pieces):
+  if pieces and isinstance(pieces[0], str):
+    return tokenizer.convert_tokens_to_ids(pieces)
+  return pieces
+
+
+def examples_from_lines(lines, tokenizer, pieces, options, rng):
+  """Makes the serialized examples of some lines: what the stream is made of.
+
+  Args:
+    lines: iterable of str; empty ones end documents.
+    tokenizer: tokenization.FullTokenizer.
+    pieces: `id_pieces(tokenizer)`.
+    options: InstanceOptions.
+    rng: random.Random.
+
+  Returns:
+    list of bytes, shuffled; see ExampleSerializer.serialize.
+  """
+  documents = group_documents(lines, tokenizer.tokenize_to_ids)
+  return create_instance_to_example_files(
+      instances_from_documents(documents, options, pieces, rng), tokenizer,
+      options.max_seq_length, options.max_predictions_per_seq)
+
+
+# ------------------------------------------------------------ the offline program
+
+
+def write_instance_to_example_files(instances, tokenizer, max_seq_length,
+                                    max_predictions_per_seq, output_files):
+  """Writes instances to TFRecord files in turn; logs the first of them.
+
+  Args:
+    instances: iterable of TrainingInstance, pieces as texts or as ids.
+    tokenizer: has `convert_tokens_to_ids` and, where pieces are ids,
+      `convert_ids_to_tokens`.
+    max_seq_length, max_predictions_per_seq: what to pad to.
+    output_files: list of paths; instance i goes to file i modulo their number.
+
+  Raises:
+    ValueError: an instance is too long.
+
+  Source: google-research/bert, function of the same name. Changed: the bytes of
+    an example are the same in every run.
+  """
+  import tensorflow.compat.v1 as tf  # pylint: disable=import-outside-toplevel
+  serializer = ExampleSerializer(max_seq_length, max_predictions_per_seq)
+  total = 0
+  with contextlib.ExitStack() as stack:
+    writers = [
+        stack.enter_context(tf.io.TFRecordWriter(path)) for path in output_files
+    ]
+    for instance, writer in zip(instances, itertools.cycle(writers)):
+      example = _to_example(serializer, tokenizer, instance)
+      writer.write(example)
+      if total < _NUM_LOGGED_EXAMPLES:
+        _log_example(tf.train.Example.FromString(example), instance, tokenizer)
+      total += 1
+  logger.info("Wrote %d total instances", total)
+
+
+def _log_example(example, instance, tokenizer):
+  """Logs an example's tokens and features, a line each."""
+  tokens = instance.tokens
+  if not isinstance(tokens[0], str):
+    tokens = tokenizer.convert_ids_to_tokens(tokens)
+  logger.info("*** Example ***")
+  logger.info("tokens: %s", _printable(tokens))
+  for name, feature in sorted(example.features.feature.items()):
+    values = feature.int64_list.value or feature.float_list.value
+    logger.info("%s: %s", name, _printable(values))
+
+
+def _printable(value):
+  """Writes a list as its items with spaces between, anything else as it is."""
+  if isinstance(value, (bool, str)):
+    return str(value)
+  return " ".join(
+      tokenization.printable_text(x) if isinstance(x, (str, bytes)) else str(x)
+      for x in value)
+
+
+def define_instance_flags(dupe_factor):
+  """Defines the flags that say how instances are made.
+
+  Args:
+    dupe_factor: the default of --dupe_factor, which the programs differ in.
+  """
+  flags.DEFINE_string(
+      "vocab_file", None,
+      "The vocabulary that the BERT model was trained with, a WordPiece a line.")
+  flags.DEFINE_bool(
+      "do_lower_case", True,
+      "Whether to lower-case the text: True for uncased models, False for cased "
+      "ones.")
+  flags.DEFINE_bool(
+      "do_whole_word_mask", False,
+      "Whether to mask all WordPieces of a word together.")
+  flags.DEFINE_integer(
+      "max_seq_length", 128,
+      "WordPieces of an example at the most, special tokens included.")
+  flags.DEFINE_integer(
+      "max_predictions_per_seq", 20,
+      "Masked WordPieces of an example at the most.")
+  flags.DEFINE_float(
+      "masked_lm_prob", 0.15, "Share of an example's WordPieces to mask.")
+  flags.DEFINE_float(
+      "short_seq_prob", 0.1,
+      "Share of the documents that are cut into shorter examples.")
+  flags.DEFINE_integer(
+      "dupe_factor", dupe_factor,
+      "How often to go over the text, each time with other masks.")
+  flags.DEFINE_integer(
+      "random_seed", 12345, "Seed of all random draws over the text.")
+  flags.DEFINE_enum(
+      "invalid_utf8", "error", list(corpus.INVALID_UTF8_CHOICES),
+      "What to do about text that is not UTF-8: end with an error that names "
+      "the place, or read the bad bytes as U+FFFD, which is dropped.")
+
+
+def options_from_flags(values):
+  """Returns the InstanceOptions of parsed flags, validated."""
+  return InstanceOptions(
+      **{name: getattr(values, name) for name in InstanceOptions._fields
+        }).validated()
+
+
+def _define_flags():
+  """Defines this program's flags: the reference's, and --invalid_utf8."""
+  flags.DEFINE_string(
+      "input_file", None,
+      "Raw text: files or patterns, separated by commas; one sentence a line, a "
+      "blank line between documents.")
+  flags.DEFINE_string(
+      "output_file", None, "TFRecord files to write, separated by commas.")
+  define_instance_flags(dupe_factor=10)
+  flags.mark_flags_as_required(["input_file", "output_file", "vocab_file"])
+
+
+def _check_output(output_files):
+  """Raises ValueError for a file that could not be written hours from now."""
+  for path in output_files:
+    folder = os.path.dirname(path) or "."
+    if file_io.is_local(path) and not os.path.isdir(folder):
+      raise ValueError("--output_file=%s: there is no folder %s. Create it." %
+                       (path, folder))
+
+
+def _run(values):
+  """Runs the program on parsed flags."""
+  options = options_from_flags(values)
+  output_files = values.output_file.split(",")
+  _check_output(output_files)
+  input_files = file_io.expand(values.input_file)
+  check_vocabulary(values.vocab_file)
+  tokenizer = tokenization.FullTokenizer(
+      vocab_file=values.vocab_file, do_lower_case=values.do_lower_case)
+  pieces = id_pieces(tokenizer)
+  logger.info("*** Reading from input files ***")
+  for path in input_files:
+    logger.info("  %s", path)
+  documents = group_documents(
+      _read_files(input_files, values.invalid_utf8), tokenizer.tokenize_to_ids)
+  instances = instances_from_documents(
+      documents, options, pieces, random.Random(values.random_seed))
+  if not instances:
+    raise ValueError(
+        "%s yields no example: it holds no line with text." % values.input_file)
+  logger.info("*** Writing to output files ***")
+  for path in output_files:
+    logger.info("  %s", path)
+  write_instance_to_example_files(
+      instances, tokenizer, options.max_seq_length,
+      options.max_predictions_per_seq, output_files)
+
+
+def main(_):
+  logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+  try:
+    _run(flags.FLAGS)
+  except ValueError as e:
+    sys.exit("create_pretraining_data.py: %s" % e)
+
+
+if __name__ == "__main__":
+  _define_flags()
+  app.run(main)

@@ -1,0 +1,972 @@
+"""BERT: its configuration, the encoder, the pretraining heads and their losses.
+
+A graph-mode model for TensorFlow 1.15 and 2.x. Shapes in this file use these
+letters:
+
+  B  batch size (may be unknown until the graph runs)
+  S  sequence length
+  F  length of the sequence that attends, T of the one attended to
+  N  attention heads, D width of one head
+  H  hidden size, N * D
+  P  masked-LM predictions per sequence
+  V  vocabulary size
+
+Variables have the names that Google's checkpoints use (`variable_shapes` lists
+them). All randomness of the forward pass is in one function, `dropout`.
+"""
+
+import collections
+import copy
+import json
+import math
+import re
+
+import tensorflow.compat.v1 as tf
+
+import file_io
+
+_LAYER_NORM_EPSILON = 1e-12
+# What a masked position's attention score is lowered by: far below any real
+# score, so that its probability is 0 after the softmax.
+_MASKED_SCORE = -10000.0
+# Keeps the masked-LM loss finite for a batch without a single prediction.
+_DENOMINATOR_EPSILON = 1e-5
+
+
+class BertConfig:
+  """The size and shape of a BERT model.
+
+  Source: google-research/bert, modeling.BertConfig; the same keys, order and
+  defaults, unknown keys included. Changed: `from_json_file` checks its values.
+  """
+
+  def __init__(self,
+               vocab_size,
+               hidden_size=768,
+               num_hidden_layers=12,
+               num_attention_heads=12,
+               intermediate_size=3072,
+               hidden_act="gelu",
+               hidden_dropout_prob=0.1,
+               attention_probs_dropout_prob=0.1,
+               max_position_embeddings=512,
+               type_vocab_size=16,
+               initializer_range=0.02):
+    """Makes a configuration.
+
+    Args:
+      vocab_size: int, V, rows of the word embedding table.
+      hidden_size: int, H, a multiple of `num_attention_heads`.
+      num_hidden_layers: int, Transformer layers.
+      num_attention_heads: int, N.
+      intermediate_size: int, width of a layer's feed-forward part.
+      hidden_act: str for `get_activation`, or a function of a tensor.
+      hidden_dropout_prob: float, share of embeddings and layer outputs dropped
+        in training.
+      attention_probs_dropout_prob: float, share of attention probabilities
+        dropped in training.
+      max_position_embeddings: int, longest possible sequence.
+      type_vocab_size: int, number of segment ids.
+      initializer_range: float, standard deviation of fresh weights.
+    """
+    self.vocab_size = vocab_size
+    self.hidden_size = hidden_size
+    self.num_hidden_layers = num_hidden_layers
+    self.num_attention_heads = num_attention_heads
+    self.hidden_act = hidden_act
+    self.intermediate_size = intermediate_size
+    self.hidden_dropout_prob = hidden_dropout_prob
+    self.attention_probs_dropout_prob = attention_probs_dropout_prob
+    self.max_position_embeddings = max_position_embeddings
+    self.type_vocab_size = type_vocab_size
+    self.initializer_range = initializer_range
+
+  @classmethod
+  def from_dict(cls, json_object):
+    """Makes a configuration from a dict; keys of any name become attributes."""
+    config = cls(vocab_size=None)
+    vars(config).update(json_object)
+    return config
+
+  @classmethod
+  def from_json_file(cls, json_file):
+    """Reads a configuration such as Google's `bert_config.json`.
+
+    Args:
+      json_file: str, path of a UTF-8 JSON file.
+
+    Returns:
+      A BertConfig.
+
+    Raises:
+      ValueError: the file is not JSON, is not an object, or holds a value that
+        no model can be built from; the message names file, key and value.
+    """
+    with file_io.open_binary(json_file) as reader:
+      content = reader.read()
+    try:
+      # utf-8-sig: editors on Windows put a byte order mark before the brace.
+      json_object = json.loads(content.decode("utf-8-sig"))
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError
+      raise ValueError("%s is not a BERT configuration in JSON: %s"
+                       % (json_file, error)) from error
+    if not isinstance(json_object, dict):
+      raise ValueError(
+          "%s is not a BERT configuration: it holds a JSON %s where an object"
+          " such as {\"vocab_size\": 30522, ...} is expected."
+          % (json_file, type(json_object).__name__))
+    config = cls.from_dict(json_object)
+    _check_config(config, json_file)
+    return config
+
+  def to_dict(self):
+    """Returns a deep copy of all attributes as a dict."""
+    return copy.deepcopy(vars(self))
+
+  def to_json_string(self):
+    """Returns the attributes as indented JSON with sorted keys."""
+    return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+
+def _is_number(value, types):
+  """Tells whether `value` is one of `types` (to Python, True is an int)."""
+  return isinstance(value, types) and not isinstance(value, bool)
+
+
+def _check_config(config, source):
+  """Raises ValueError if no model can be built from a configuration.
+
+  Args:
+    config: BertConfig.
+    source: str, the file it came from, for the message.
+  """
+  for key in ("vocab_size", "hidden_size", "num_hidden_layers",
+              "num_attention_heads", "intermediate_size",
+              "max_position_embeddings", "type_vocab_size"):
+    value = getattr(config, key)
+    if not _is_number(value, int) or value < 1:
+      raise ValueError(
+          "%s: %r must be an integer of at least 1, got %s." %
+          (source, key, "no such key" if value is None else repr(value)))
+  for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+    value = getattr(config, key)
+    if not _is_number(value, (int, float)) or not 0 <= value < 1:
+      raise ValueError("%s: %r must be a number from 0 to below 1, got %r." %
+                       (source, key, value))
+  if not (_is_number(config.initializer_range, (int, float))
+          and config.initializer_range >= 0):
+    raise ValueError("%s: 'initializer_range' must be a number of at least 0,"
+                     " got %r." % (source, config.initializer_range))
+  try:
+    _head_size(config.hidden_size, config.num_attention_heads)
+    get_activation(config.hidden_act)
+  except ValueError as error:
+    raise ValueError("%s: %s" % (source, error)) from error
+
+
+def _head_size(hidden_size, num_attention_heads):
+  """Returns D, the width of one attention head."""
+  if hidden_size % num_attention_heads:
+    raise ValueError(
+        "hidden_size %d is not a multiple of num_attention_heads %d."
+        % (hidden_size, num_attention_heads))
+  return hidden_size // num_attention_heads
+
+
+def variable_shapes(config):
+  """Lists the trainable variables of the pretraining model without building it.
+
+  Args:
+    config: BertConfig.
+
+  Returns:
+    OrderedDict from variable name to shape (list of int), in the order in which
+    the graph creates them: what `BertModel`, `get_masked_lm_output` and
+    `get_next_sentence_output` make at the root scope.
+  """
+  hidden, inner = config.hidden_size, config.intermediate_size
+  shapes = collections.OrderedDict()  # type: collections.OrderedDict
+
+  def add_dense(scope, fan_in, fan_out):
+    shapes[scope + "/dense/kernel"] = [fan_in, fan_out]
+    shapes[scope + "/dense/bias"] = [fan_out]
+
+  def add_layer_norm(scope):
+    shapes[scope + "/LayerNorm/beta"] = [hidden]
+    shapes[scope + "/LayerNorm/gamma"] = [hidden]
+
+  for name, rows in (("word", config.vocab_size),
+                     ("token_type", config.type_vocab_size),
+                     ("position", config.max_position_embeddings)):
+    shapes["bert/embeddings/%s_embeddings" % name] = [rows, hidden]
+  add_layer_norm("bert/embeddings")
+  for layer in range(config.num_hidden_layers):
+    scope = "bert/encoder/layer_%d" % layer
+    for name in ("query", "key", "value"):
+      shapes["%s/attention/self/%s/kernel" % (scope, name)] = [hidden, hidden]
+      shapes["%s/attention/self/%s/bias" % (scope, name)] = [hidden]
+    add_dense(scope + "/attention/output", hidden, hidden)
+    add_layer_norm(scope + "/attention/output")
+    add_dense(scope + "/intermediate", hidden, inner)
+    add_dense(scope + "/output", inner, hidden)
+    add_layer_norm(scope + "/output")
+  add_dense("bert/pooler", hidden, hidden)
+  add_dense("cls/predictions/transform", hidden, hidden)
+  add_layer_norm("cls/predictions/transform")
+  shapes["cls/predictions/output_bias"] = [config.vocab_size]
+  shapes["cls/seq_relationship/output_weights"] = [2, hidden]
+  shapes["cls/seq_relationship/output_bias"] = [2]
+  return shapes
+
+
+class BertModel:
+  """The encoder: embeddings, Transformer layers and the pooler.
+
+  ```python
+  config = modeling.BertConfig(vocab_size=32000)
+  model = modeling.BertModel(
+      config=config, is_training=True,
+      input_ids=tf.constant([[31, 51, 99], [15, 5, 0]]),
+      input_mask=tf.constant([[1, 1, 1], [1, 1, 0]]),
+      token_type_ids=tf.constant([[0, 0, 1], [0, 1, 0]]))
+  vectors = model.get_sequence_output()  # float32 [2, 3, 768]
+  ```
+  """
+
+  def __init__(self,
+               config,
+               is_training,
+               input_ids,
+               input_mask=None,
+               token_type_ids=None,
+               use_one_hot_embeddings=False,
+               scope=None):
+    """Builds the graph.
+
+    Args:
+      config: BertConfig; it is not changed.
+      is_training: bool, whether dropout happens.
+      input_ids: int32 [B, S], word piece ids.
+      input_mask: int32 [B, S], 1 for a token and 0 for padding; all 1 if None.
+      token_type_ids: int32 [B, S], segment ids; all 0 if None.
+      use_one_hot_embeddings: bool, whether words are looked up by a matrix
+        product (fast on a TPU only).
+      scope: str or variable scope to build in, "bert" if None.
+
+    Raises:
+      ValueError: a tensor's rank is not 2, or the sizes contradict each other.
+
+    Source: google-research/bert, modeling.BertModel; Devlin et al. 2018,
+    arXiv 1810.04805. Changed: the attention mask stays [B, 1, S] and is spread
+    over the attending positions by the addition that uses it.
+    """
+    batch_size, seq_length = get_shape_list(input_ids, expected_rank=2)
+    if input_mask is None:
+      input_mask = tf.ones([batch_size, seq_length], dtype=tf.int32)
+    if token_type_ids is None:
+      token_type_ids = tf.zeros([batch_size, seq_length], dtype=tf.int32)
+    hidden_dropout = config.hidden_dropout_prob if is_training else 0.0
+    attention_dropout = (
+        config.attention_probs_dropout_prob if is_training else 0.0)
+
+    with tf.variable_scope(scope, default_name="bert"):
+      with tf.variable_scope("embeddings"):
+        word_embeddings, self.embedding_table = embedding_lookup(
+            input_ids, config.vocab_size, config.hidden_size,
+            initializer_range=config.initializer_range,
+            use_one_hot_embeddings=use_one_hot_embeddings)
+        self.embedding_output = embedding_postprocessor(
+            word_embeddings,
+            use_token_type=True,
+            token_type_ids=token_type_ids,
+            token_type_vocab_size=config.type_vocab_size,
+            initializer_range=config.initializer_range,
+            max_position_embeddings=config.max_position_embeddings,
+            dropout_prob=hidden_dropout)
+      with tf.variable_scope("encoder"):
+        self.all_encoder_layers = transformer_model(
+            self.embedding_output,
+            attention_mask=tf.expand_dims(input_mask, 1),  # [B, 1, S]
+            hidden_size=config.hidden_size,
+            num_hidden_layers=config.num_hidden_layers,
+            num_attention_heads=config.num_attention_heads,
+            intermediate_size=config.intermediate_size,
+            intermediate_act_fn=get_activation(config.hidden_act),
+            hidden_dropout_prob=hidden_dropout,
+            attention_probs_dropout_prob=attention_dropout,
+            initializer_range=config.initializer_range,
+            do_return_all_layers=True)
+      self.sequence_output = self.all_encoder_layers[-1]
+      with tf.variable_scope("pooler"):
+        # The vector at [CLS] stands for the sequence.
+        self.pooled_output = dense(
+            self.sequence_output[:, 0, :],  # [B, H]
+            config.hidden_size,
+            activation=tf.tanh,
+            kernel_initializer=create_initializer(config.initializer_range))
+
+  def get_pooled_output(self):
+    """Returns float32 [B, H], the [CLS] vector after one more tanh layer."""
+    return self.pooled_output
+
+  def get_sequence_output(self):
+    """Returns float32 [B, S, H], the output of the last layer."""
+    return self.sequence_output
+
+  def get_all_encoder_layers(self):
+    """Returns a list with one float32 [B, S, H] for each layer."""
+    return self.all_encoder_layers
+
+  def get_embedding_output(self):
+    """Returns float32 [B, S, H], what goes into the first layer.
+
+    The sum of word, position and segment embeddings after layer normalization
+    and dropout.
+    """
+    return self.embedding_output
+
+  def get_embedding_table(self):
+    """Returns the word embeddings, a float32 variable [V, H]."""
+    return self.embedding_table
+
+
+def gelu(x):
+  """Gaussian error linear unit, in its tanh approximation.
+
+  Args:
+    x: float tensor.
+
+  Returns:
+    A tensor like `x`: x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))).
+
+  Source: Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2;
+  google-research/bert, modeling.gelu. Changed: the cube is two products, as
+  tf.pow takes several times as long; equal to about 1e-7 of the value.
+  """
+  cube = x * x * x
+  cdf = 0.5 * (1.0 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * cube)))
+  return x * cdf
+
+
+def gelu_erf(x):
+  """Gaussian error linear unit, exact: x * Phi(x), with Phi through erf.
+
+  Args:
+    x: float tensor.
+
+  Returns:
+    A tensor like `x`.
+
+  Source: Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2. Hugging Face's
+  "gelu" is this form; Google's "gelu" is the tanh form.
+  """
+  return x * (0.5 * (1.0 + tf.erf(x * math.sqrt(0.5))))
+
+
+def get_activation(activation_string):
+  """Finds the activation function that a configuration names.
+
+  Args:
+    activation_string: str: "gelu" (tanh form), "gelu_erf", "relu", "tanh" or
+      "linear", in any case; None; or a function, returned as it is.
+
+  Returns:
+    A function of a tensor; None for "linear", "" and None.
+
+  Raises:
+    ValueError: the name is unknown.
+  """
+  if activation_string is not None and not isinstance(activation_string, str):
+    return activation_string
+  functions = {"": None, "linear": None, "relu": tf.nn.relu, "gelu": gelu,
+               "gelu_erf": gelu_erf, "tanh": tf.tanh}
+  name = (activation_string or "").lower()
+  if name not in functions:
+    raise ValueError("Unknown activation %r; known are %s." % (
+        activation_string, ", ".join(sorted(filter(None, functions)))))
+  return functions[name]
+
+
+def get_assignment_map_from_checkpoint(tvars, init_checkpoint):
+  """Finds the variables that a checkpoint can initialize, by name.
+
+  Args:
+    tvars: list of variables.
+    init_checkpoint: str, path or prefix of a TensorFlow checkpoint.
+
+  Returns:
+    (assignment_map, initialized_variable_names): an OrderedDict from each
+    shared name to itself, in the checkpoint's order, as
+    `tf.train.init_from_checkpoint` takes it; and a dict whose keys are the same
+    names, each with and without ":0".
+  """
+  names = {re.sub(r":\d+$", "", var.name) for var in tvars}
+  assignment_map = collections.OrderedDict(
+      (name, name) for name, _ in tf.train.list_variables(init_checkpoint)
+      if name in names)
+  initialized_variable_names = {}
+  for name in assignment_map:
+    initialized_variable_names[name] = 1
+    initialized_variable_names[name + ":0"] = 1
+  return assignment_map, initialized_variable_names
+
+
+def create_initializer(initializer_range=0.02):
+  """Returns a truncated normal initializer of that standard deviation."""
+  return tf.truncated_normal_initializer(stddev=initializer_range)
+
+
+def dropout(input_tensor, dropout_prob):
+  """Drops elements at random and scales the others up: all dropout is here.
+
+  Args:
+    input_tensor: float tensor.
+    dropout_prob: float, the probability of dropping an element; 0.0 or None
+      adds nothing to the graph.
+
+  Returns:
+    A tensor like `input_tensor`.
+  """
+  if not dropout_prob:
+    return input_tensor
+  return tf.nn.dropout(input_tensor, rate=dropout_prob)
+
+
+def dense(input_tensor, units, activation=None, kernel_initializer=None,
+          name=None):
+  """A fully connected layer over the last dimension.
+
+  Args:
+    input_tensor: float32 [..., width].
+    units: int, width of the output.
+    activation: function of a tensor, or None.
+    kernel_initializer: initializer of `kernel` [width, units]; `bias` [units]
+      starts at 0.
+    name: str, variable scope; "dense" (made unique) if None.
+
+  Returns:
+    float32 [..., units].
+  """
+  shape = get_shape_list(input_tensor)
+  with tf.variable_scope(name, default_name="dense"):
+    kernel = tf.get_variable("kernel", [shape[-1], units], dtype=tf.float32,
+                             initializer=kernel_initializer)
+    bias = tf.get_variable("bias", [units], dtype=tf.float32,
+                           initializer=tf.zeros_initializer())
+    output = tf.matmul(reshape_to_matrix(input_tensor), kernel)
+    output = tf.nn.bias_add(output, bias)
+    if activation is not None:
+      output = activation(output)
+    return reshape_from_matrix(output, shape)
+
+
+def layer_norm(input_tensor, name=None):
+  """Layer normalization over the last dimension.
+
+  Args:
+    input_tensor: float32 [..., width].
+    name: str, variable scope; "LayerNorm" (made unique) if None.
+
+  Returns:
+    A tensor like `input_tensor`, with `gamma` and `beta` [width] applied.
+
+  Source: Ba et al. 2016, arXiv 1607.06450; the arithmetic is that of
+  tf.contrib.layers.layer_norm, operation by operation.
+  """
+  width = get_shape_list(input_tensor)[-1]
+  with tf.variable_scope(name, default_name="LayerNorm"):
+    beta = tf.get_variable("beta", [width], dtype=tf.float32,
+                           initializer=tf.zeros_initializer())
+    gamma = tf.get_variable("gamma", [width], dtype=tf.float32,
+                            initializer=tf.ones_initializer())
+    mean, variance = tf.nn.moments(input_tensor, axes=[-1], keep_dims=True)
+    return tf.nn.batch_normalization(
+        input_tensor, mean, variance, offset=beta, scale=gamma,
+        variance_epsilon=_LAYER_NORM_EPSILON)
+
+
+def layer_norm_and_dropout(input_tensor, dropout_prob, name=None):
+  """`layer_norm`, then `dropout`."""
+  return dropout(layer_norm(input_tensor, name), dropout_prob)
+
+
+def embedding_lookup(input_ids,
+                     vocab_size,
+                     embedding_size=128,
+                     initializer_range=0.02,
+                     word_embedding_name="word_embeddings",
+                     use_one_hot_embeddings=False):
+  """Looks word vectors up.
+
+  Args:
+    input_ids: int32 [B, S], or [B, S, K] for K ids side by side.
+    vocab_size: int, V.
+    embedding_size: int, E, width of a vector.
+    initializer_range: float, standard deviation of a fresh table.
+    word_embedding_name: str, name of the table.
+    use_one_hot_embeddings: bool, look up by a matrix product, not by a gather.
+
+  Returns:
+    (embeddings, table): float32 [B, S, E] (or [B, S, K * E]) and the variable
+    [V, E].
+  """
+  table = tf.get_variable(
+      word_embedding_name, [vocab_size, embedding_size],
+      initializer=create_initializer(initializer_range))
+  flat_ids = tf.reshape(input_ids, [-1])
+  if use_one_hot_embeddings:
+    output = tf.matmul(tf.one_hot(flat_ids, depth=vocab_size), table)
+  else:
+    output = tf.gather(table, flat_ids)
+  shape = get_shape_list(input_ids)
+  if len(shape) == 2:
+    shape.append(1)
+  output_shape = shape[:-1] + [shape[-1] * embedding_size]
+  return tf.reshape(output, output_shape), table
+
+
+def embedding_postprocessor(input_tensor,
+                            use_token_type=False,
+                            token_type_ids=None,
+                            token_type_vocab_size=16,
+                            token_type_embedding_name="token_type_embeddings",
+                            use_position_embeddings=True,
+                            position_embedding_name="position_embeddings",
+                            initializer_range=0.02,
+                            max_position_embeddings=512,
+                            dropout_prob=0.1):
+  """Adds segment and position vectors, then normalizes and drops.
+
+  Args:
+    input_tensor: float32 [B, S, H], word vectors.
+    use_token_type: bool, whether to add segment vectors.
+    token_type_ids: int32 [B, S]; needed if `use_token_type`.
+    token_type_vocab_size: int, number of segment ids.
+    token_type_embedding_name: str, name of the table [that number, H].
+    use_position_embeddings: bool, whether to add position vectors.
+    position_embedding_name: str, name of the table
+      [max_position_embeddings, H].
+    initializer_range: float, standard deviation of fresh tables.
+    max_position_embeddings: int, longest possible S.
+    dropout_prob: float.
+
+  Returns:
+    float32 [B, S, H].
+
+  Raises:
+    ValueError: `token_type_ids` is missing, or S is known and too long.
+  """
+  _, seq_length, width = get_shape_list(input_tensor, expected_rank=3)
+  initializer = create_initializer(initializer_range)
+  output = input_tensor
+  if use_token_type:
+    if token_type_ids is None:
+      raise ValueError("use_token_type needs token_type_ids.")
+    table = tf.get_variable(
+        token_type_embedding_name, [token_type_vocab_size, width],
+        initializer=initializer)
+    output += _segment_embeddings(
+        table, token_type_ids, get_shape_list(input_tensor))
+  if use_position_embeddings:
+    table = tf.get_variable(
+        position_embedding_name, [max_position_embeddings, width],
+        initializer=initializer)
+    output += _position_embeddings(table, seq_length, max_position_embeddings)
+  return layer_norm_and_dropout(output, dropout_prob)
+
+
+def _segment_embeddings(table, token_type_ids, output_shape):
+  """Looks segment vectors up, float32 [B, S, H].
+
+  By a matrix product: for so few rows it is as fast as a gather, and its
+  gradient is one small product in place of a sum over all B * S rows.
+  """
+  one_hot_ids = tf.one_hot(
+      tf.reshape(token_type_ids, [-1]), depth=table.shape.as_list()[0])
+  return tf.reshape(tf.matmul(one_hot_ids, table), output_shape)
+
+
+def _position_embeddings(table, seq_length, max_position_embeddings):
+  """Returns the first S position vectors, float32 [1, S, H]."""
+  too_long = ("The sequence length %s is beyond the model's"
+              " max_position_embeddings %d.")
+  checks = []
+  if not isinstance(seq_length, int):
+    checks.append(tf.debugging.assert_less_equal(
+        seq_length, max_position_embeddings,
+        message=too_long % ("of this batch", max_position_embeddings)))
+  elif seq_length > max_position_embeddings:
+    raise ValueError(too_long % (seq_length, max_position_embeddings))
+  with tf.control_dependencies(checks):
+    return tf.expand_dims(tf.slice(table, [0, 0], [seq_length, -1]), 0)
+
+
+def create_attention_mask_from_input_mask(from_tensor, to_mask):
+  """Makes a mask that says which positions attend to which.
+
+  Args:
+    from_tensor: tensor [B, F, ...].
+    to_mask: int32 [B, T], 1 for a token and 0 for padding.
+
+  Returns:
+    float32 [B, F, T], `to_mask` repeated for every attending position (which
+    attends whether it is padding or not).
+  """
+  shape = get_shape_list(from_tensor, expected_rank=[2, 3])
+  assert_rank(to_mask, 2)
+  ones = tf.ones([shape[0], shape[1], 1], dtype=tf.float32)
+  return ones * tf.expand_dims(tf.cast(to_mask, tf.float32), 1)
+
+
+def attention_layer(from_tensor,
+                    to_tensor,
+                    attention_mask=None,
+                    num_attention_heads=1,
+                    size_per_head=512,
+                    query_act=None,
+                    key_act=None,
+                    value_act=None,
+                    attention_probs_dropout_prob=0.0,
+                    initializer_range=0.02,
+                    do_return_2d_tensor=False,
+                    batch_size=None,
+                    from_seq_length=None,
+                    to_seq_length=None):
+  """Multi-headed attention from one sequence to another (or itself).
+
+  Args:
+    from_tensor: float32 [B, F, width], or [B * F, width].
+    to_tensor: float32 [B, T, width], or [B * T, width].
+    attention_mask: [B, F, T], or [B, 1, T] where all attending positions share
+      it: 1 for a position to attend to, 0 for one to pass over.
+    num_attention_heads: int, N.
+    size_per_head: int, D.
+    query_act: activation of the queries, a function or None.
+    key_act: activation of the keys.
+    value_act: activation of the values.
+    attention_probs_dropout_prob: float.
+    initializer_range: float, standard deviation of fresh kernels.
+    do_return_2d_tensor: bool, see Returns.
+    batch_size: B; like the next two, needed for tensors of rank 2 only.
+    from_seq_length: F.
+    to_seq_length: T.
+
+  Returns:
+    float32 [B, F, N * D], or [B * F, N * D] if `do_return_2d_tensor`.
+
+  Raises:
+    ValueError: the ranks differ, or a size is missing.
+
+  Source: Vaswani et al. 2017, arXiv 1706.03762, section 3.2;
+  google-research/bert, modeling.attention_layer. Changed: 1/sqrt(D) scales the
+  queries, which are fewer numbers than the scores; that is the same to the bit
+  where it is a power of two (D = 16, 64: all of Google's models).
+  """
+  from_shape = get_shape_list(from_tensor, expected_rank=[2, 3])
+  to_shape = get_shape_list(to_tensor, expected_rank=[2, 3])
+  if len(from_shape) != len(to_shape):
+    raise ValueError("from_tensor and to_tensor differ in rank: %d and %d."
+                     % (len(from_shape), len(to_shape)))
+  if len(from_shape) == 3:
+    batch_size, from_seq_length = from_shape[:2]
+    to_seq_length = to_shape[1]
+  elif batch_size is None or from_seq_length is None or to_seq_length is None:
+    raise ValueError("Tensors of rank 2 need batch_size, from_seq_length and"
+                     " to_seq_length.")
+
+  def heads(tensor, seq_length, activation, name):
+    """Projects [..., width] to [B, N, seq_length, D]."""
+    projected = dense(
+        reshape_to_matrix(tensor), num_attention_heads * size_per_head,
+        activation, create_initializer(initializer_range), name)
+    return tf.transpose(tf.reshape(projected, [
+        batch_size, seq_length, num_attention_heads, size_per_head
+    ]), [0, 2, 1, 3])
+
+  query = heads(from_tensor, from_seq_length, query_act, "query")
+  key = heads(to_tensor, to_seq_length, key_act, "key")
+  value = heads(to_tensor, to_seq_length, value_act, "value")
+  scores = tf.matmul(  # [B, N, F, T]
+      query * (1.0 / math.sqrt(size_per_head)), key, transpose_b=True)
+  if attention_mask is not None:
+    scores += _mask_adder(attention_mask)
+  probs = dropout(tf.nn.softmax(scores), attention_probs_dropout_prob)
+  context = tf.transpose(tf.matmul(probs, value), [0, 2, 1, 3])  # [B, F, N, D]
+  width = num_attention_heads * size_per_head
+  if do_return_2d_tensor:
+    return tf.reshape(context, [batch_size * from_seq_length, width])
+  return tf.reshape(context, [batch_size, from_seq_length, width])
+
+
+def _mask_adder(attention_mask):
+  """Turns a mask [B, F or 1, T] into what is added to scores [B, N, F, T]."""
+  mask = tf.expand_dims(tf.cast(attention_mask, tf.float32), 1)
+  return (1.0 - mask) * _MASKED_SCORE  # [B, 1, F or 1, T]
+
+
+def transformer_model(input_tensor,
+                      attention_mask=None,
+                      hidden_size=768,
+                      num_hidden_layers=12,
+                      num_attention_heads=12,
+                      intermediate_size=3072,
+                      intermediate_act_fn=gelu,
+                      hidden_dropout_prob=0.1,
+                      attention_probs_dropout_prob=0.1,
+                      initializer_range=0.02,
+                      do_return_all_layers=False):
+  """A stack of Transformer encoder layers.
+
+  Args:
+    input_tensor: float32 [B, S, H].
+    attention_mask: [B, S, S] or [B, 1, S], see `attention_layer`.
+    hidden_size: int, H.
+    num_hidden_layers: int.
+    num_attention_heads: int, N.
+    intermediate_size: int, width of the feed-forward part.
+    intermediate_act_fn: its activation, a function or None.
+    hidden_dropout_prob: float.
+    attention_probs_dropout_prob: float.
+    initializer_range: float, standard deviation of fresh kernels.
+    do_return_all_layers: bool.
+
+  Returns:
+    float32 [B, S, H], the last layer's output; or a list with every layer's.
+
+  Raises:
+    ValueError: H is not a multiple of N, or not the input's width.
+
+  Source: Vaswani et al. 2017, arXiv 1706.03762; google-research/bert,
+  modeling.transformer_model, the same arithmetic.
+  """
+  size_per_head = _head_size(hidden_size, num_attention_heads)
+  input_shape = get_shape_list(input_tensor, expected_rank=3)
+  batch_size, seq_length, width = input_shape
+  if width != hidden_size:
+    raise ValueError("The input is %s wide, but hidden_size is %d: they are"
+                     " added, so they must agree." % (width, hidden_size))
+  initializer = create_initializer(initializer_range)
+
+  def add_and_norm(tensor, residual):
+    """One projection to H, dropout, the residual, normalization."""
+    projected = dense(tensor, hidden_size, kernel_initializer=initializer)
+    return layer_norm(dropout(projected, hidden_dropout_prob) + residual)
+
+  outputs = []
+  # A matrix [B * S, H] all the way: most of the work is matrix products.
+  hidden = reshape_to_matrix(input_tensor)
+  for layer in range(num_hidden_layers):
+    with tf.variable_scope("layer_%d" % layer):
+      with tf.variable_scope("attention"):
+        with tf.variable_scope("self"):
+          context = attention_layer(
+              hidden, hidden, attention_mask, num_attention_heads,
+              size_per_head,
+              attention_probs_dropout_prob=attention_probs_dropout_prob,
+              initializer_range=initializer_range, do_return_2d_tensor=True,
+              batch_size=batch_size, from_seq_length=seq_length,
+              to_seq_length=seq_length)
+        with tf.variable_scope("output"):
+          attended = add_and_norm(context, hidden)
+      with tf.variable_scope("intermediate"):
+        inner = dense(attended, intermediate_size, intermediate_act_fn,
+                      initializer)
+      with tf.variable_scope("output"):
+        hidden = add_and_norm(inner, attended)
+    outputs.append(reshape_from_matrix(hidden, input_shape))
+  return outputs if do_return_all_layers else outputs[-1]
+
+
+def get_masked_lm_output(bert_config, input_tensor, output_weights, positions,
+                         label_ids, label_weights):
+  """The masked-LM head: its loss and log probabilities.
+
+  Args:
+    bert_config: BertConfig.
+    input_tensor: float32 [B, S, H], the encoder's output.
+    output_weights: float32 [V, H], the word embeddings.
+    positions: int32 [B, P], token offsets in [0, S).
+    label_ids: int32 [B, P], the ids that belong there, in [0, V).
+    label_weights: float32 [B, P], 1.0 for a prediction and 0.0 for padding.
+
+  Returns:
+    (loss, per_example_loss, log_probs): float32 [], [B * P] and [B * P, V].
+    `log_probs` costs nothing where nobody reads it. A caller that wants the
+    commonest guess takes `masked_lm_logits`' argmax, which is the same.
+
+  Source: google-research/bert, run_pretraining.get_masked_lm_output. Changed:
+  the loss is a fused cross-entropy; equal to float precision, without a one-hot
+  matrix [B * P, V] and without log probabilities.
+  """
+  logits = masked_lm_logits(
+      bert_config, input_tensor, output_weights, positions)
+  loss, per_example_loss = masked_lm_loss(logits, label_ids, label_weights)
+  return loss, per_example_loss, tf.nn.log_softmax(logits, axis=-1)
+
+
+def masked_lm_logits(bert_config, input_tensor, output_weights, positions):
+  """Scores every word for every masked position.
+
+  Args:
+    bert_config: BertConfig.
+    input_tensor: float32 [B, S, H], the encoder's output.
+    output_weights: float32 [V, H], the word embeddings.
+    positions: int32 [B, P], token offsets in [0, S).
+
+  Returns:
+    float32 [B * P, V]; row b * P + p belongs to positions[b, p].
+  """
+  masked = gather_indexes(input_tensor, positions)  # [B * P, H]
+  with tf.variable_scope("cls/predictions"):
+    with tf.variable_scope("transform"):
+      masked = layer_norm(dense(
+          masked, bert_config.hidden_size,
+          get_activation(bert_config.hidden_act),
+          create_initializer(bert_config.initializer_range)))
+    output_bias = tf.get_variable(
+        "output_bias", [bert_config.vocab_size],
+        initializer=tf.zeros_initializer())
+    logits = tf.matmul(masked, output_weights, transpose_b=True)
+    return tf.nn.bias_add(logits, output_bias)
+
+
+def masked_lm_loss(logits, label_ids, label_weights):
+  """The cross-entropy of masked words.
+
+  Args:
+    logits: float32 [B * P, V].
+    label_ids: int32 [B, P], in [0, V).
+    label_weights: float32 [B, P].
+
+  Returns:
+    (loss, per_example_loss): float32 [], the weighted sum over the batch
+    divided by (the sum of weights + 1e-5); and [B * P], in nats, unweighted.
+  """
+  weights = tf.reshape(label_weights, [-1])
+  per_example_loss = tf.nn.sparse_softmax_cross_entropy_with_logits(
+      labels=tf.reshape(label_ids, [-1]), logits=logits)
+  total = tf.reduce_sum(weights * per_example_loss)
+  loss = total / (tf.reduce_sum(weights) + _DENOMINATOR_EPSILON)
+  return loss, per_example_loss
+
+
+def get_next_sentence_output(bert_config, input_tensor, labels):
+  """The next-sentence head: its loss and log probabilities.
+
+  Args:
+    bert_config: BertConfig.
+    input_tensor: float32 [B, H], the pooled output.
+    labels: int32 [B] or [B, 1]; 0 = B follows A, 1 = B is random.
+
+  Returns:
+    (loss, per_example_loss, log_probs): float32 [] (the mean), [B], [B, 2].
+
+  Source: google-research/bert, run_pretraining.get_next_sentence_output; the
+  same arithmetic, as for two classes nothing is to be gained.
+  """
+  with tf.variable_scope("cls/seq_relationship"):
+    output_weights = tf.get_variable(
+        "output_weights", [2, bert_config.hidden_size],
+        initializer=create_initializer(bert_config.initializer_range))
+    output_bias = tf.get_variable(
+        "output_bias", [2], initializer=tf.zeros_initializer())
+    logits = tf.matmul(input_tensor, output_weights, transpose_b=True)
+    logits = tf.nn.bias_add(logits, output_bias)
+    log_probs = tf.nn.log_softmax(logits, axis=-1)
+    one_hot_labels = tf.one_hot(tf.reshape(labels, [-1]), depth=2)
+    per_example_loss = -tf.reduce_sum(one_hot_labels * log_probs, axis=-1)
+    return tf.reduce_mean(per_example_loss), per_example_loss, log_probs
+
+
+def gather_indexes(sequence_tensor, positions):
+  """Gathers the vectors at the masked positions of a minibatch.
+
+  Args:
+    sequence_tensor: float32 [B, S, H], the encoder's output.
+    positions: int32 [B, P], token offsets in [0, S); padding is 0 and carries
+      weight 0.0 downstream.
+
+  Returns:
+    float32 [B * P, H]; row b * P + p is sequence_tensor[b, positions[b, p]].
+
+  Raises:
+    ValueError: `sequence_tensor` is not of rank 3.
+
+  Source: google-research/bert, run_pretraining.gather_indexes, same contract.
+  """
+  batch_size, seq_length, _ = get_shape_list(sequence_tensor, expected_rank=3)
+  row_starts = tf.expand_dims(tf.range(batch_size) * seq_length, 1)  # [B, 1]
+  rows = tf.reshape(tf.cast(positions, tf.int32) + row_starts, [-1])  # [B * P]
+  return tf.gather(reshape_to_matrix(sequence_tensor), rows)
+
+
+def get_shape_list(tensor, expected_rank=None, name=None):
+  """Returns a tensor's shape, as far as possible in integers.
+
+  Args:
+    tensor: tensor of known rank.
+    expected_rank: int or list of int to check the rank against, or None.
+    name: str for the message of that check.
+
+  Returns:
+    list: an int for each dimension that is known, a scalar int32 tensor for
+    each other.
+
+  Raises:
+    ValueError: the rank is not the expected one.
+  """
+  if expected_rank is not None:
+    assert_rank(tensor, expected_rank, name)
+  static = tensor.shape.as_list()
+  if None not in static:
+    return static
+  dynamic = tf.shape(tensor)
+  return [dynamic[i] if size is None else size for i, size in enumerate(static)]
+
+
+def reshape_to_matrix(input_tensor):
+  """Joins all dimensions but the last one: [..., width] to [rows, width]."""
+  rank = input_tensor.shape.ndims
+  if rank < 2:
+    raise ValueError("A matrix needs a tensor of rank 2 or more, got shape %s."
+                     % input_tensor.shape)
+  if rank == 2:
+    return input_tensor
+  return tf.reshape(input_tensor, [-1, input_tensor.shape.as_list()[-1]])
+
+
+def reshape_from_matrix(output_tensor, orig_shape_list):
+  """Undoes `reshape_to_matrix`.
+
+  Args:
+    output_tensor: tensor [rows, width].
+    orig_shape_list: what `get_shape_list` returned for the original; its last
+      entry is not read, as the width may have changed.
+
+  Returns:
+    Tensor [..., width].
+  """
+  if len(orig_shape_list) == 2:
+    return output_tensor
+  width = get_shape_list(output_tensor)[-1]
+  return tf.reshape(output_tensor, orig_shape_list[:-1] + [width])
+
+
+def assert_rank(tensor, expected_rank, name=None):
+  """Checks a tensor's rank.
+
+  Args:
+    tensor: tensor.
+    expected_rank: int, or list of int.
+    name: str for the message; the tensor's own if None.
+
+  Raises:
+    ValueError: the rank is another.
+  """
+  expected = ([expected_rank] if isinstance(expected_rank, int)
+              else list(expected_rank))
+  if tensor.shape.ndims not in expected:
+    raise ValueError(
+        "Tensor %s (scope %r) has shape %s, rank %s; expected is rank %s."
+        % (name or tensor.name, tf.get_variable_scope().name, tensor.shape,
+           tensor.shape.ndims, " or ".join(map(str, expected))))

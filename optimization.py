@@ -1,0 +1,188 @@
+"""The learning-rate schedule, Adam with decoupled weight decay, the train op.
+
+`create_optimizer` joins the three parts, which can also be used alone:
+`learning_rate_at` is the schedule, a function of the step, and
+`AdamWeightDecayOptimizer` updates variables by gradients.
+"""
+
+import re
+
+import tensorflow.compat.v1 as tf
+
+# The graph collection in which `create_optimizer` leaves the learning rate, for
+# logs and summaries: the very tensor that the update multiplies by, e.g.
+#   rate = tf.get_collection(optimization.LEARNING_RATE)[-1]
+LEARNING_RATE = "learning_rate"
+
+# The settings that BERT was pretrained with.
+_WEIGHT_DECAY_RATE = 0.01
+_NOT_DECAYED = ("LayerNorm", "layer_norm", "bias")
+_CLIP_NORM = 1.0
+
+
+def learning_rate_at(global_step, init_lr, num_train_steps, num_warmup_steps):
+  """Linear warm-up, then linear decay to 0.
+
+  Below `num_warmup_steps` W the rate is init_lr * step / W, from there on
+  init_lr * (1 - step / num_train_steps): both lines start at step 0, so the
+  rate drops at W, from init_lr to init_lr * (1 - W / num_train_steps).
+
+  Args:
+    global_step: integer tensor [], the number of updates before this one.
+    init_lr: float, the peak.
+    num_train_steps: int, the step from which on the rate is 0.
+    num_warmup_steps: int, W; 0 or None for no warm-up.
+
+  Returns:
+    float32 tensor [].
+
+  Raises:
+    ValueError: `num_train_steps` is below 1.
+
+  Source: google-research/bert, optimization.create_optimizer; the same values
+  to the last bit.
+  """
+  if num_train_steps < 1:
+    raise ValueError("num_train_steps must be at least 1 to train, got %r."
+                     % (num_train_steps,))
+  step = tf.cast(global_step, tf.float32)
+  # Divided tensor by tensor: a quotient by a Python number may become a product
+  # with its reciprocal, which rounds otherwise.
+  end = tf.constant(num_train_steps, dtype=tf.float32)
+  decayed = init_lr * (1.0 - tf.minimum(step, end) / end)
+  if not num_warmup_steps:
+    return decayed
+  warmup = tf.constant(num_warmup_steps, dtype=tf.float32)
+  return tf.where(step < warmup, init_lr * (step / warmup), decayed)
+
+
+def create_optimizer(loss, init_lr, num_train_steps, num_warmup_steps, use_tpu):
+  """Makes the op that updates all trainable variables once.
+
+  Gradients are clipped to a global norm of 1.0; the weight decay rate is 0.01.
+  `tf.get_collection(LEARNING_RATE)[-1]` is the rate that the op uses.
+
+  Args:
+    loss: float32 tensor [].
+    init_lr: float, the schedule's peak, see `learning_rate_at`.
+    num_train_steps: int.
+    num_warmup_steps: int.
+    use_tpu: bool, whether to average the gradients of a TPU's cores.
+
+  Returns:
+    An op. One run of it updates the variables at the rate of the current
+    global step, and then adds 1 to the global step.
+
+  Source: google-research/bert, optimization.create_optimizer, the same
+  arithmetic. Changed: there, the global step is read while it is being
+  incremented, so that a step could train at the next one's rate.
+  """
+  global_step = tf.train.get_or_create_global_step()
+  learning_rate = learning_rate_at(
+      global_step, init_lr, num_train_steps, num_warmup_steps)
+  tf.add_to_collection(LEARNING_RATE, learning_rate)
+  optimizer = AdamWeightDecayOptimizer(
+      learning_rate=learning_rate,
+      weight_decay_rate=_WEIGHT_DECAY_RATE,
+      exclude_from_weight_decay=list(_NOT_DECAYED))
+  if use_tpu:
+    optimizer = tf.tpu.CrossShardOptimizer(optimizer)
+
+  tvars = tf.trainable_variables()
+  grads, _ = tf.clip_by_global_norm(tf.gradients(loss, tvars), _CLIP_NORM)
+  update = optimizer.apply_gradients(zip(grads, tvars))
+  # Behind the update, hence behind the rate it was computed with; the rate's
+  # own dependency covers a model without a single variable to update.
+  with tf.control_dependencies([update, learning_rate]):
+    return tf.group(tf.assign_add(global_step, 1))
+
+
+class AdamWeightDecayOptimizer(tf.train.Optimizer):
+  """Adam without bias correction, with decoupled weight decay.
+
+  Of a variable p with gradient g, at the rate r:
+    m <- beta_1 * m + (1 - beta_1) * g
+    v <- beta_2 * v + (1 - beta_2) * g^2
+    p <- p - r * (m / (sqrt(v) + epsilon) + weight_decay_rate * p)
+
+  m and v are the variables `<p>/adam_m` and `<p>/adam_v`, which start at 0.
+
+  Source: Kingma and Ba 2014, arXiv 1412.6980, without the correction of
+  section 3; Loshchilov and Hutter 2017, arXiv 1711.05101, algorithm 2;
+  google-research/bert, optimization.AdamWeightDecayOptimizer, the same
+  arithmetic to the last bit.
+  """
+
+  def __init__(self,
+               learning_rate,
+               weight_decay_rate=0.0,
+               beta_1=0.9,
+               beta_2=0.999,
+               epsilon=1e-6,
+               exclude_from_weight_decay=None,
+               name="AdamWeightDecayOptimizer"):
+    """Makes an optimizer.
+
+    Args:
+      learning_rate: float, or float32 tensor [].
+      weight_decay_rate: float.
+      beta_1: float, decay of the mean of gradients.
+      beta_2: float, decay of the mean of squared gradients.
+      epsilon: float, added to the root of the latter.
+      exclude_from_weight_decay: list of str, regular expressions; a variable in
+        whose name one of them is found does not decay.
+      name: str, prefix of the created ops.
+    """
+    super().__init__(False, name)
+    self.learning_rate = learning_rate
+    self.weight_decay_rate = weight_decay_rate
+    self.beta_1 = beta_1
+    self.beta_2 = beta_2
+    self.epsilon = epsilon
+    self.exclude_from_weight_decay = exclude_from_weight_decay
+
+  def apply_gradients(self, grads_and_vars, global_step=None, name=None):
+    """Updates variables by gradients.
+
+    Args:
+      grads_and_vars: pairs of gradient (tensor or IndexedSlices) and variable;
+        a pair with a None is passed over.
+      global_step: not touched; here for the base class's signature.
+      name: str, name of the returned op.
+
+    Returns:
+      An op.
+    """
+    updates = [self._update(grad, var) for grad, var in grads_and_vars
+               if grad is not None and var is not None]
+    return tf.group(*updates, name=name)
+
+  def _update(self, grad, var):
+    """Returns the op that updates a variable and its two slots."""
+    # The rows of IndexedSlices are summed up here, once: m and v of every row
+    # change anyway, as they decay.
+    grad = tf.convert_to_tensor(grad)
+    adam_m = self._zeros_slot(var, "m", "adam_m")
+    adam_v = self._zeros_slot(var, "v", "adam_v")
+    # 1 - beta in Python's double precision, rounded once to float32.
+    next_m = self.beta_1 * adam_m + (1.0 - self.beta_1) * grad
+    next_v = self.beta_2 * adam_v + (1.0 - self.beta_2) * tf.square(grad)
+    update = next_m / (tf.sqrt(next_v) + self.epsilon)
+    if self._do_use_weight_decay(self._get_variable_name(var.name)):
+      update += self.weight_decay_rate * var
+    next_var = var - self.learning_rate * update
+    return tf.group(*[
+        variable.assign(value, read_value=False) for variable, value in (
+            (var, next_var), (adam_m, next_m), (adam_v, next_v))])
+
+  def _do_use_weight_decay(self, param_name):
+    """Tells whether the variable of that name decays."""
+    if not self.weight_decay_rate:
+      return False
+    return not any(re.search(pattern, param_name)
+                   for pattern in self.exclude_from_weight_decay or ())
+
+  @staticmethod
+  def _get_variable_name(param_name):
+    """Returns a variable's name without the ":0" of its tensor."""
+    return re.sub(r":\d+$", "", param_name)

@@ -1,0 +1,691 @@
+"""Continues the pretraining of a BERT on raw text, end to end.
+
+    python run_pretraining_e2e.py --input_file=corpus/*.txt \
+        --vocab_file=vocab.txt --bert_config_file=bert_config.json \
+        --init_checkpoint=bert_model.ckpt --output_dir=out --do_train --do_eval
+
+A drop-in fork of google-research/bert's run_pretraining.py: the same flags,
+names, checkpoints and arithmetic. There, the examples come from TFRecord files
+that another program wrote; here, `take_write_2_flow` builds them from the text
+while the model trains, with new masks in every epoch and nothing on disk.
+"""
+
+import contextlib
+import functools
+import itertools
+import logging
+import os
+import sys
+
+from absl import app, flags
+
+import runtime  # noqa: F401  Before TensorFlow: see there.  isort: skip
+import tensorflow.compat.v1 as tf
+
+import checks
+import console
+import corpus as corpus_lib
+import create_pretraining_data as cpd
+import engine
+import example_stream
+import file_io
+import modeling
+import optimization
+import tokenization
+from modeling import (  # noqa: F401  Users import them from here.
+    gather_indexes, get_masked_lm_output, get_next_sentence_output)
+
+logger = logging.getLogger("run_pretraining_e2e")
+
+# Examples that cross from Python to TensorFlow at once: one at a time, the
+# crossing would cost more than all else (a tenth of the speed).
+_EXAMPLES_PER_LIST = 256
+_BATCHES_AHEAD = 2
+_RECORD_SHUFFLE_BUFFER = 100
+
+
+# ------------------------------------------------------------------- the examples
+
+
+def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
+                      do_whole_word_mask=False, max_seq_length=128,
+                      max_predictions_per_seq=20, masked_lm_prob=0.15,
+                      short_seq_prob=0.1, random_seed=12345, chunk_lines=1000,
+                      num_workers=0, num_epochs=None, dupe_factor=1,
+                      invalid_utf8="error", shard_index=0, num_shards=1):
+  """Turns raw text into a flow of serialized tf.Examples.
+
+  The text is read in chunks of `chunk_lines` lines, each carried on to the end
+  of its last document; every epoch comes in another order, with other sentence
+  pairs and masks. The same arguments give the same flow.
+
+  Args:
+    input_files: list of files or patterns (each one's matches sorted, each file
+      once), or one str of them with commas between.
+    vocab_file: path of the vocabulary.
+    do_lower_case: bool, whether the model is an uncased one.
+    do_whole_word_mask, max_seq_length, max_predictions_per_seq, masked_lm_prob,
+      short_seq_prob, dupe_factor: see create_pretraining_data.InstanceOptions.
+    random_seed: int, seed of all draws.
+    chunk_lines: int, lines that are turned into examples at once.
+    num_workers: int, processes that build examples; 0 builds in this one.
+    num_epochs: int, passes over the text; None goes on for ever.
+    invalid_utf8: "error" or "replace".
+    shard_index, num_shards: which part of the text this host reads.
+
+  Returns:
+    An iterator over bytes; see create_pretraining_data.ExampleSerializer.
+
+  Raises:
+    ValueError: no file, an unreadable or empty one, a vocabulary without the
+      special tokens, an option out of range. While iterating: text that is not
+      UTF-8, or a whole epoch without an example.
+
+  >>> flow = take_write_2_flow(["corpus.txt"], "vocab.txt", num_epochs=1)
+  >>> example = tf.train.Example.FromString(next(flow))  # doctest: +SKIP
+  """
+  options = example_stream.StreamOptions(
+      vocab_file=vocab_file,
+      do_lower_case=do_lower_case,
+      instances=cpd.InstanceOptions(
+          max_seq_length, max_predictions_per_seq, masked_lm_prob,
+          short_seq_prob, dupe_factor, do_whole_word_mask).validated(),
+      random_seed=random_seed,
+      invalid_utf8=invalid_utf8)
+  cpd.check_vocabulary(vocab_file)
+  corpus = corpus_lib.Corpus(
+      file_io.expand(input_files), chunk_lines=chunk_lines,
+      num_hosts=num_shards)
+  return example_stream.ExampleStream(
+      corpus, options, num_epochs=num_epochs, num_workers=num_workers,
+      shard=example_stream.Shard(shard_index, num_shards)).examples()
+
+
+class Flow:
+  """A flow that `input_fn` can open, and what became of it.
+
+  TensorFlow wraps an error of a Python generator in an operation's error of
+  many lines; the error itself is kept here.
+
+  Args:
+    open_examples: function without arguments that returns a new iterator over
+      serialized examples, e.g. a partial of `take_write_2_flow`.
+
+  Attributes:
+    num_examples: int, examples that went to TensorFlow.
+    error: the exception that ended the flow, or None.
+  """
+
+  def __init__(self, open_examples):
+    self._open_examples = open_examples
+    self._opened = None
+    self.num_examples = 0
+    self.error = None
+
+  def open(self):
+    """Builds the first example ahead of time, for the first reader to find.
+
+    Raises:
+      ValueError: what is wrong with the text shows at its start.
+    """
+    examples = iter(self._open_examples())
+    self._opened = itertools.chain([next(examples)], examples)
+
+  def lists(self):
+    """Yields lists of examples, from the flow's start."""
+    try:
+      examples = self._opened or iter(self._open_examples())
+      self._opened = None
+      while True:
+        # A list, not a NumPy array of bytes, which would lose trailing NULs.
+        block = list(itertools.islice(examples, _EXAMPLES_PER_LIST))
+        if not block:
+          return
+        self.num_examples += len(block)
+        yield block
+    except Exception as e:
+      self.error = e
+      raise
+
+
+def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
+                     is_training, num_cpu_threads=4, *, flow=None,
+                     fixed_batches=False):
+  """Makes the `input_fn` of an estimator.
+
+  Args:
+    input_files: list of TFRecord files; not read where there is a `flow`.
+    max_seq_length, max_predictions_per_seq: int, L and P of the examples.
+    is_training: bool; TFRecords are shuffled and interleaved for training.
+    num_cpu_threads: int, TFRecord files read at once.
+    flow: a Flow of examples to read instead of files.
+    fixed_batches: bool; an evaluation of a flow gives each example once and a
+      smaller last batch, unless this is set (a TPU needs fixed shapes): then
+      it repeats them.
+
+  Returns:
+    A function from `params` (with "batch_size", B) to a tf.data.Dataset of
+    dicts: input_ids, input_mask, segment_ids int32 [B, L];
+    masked_lm_positions, masked_lm_ids int32 [B, P]; masked_lm_weights
+    float32 [B, P]; next_sentence_labels int32 [B, 1].
+
+  Source: google-research/bert, run_pretraining.input_fn_builder, the same for
+    TFRecords.
+  """
+
+  def input_fn(params):
+    if flow is None:
+      dataset = _record_dataset(input_files, is_training, num_cpu_threads)
+    else:
+      dataset = _flow_dataset(flow)
+      if fixed_batches and not is_training:
+        dataset = dataset.repeat()
+    once = flow is not None and not is_training and not fixed_batches
+    dataset = dataset.batch(params["batch_size"], drop_remainder=not once)
+    parse = functools.partial(
+        _parse_batch, max_seq_length=max_seq_length,
+        max_predictions_per_seq=max_predictions_per_seq)
+    return dataset.map(parse).prefetch(_BATCHES_AHEAD)
+
+  return input_fn
+
+
+def _flow_dataset(flow):
+  """Returns a dataset of a flow's serialized examples."""
+  lists = tf.data.Dataset.from_generator(
+      flow.lists, tf.string, tf.TensorShape([None]))
+  return lists.apply(tf.data.experimental.unbatch())
+
+
+def _record_dataset(input_files, is_training, num_cpu_threads):
+  """Returns an endless dataset of the records of TFRecord files."""
+  if not is_training:
+    # A fixed number of steps is evaluated: the end must not come before it.
+    return tf.data.TFRecordDataset(input_files).repeat()
+  files = tf.data.Dataset.from_tensor_slices(tf.constant(input_files))
+  files = files.repeat().shuffle(buffer_size=len(input_files))
+  records = files.apply(
+      tf.data.experimental.parallel_interleave(
+          tf.data.TFRecordDataset, sloppy=True,
+          cycle_length=min(num_cpu_threads, len(input_files))))
+  return records.shuffle(buffer_size=_RECORD_SHUFFLE_BUFFER)
+
+
+def _parse_batch(examples, max_seq_length, max_predictions_per_seq):
+  """Parses serialized examples: string [B] -> dict of features."""
+  ints = {
+      "input_ids": max_seq_length,
+      "input_mask": max_seq_length,
+      "segment_ids": max_seq_length,
+      "masked_lm_positions": max_predictions_per_seq,
+      "masked_lm_ids": max_predictions_per_seq,
+      "next_sentence_labels": 1,
+  }
+  spec = {n: tf.FixedLenFeature([size], tf.int64) for n, size in ints.items()}
+  spec["masked_lm_weights"] = tf.FixedLenFeature(
+      [max_predictions_per_seq], tf.float32)
+  features = tf.parse_example(examples, spec)
+  # tf.Example knows int64 only, and a TPU int32 only.
+  return {
+      name: tf.cast(value, tf.int32) if name in ints else value
+      for name, value in features.items()
+  }
+
+
+# ---------------------------------------------------------------------- the model
+
+
+def model_fn_builder(bert_config, init_checkpoint, learning_rate,
+                     num_train_steps, num_warmup_steps, use_tpu,
+                     use_one_hot_embeddings, *, log_every_steps=100):
+  """Makes the `model_fn` of an estimator.
+
+  Args:
+    bert_config: modeling.BertConfig.
+    init_checkpoint: path prefix of the weights to start from, or None.
+    learning_rate: float, the peak.
+    num_train_steps, num_warmup_steps: int, see optimization.create_optimizer.
+    use_tpu: bool.
+    use_one_hot_embeddings: bool; a TPU multiplies faster than it gathers.
+    log_every_steps: int, steps between two progress lines.
+
+  Returns:
+    A function from (features, labels, mode, params) to a TPUEstimatorSpec.
+
+  Source: google-research/bert, run_pretraining.model_fn_builder.
+  """
+
+  def model_fn(features, labels, mode, params):
+    del labels
+    if mode not in (tf.estimator.ModeKeys.TRAIN, tf.estimator.ModeKeys.EVAL):
+      raise ValueError("Only TRAIN and EVAL are supported, not %s." % mode)
+    _log_features(features)
+    heads = _Heads(bert_config, features, use_one_hot_embeddings,
+                   mode == tf.estimator.ModeKeys.TRAIN)
+    loss = heads.masked_lm_loss + heads.next_sentence_loss
+    scaffold_fn = _initialize(init_checkpoint, use_tpu)
+    if mode == tf.estimator.ModeKeys.EVAL:
+      return tf.estimator.tpu.TPUEstimatorSpec(
+          mode, loss=loss, eval_metrics=heads.eval_metrics(),
+          scaffold_fn=scaffold_fn)
+    train_op = optimization.create_optimizer(
+        loss, learning_rate, num_train_steps, num_warmup_steps, use_tpu)
+    hooks = []
+    if not use_tpu:  # A TPU's tensors can't be fetched by a hook.
+      figures = {
+          "loss": loss,
+          "masked_lm_loss": heads.masked_lm_loss,
+          "next_sentence_loss": heads.next_sentence_loss,
+          "learning_rate": tf.get_collection(optimization.LEARNING_RATE)[-1],
+      }
+      hooks.append(console.ProgressHook(
+          figures, log_every_steps, num_train_steps, params["batch_size"]))
+    return tf.estimator.tpu.TPUEstimatorSpec(
+        mode, loss=loss, train_op=train_op, training_hooks=hooks,
+        scaffold_fn=scaffold_fn)
+
+  return model_fn
+
+
+class _Heads:
+  """The model with its two heads over a batch of features.
+
+  Args:
+    bert_config: modeling.BertConfig.
+    features: dict of tensors, see input_fn_builder.
+    use_one_hot_embeddings: bool.
+    is_training: bool, whether to drop out.
+
+  Attributes:
+    masked_lm_loss, next_sentence_loss: float32 [].
+  """
+
+  def __init__(self, bert_config, features, use_one_hot_embeddings,
+               is_training):
+    self._features = features
+    model = modeling.BertModel(
+        config=bert_config,
+        is_training=is_training,
+        input_ids=features["input_ids"],
+        input_mask=features["input_mask"],
+        token_type_ids=features["segment_ids"],
+        use_one_hot_embeddings=use_one_hot_embeddings)
+    self._logits = modeling.masked_lm_logits(
+        bert_config, model.get_sequence_output(), model.get_embedding_table(),
+        features["masked_lm_positions"])  # [B * P, V]
+    self.masked_lm_loss, self._masked_lm_losses = modeling.masked_lm_loss(
+        self._logits, features["masked_lm_ids"], features["masked_lm_weights"])
+    self.next_sentence_loss, self._next_losses, self._next_log_probs = (
+        get_next_sentence_output(bert_config, model.get_pooled_output(),
+                                 features["next_sentence_labels"]))
+
+  def eval_metrics(self):
+    """Returns (metric function, its tensors) as TPUEstimatorSpec takes them.
+
+    The tensors are per example, so that a TPU's cores can be joined.
+    """
+    shape = tf.shape(self._features["masked_lm_ids"])  # [B, P]
+
+    def guesses(logits):
+      return tf.argmax(logits, axis=-1, output_type=tf.int32)
+
+    return _metrics, [
+        tf.reshape(self._masked_lm_losses, shape),
+        tf.reshape(guesses(self._logits), shape),
+        self._features["masked_lm_ids"],
+        self._features["masked_lm_weights"],
+        self._next_losses,
+        guesses(self._next_log_probs),
+        self._features["next_sentence_labels"],
+    ]
+
+
+def _metrics(masked_lm_losses, masked_lm_guesses, masked_lm_ids,
+             masked_lm_weights, next_losses, next_guesses, next_labels):
+  """Means over an evaluation: losses in nats, accuracies as shares.
+
+  Args:
+    masked_lm_losses, masked_lm_guesses, masked_lm_ids, masked_lm_weights:
+      [B, P].
+    next_losses, next_guesses: [B]; next_labels: [B, 1].
+
+  Returns:
+    dict from name to a tf.metrics pair.
+  """
+  return {
+      "masked_lm_accuracy": tf.metrics.accuracy(
+          masked_lm_ids, masked_lm_guesses, weights=masked_lm_weights),
+      "masked_lm_loss": tf.metrics.mean(
+          masked_lm_losses, weights=masked_lm_weights),
+      "next_sentence_accuracy": tf.metrics.accuracy(
+          tf.reshape(next_labels, [-1]), next_guesses),
+      "next_sentence_loss": tf.metrics.mean(next_losses),
+  }
+
+
+def _log_features(features):
+  tf.logging.info("*** Features ***")
+  for name in sorted(features):
+    tf.logging.info("  name = %s, shape = %s", name, features[name].shape)
+
+
+def _initialize(init_checkpoint, use_tpu):
+  """Takes the weights that a checkpoint has; logs where each one comes from.
+
+  Returns:
+    None, or on a TPU a function that makes the Scaffold.
+  """
+  variables = tf.trainable_variables()
+  names = {}
+  scaffold_fn = None
+  if init_checkpoint:
+    assignment, names = modeling.get_assignment_map_from_checkpoint(
+        variables, init_checkpoint)
+
+    def initialize():
+      tf.train.init_from_checkpoint(init_checkpoint, assignment)
+      return tf.train.Scaffold()
+
+    if use_tpu:
+      scaffold_fn = initialize
+    else:
+      tf.train.init_from_checkpoint(init_checkpoint, assignment)
+  tf.logging.info("**** Trainable Variables ****")
+  for variable in variables:
+    tf.logging.info("  name = %s, shape = %s%s", variable.name, variable.shape,
+                    ", *INIT_FROM_CKPT*" if variable.name in names else "")
+  return scaffold_fn
+
+
+# -------------------------------------------------------------------- the program
+
+
+def define_flags():
+  """Defines the flags: those of both of the reference's programs, and ours."""
+  flags.DEFINE_string(
+      "input_file", None,
+      "Raw text, or TFRecords of examples: files or patterns, separated by "
+      "commas. Text has one sentence a line and a blank line between documents.")
+  flags.DEFINE_string(
+      "eval_input_file", None,
+      "Held-out raw text or TFRecords for --do_eval; without it, evaluation "
+      "reads --input_file.")
+  flags.DEFINE_string(
+      "bert_config_file", None, "The model's config: a JSON file.")
+  flags.DEFINE_string(
+      "output_dir", None, "Folder for checkpoints, results and train.log.")
+  flags.DEFINE_string(
+      "init_checkpoint", None,
+      "Checkpoint to start from, e.g. bert_model.ckpt of a pretrained BERT.")
+  flags.DEFINE_string(
+      "output_file", None,
+      "Accepted for old command lines and not used: no example is written.")
+  cpd.define_instance_flags(dupe_factor=1)
+  flags.DEFINE_integer(
+      "chunk_lines", 1000, "Lines of text that become examples at once.")
+  flags.DEFINE_integer(
+      "num_workers", 0,
+      "Processes that build examples; 0 builds them in the trainer's process.")
+  flags.DEFINE_bool("do_train", False, "Whether to train.")
+  flags.DEFINE_bool("do_eval", False, "Whether to evaluate, after training.")
+  flags.DEFINE_integer(
+      "train_batch_size", 32, "Sequences a training step, over all devices.")
+  flags.DEFINE_integer("eval_batch_size", 8, "Sequences an evaluation step.")
+  flags.DEFINE_float("learning_rate", 5e-5, "The peak learning rate.")
+  flags.DEFINE_integer("num_train_steps", 100000, "Training steps.")
+  flags.DEFINE_integer(
+      "num_warmup_steps", 10000, "Steps over which the learning rate rises.")
+  flags.DEFINE_integer(
+      "save_checkpoints_steps", 1000, "Steps between two checkpoints.")
+  flags.DEFINE_integer(
+      "log_every_steps", 100, "Steps between two progress lines.")
+  flags.DEFINE_integer(
+      "iterations_per_loop", 1000,
+      "Steps that a TPU does between two returns to the host.")
+  flags.DEFINE_integer(
+      "max_eval_steps", 100, "Evaluation steps at the most.")
+  _define_tpu_flags()
+  flags.mark_flags_as_required(["input_file", "bert_config_file", "output_dir"])
+
+
+def _define_tpu_flags():
+  """Defines the flags that say where to train."""
+  flags.DEFINE_bool("use_tpu", False, "Whether to train on a TPU.")
+  flags.DEFINE_string(
+      "tpu_name", None, "Name or grpc:// address of the TPU.")
+  flags.DEFINE_string(
+      "tpu_zone", None, "Zone of the TPU, unless the metadata tell.")
+  flags.DEFINE_string(
+      "gcp_project", None, "Project of the TPU, unless the metadata tell.")
+  flags.DEFINE_string("master", None, "Address of a TensorFlow master.")
+  flags.DEFINE_integer("num_tpu_cores", 8, "Cores of the TPU.")
+
+
+class _Input:
+  """The examples of --input_file or --eval_input_file: text or TFRecords.
+
+  Args:
+    values: the parsed flags.
+    patterns: str, files and patterns with commas between.
+    num_epochs: int, passes over raw text; None for ever.
+
+  Raises:
+    ValueError: see `take_write_2_flow`, checks.are_tfrecords and
+      checks.check_records; a corpus that yields no example.
+  """
+
+  def __init__(self, values, patterns, num_epochs):
+    self.files = file_io.expand(patterns)
+    self.flow = None
+    self._lengths = values.max_seq_length, values.max_predictions_per_seq
+    if checks.are_tfrecords(self.files):
+      checks.check_records(self.files, *self._lengths)
+      return
+    if not values.vocab_file:
+      raise ValueError("--vocab_file is missing; raw text such as %s needs it." %
+                       self.files[0])
+    options = cpd.options_from_flags(values)
+    self.flow = Flow(functools.partial(
+        take_write_2_flow, self.files, values.vocab_file,
+        do_lower_case=values.do_lower_case, random_seed=values.random_seed,
+        invalid_utf8=values.invalid_utf8, chunk_lines=values.chunk_lines,
+        num_epochs=num_epochs, num_workers=values.num_workers,
+        **options._asdict()))
+    # What is wrong with the text should be said before a model is built.
+    self.flow.open()
+
+  def log(self, title):
+    """Logs the files as the reference does."""
+    tf.logging.info("*** %s ***", title)
+    for path in self.files:
+      tf.logging.info("  %s", path)
+
+  def input_fn(self, is_training, fixed_batches=False):
+    """Returns the estimator's input function."""
+    return input_fn_builder(
+        self.files, *self._lengths, is_training=is_training, flow=self.flow,
+        fixed_batches=fixed_batches)
+
+
+class Job:
+  """A run, checked from end to end before anything is built or written.
+
+  Args:
+    values: the parsed flags.
+
+  Raises:
+    ValueError: bad input; see the checks.
+  """
+
+  def __init__(self, values):
+    self._values = values
+    if not values.do_train and not values.do_eval:
+      raise ValueError(
+          "Nothing to do: pass --do_train, --do_eval or both.")
+    _check_numbers(values)
+    tokenization.validate_case_matches_checkpoint(
+        values.do_lower_case, values.init_checkpoint)
+    self._config = modeling.BertConfig.from_json_file(values.bert_config_file)
+    vocab_size = None
+    if values.vocab_file:
+      cpd.check_vocabulary(values.vocab_file)
+      vocab_size = max(tokenization.load_vocab(values.vocab_file).values()) + 1
+    checks.check_model(self._config, values.bert_config_file,
+                       values.max_seq_length, vocab_size, values.vocab_file)
+    self._start_step = checks.check_output_dir(
+        values.output_dir, self._config, values.bert_config_file)
+    self._fresh = []
+    if values.init_checkpoint:
+      self._fresh = checks.check_init_checkpoint(
+          values.init_checkpoint, self._config, values.bert_config_file)
+    self._train_input = self._eval_input = None
+    if values.do_train:
+      self._train_input = _Input(values, values.input_file, num_epochs=None)
+    if values.do_eval:
+      self._eval_input = _Input(
+          values, values.eval_input_file or values.input_file, num_epochs=1)
+
+  def run(self):
+    """Trains and evaluates, as the flags say."""
+    values = self._values
+    tf.io.gfile.makedirs(values.output_dir)
+    console.log_to_file(values.output_dir)
+    self._log_start()
+    estimator = self._estimator()
+    if self._train_input:
+      tf.logging.info("***** Running training *****")
+      tf.logging.info("  Batch size = %d", values.train_batch_size)
+      with _own_errors(self._train_input.flow):
+        estimator.train(
+            input_fn=self._train_input.input_fn(is_training=True),
+            max_steps=values.num_train_steps)
+      self._log_flow(self._train_input, "training")
+    if self._eval_input:
+      tf.logging.info("***** Running evaluation *****")
+      tf.logging.info("  Batch size = %d", values.eval_batch_size)
+      with _own_errors(self._eval_input.flow):
+        result = estimator.evaluate(
+            input_fn=self._eval_input.input_fn(
+                is_training=False, fixed_batches=values.use_tpu),
+            steps=values.max_eval_steps)
+      self._log_flow(self._eval_input, "evaluation")
+      _write_results(result, values.output_dir)
+
+  def _estimator(self):
+    values = self._values
+    model_fn = model_fn_builder(
+        bert_config=self._config,
+        init_checkpoint=values.init_checkpoint,
+        learning_rate=values.learning_rate,
+        num_train_steps=values.num_train_steps,
+        num_warmup_steps=values.num_warmup_steps,
+        use_tpu=values.use_tpu,
+        use_one_hot_embeddings=values.use_tpu,
+        log_every_steps=values.log_every_steps)
+    return engine.build_estimator(
+        model_fn,
+        model_dir=values.output_dir,
+        train_batch_size=values.train_batch_size,
+        eval_batch_size=values.eval_batch_size,
+        save_checkpoints_steps=values.save_checkpoints_steps,
+        iterations_per_loop=values.iterations_per_loop,
+        use_tpu=values.use_tpu,
+        tpu_name=values.tpu_name,
+        tpu_zone=values.tpu_zone,
+        gcp_project=values.gcp_project,
+        master=values.master,
+        num_tpu_cores=values.num_tpu_cores)
+
+  def _log_start(self):
+    """Logs what the run starts from, and what the user may not expect."""
+    values = self._values
+    if values.output_file:
+      logger.warning("--output_file is not used: no example is written.")
+    if self._train_input:
+      self._train_input.log("Input Files")
+    if self._eval_input:
+      self._eval_input.log("Evaluation Files")
+      if not values.eval_input_file:
+        logger.warning(
+            "evaluation reads the training text; pass --eval_input_file to "
+            "measure on text that was held out")
+    if self._start_step is not None:
+      logger.info("going on from step %d in %s", self._start_step,
+                  values.output_dir)
+      if values.do_train and self._start_step >= values.num_train_steps:
+        logger.warning(
+            "nothing to train: --num_train_steps=%d, and %s has step %d already",
+            values.num_train_steps, values.output_dir, self._start_step)
+    elif values.init_checkpoint:
+      logger.info("starting from the weights of %s", values.init_checkpoint)
+      if self._fresh:
+        logger.warning(
+            "%s lacks %d of the model's variables; these start fresh: %s",
+            values.init_checkpoint, len(self._fresh), ", ".join(self._fresh))
+    else:
+      logger.info("starting from fresh random weights")
+
+  def _log_flow(self, source, purpose):
+    if source.flow:
+      logger.info("%d examples built for %s, none of them written to disk",
+                  source.flow.num_examples, purpose)
+
+
+def _check_numbers(values):
+  """Raises ValueError for a number that no run could mean."""
+  for name in ("train_batch_size", "eval_batch_size", "num_train_steps",
+               "save_checkpoints_steps", "iterations_per_loop",
+               "max_eval_steps", "log_every_steps", "chunk_lines"):
+    if getattr(values, name) < 1:
+      raise ValueError("--%s=%d is out of range: it must be at least 1." %
+                       (name, getattr(values, name)))
+  if values.num_warmup_steps < 0:
+    raise ValueError("--num_warmup_steps=%d is negative." %
+                     values.num_warmup_steps)
+  if not values.learning_rate > 0:
+    raise ValueError("--learning_rate=%s is not positive." %
+                     values.learning_rate)
+
+
+class InputError(Exception):
+  """The input went bad while the model trained: one sentence for the user."""
+
+
+@contextlib.contextmanager
+def _own_errors(flow):
+  """Raises the flow's own error in place of TensorFlow's wrapping of it."""
+  try:
+    yield
+  except tf.errors.OpError:
+    if flow is None or not isinstance(flow.error, ValueError):
+      raise
+    raise InputError(str(flow.error)) from flow.error
+
+
+def _write_results(result, output_dir):
+  """Logs an evaluation's results and writes them to eval_results.txt."""
+  logger.info("***** Eval results *****")
+  lines = ["%s = %s" % (key, result[key]) for key in sorted(result)]
+  for line in lines:
+    logger.info("  %s", line)
+  path = os.path.join(output_dir, "eval_results.txt")
+  with tf.io.gfile.GFile(path, "w") as writer:
+    writer.write("".join(line + "\n" for line in lines))
+
+
+def main(_):
+  console.log_to_terminal()
+  try:
+    job = Job(flags.FLAGS)
+  except (ValueError, OSError) as e:
+    sys.exit("run_pretraining_e2e.py: %s" % e)
+  try:
+    job.run()
+  except InputError as e:
+    logger.error("%s", e)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+  define_flags()
+  app.run(main)

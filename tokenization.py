@@ -1,0 +1,547 @@
+"""Text to WordPiece tokens and ids, equal to google-research/bert's.
+
+`FullTokenizer.tokenize` gives tokens; `FullTokenizer.tokenize_to_ids` gives
+their ids by way of a cache from whitespace-separated words to ids, which is how
+a corpus is read fast. Both follow the same rules, each written once, in
+`BasicTokenizer` and `WordpieceTokenizer`.
+
+The classes of characters are those of the running Python's `unicodedata`, as
+the reference's are, so results for a few code points change with Python.
+
+TensorFlow is not imported here (see file_io.py for vocabularies behind a
+scheme such as "gs://").
+"""
+
+import collections
+import itertools
+import re
+import string
+import unicodedata
+
+import file_io
+
+# Folder names of the published checkpoints whose casing is known.
+_LOWER_CASED_MODELS = frozenset([
+    "uncased_L-24_H-1024_A-16", "uncased_L-12_H-768_A-12",
+    "multilingual_L-12_H-768_A-12", "chinese_L-12_H-768_A-12"])
+_CASED_MODELS = frozenset([
+    "cased_L-12_H-768_A-12", "cased_L-24_H-1024_A-16",
+    "multi_cased_L-12_H-768_A-12"])
+_MODEL_FOLDER = re.compile(r"([A-Za-z0-9_-]+)/bert_model\.ckpt")
+
+# Ideographs, which become words of their own. Kana and Hangul are not among
+# them: the reference treats those like the letters of other scripts.
+_CJK_RANGES = (
+    (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0xF900, 0xFAFF),
+    (0x2F800, 0x2FA1F))
+_CJK = re.compile(
+    "([%s])" % "".join("%c-%c" % bounds for bounds in _CJK_RANGES))
+
+_ASCII_PUNCTUATION = frozenset(string.punctuation)
+_WHITESPACE_CONTROLS = frozenset("\t\n\r")
+
+# Controls at which str.split() splits, while the rules below drop them and so
+# join what stands on both sides. These are all such characters of Unicode.
+_JOINERS = "\x0b\x0c\x1c\x1d\x1e\x1f\x85"
+_DROP_JOINERS = dict.fromkeys(map(ord, _JOINERS))
+
+# Bounds that keep a process small whatever it reads. A cache holds up to two
+# generations of so many entries; longer words are rare and not kept.
+_TABLE_ENTRIES = 1 << 15
+_WORD_ENTRIES = 1 << 16
+_TOKEN_ENTRIES = 1 << 14
+_LONGEST_CACHED_WORD = 24
+
+
+def validate_case_matches_checkpoint(do_lower_case, init_checkpoint):
+  """Refuses a casing that contradicts a published checkpoint's folder name.
+
+  Args:
+    do_lower_case: bool, the casing that the tokenizer is going to use.
+    init_checkpoint: str, path prefix of a checkpoint, or None. A path other
+      than `<name of a published model>/bert_model.ckpt...` is not judged.
+
+  Raises:
+    ValueError: the name is that of a model trained with the other casing.
+
+  Source: google-research/bert, tokenization.py, same contract.
+  """
+  match = _MODEL_FOLDER.search(init_checkpoint or "")
+  if match is None:
+    return
+  name = match.group(1)
+  expected = {True: _LOWER_CASED_MODELS, False: _CASED_MODELS}
+  if name not in expected[not do_lower_case]:
+    return
+  raise ValueError(
+      "--do_lower_case=%s contradicts --init_checkpoint=%s: the model %s was "
+      "trained on %s text. Pass --do_lower_case=%s, or, if the folder merely "
+      "has that name, rename it."
+      % (bool(do_lower_case), init_checkpoint, name,
+         "cased" if do_lower_case else "lower-cased", not do_lower_case))
+
+
+def convert_to_unicode(text):
+  """Returns `text` as str.
+
+  Args:
+    text: str, or bytes in UTF-8, of which invalid ones are left out.
+
+  Returns:
+    str.
+
+  Raises:
+    ValueError: `text` is of another type.
+
+  Source: google-research/bert, tokenization.py, same contract.
+  """
+  if isinstance(text, str):
+    return text
+  if isinstance(text, bytes):
+    return text.decode("utf-8", "ignore")
+  raise ValueError(
+      "Text must be str or UTF-8 bytes, not %s: %r." % (type(text), text))
+
+
+def printable_text(text):
+  """Returns `text` (str or UTF-8 bytes) as str, which print and logs take."""
+  return convert_to_unicode(text)
+
+
+def load_vocab(vocab_file):
+  """Reads a vocabulary: a token a line, numbered from 0.
+
+  A line ends at "\\n" only; every "\\r" and the whitespace round a token are
+  dropped. An empty line takes a number too. Of a repeated token the last number
+  counts, at the place of the first in the dictionary's order.
+
+  Args:
+    vocab_file: str, path of a UTF-8 text file.
+
+  Returns:
+    collections.OrderedDict of str to int.
+
+  Raises:
+    OSError: the file cannot be opened.
+    ValueError: a line is not UTF-8.
+
+  Source: google-research/bert, tokenization.py, same contract.
+  """
+  with file_io.open_binary(vocab_file) as reader:
+    lines = reader.read().replace(b"\r", b"").split(b"\n")
+  if not lines[-1]:
+    lines.pop()  # What follows the last line's end is no line.
+  vocab = collections.OrderedDict()
+  for index, line in enumerate(lines):
+    try:
+      vocab[line.decode("utf-8").strip()] = index
+    except UnicodeDecodeError as error:
+      raise ValueError(
+          "%s, line %d: %r is not UTF-8 (%s). Save the vocabulary as UTF-8."
+          % (vocab_file, index + 1, line, error)) from error
+  return vocab
+
+
+def convert_by_vocab(vocab, items):
+  """Looks items up.
+
+  Args:
+    vocab: dict, of tokens to ids or the other way round.
+    items: iterable of keys of `vocab`.
+
+  Returns:
+    list of the values, in order.
+
+  Raises:
+    KeyError: an item is not in `vocab`.
+
+  Source: google-research/bert, tokenization.py, same contract.
+  """
+  return [vocab[item] for item in items]
+
+
+def convert_tokens_to_ids(vocab, tokens):
+  """Returns the ids of tokens; see `convert_by_vocab`."""
+  return convert_by_vocab(vocab, tokens)
+
+
+def convert_ids_to_tokens(inv_vocab, ids):
+  """Returns the tokens of ids; see `convert_by_vocab`."""
+  return convert_by_vocab(inv_vocab, ids)
+
+
+def whitespace_tokenize(text):
+  """Returns the parts of `text` between whitespace (str.isspace) as a list."""
+  return text.split()
+
+
+def _is_whitespace(char):
+  """Tells whether the rules take a character for whitespace."""
+  return (char in _WHITESPACE_CONTROLS or unicodedata.category(char) == "Zs")
+
+
+def _is_control(char):
+  """Tells whether the rules drop a character as a control or format one."""
+  return (char not in _WHITESPACE_CONTROLS
+          and unicodedata.category(char) in ("Cc", "Cf"))
+
+
+def _is_punctuation(char):
+  """Tells whether a character is a word of its own as punctuation.
+
+  All of ASCII but letters, digits, space and controls counts, "$", "^" and "`"
+  included, which Unicode files under symbols.
+  """
+  return (char in _ASCII_PUNCTUATION
+          or unicodedata.category(char).startswith("P"))
+
+
+class _CharTable(dict):
+  """Remembers what a rule says of each character, up to _TABLE_ENTRIES."""
+
+  def __init__(self, rule):
+    super(_CharTable, self).__init__()
+    self._rule = rule
+
+  def __missing__(self, char):
+    verdict = self._rule(char)
+    if len(self) < _TABLE_ENTRIES:
+      self[char] = verdict
+    return verdict
+
+
+def _cleaned(code_point):
+  """Returns what str.translate puts for a code point; None drops it."""
+  char = chr(code_point)
+  if code_point in (0, 0xFFFD) or _is_control(char):
+    return None
+  return " " if _is_whitespace(char) else code_point
+
+
+def _without_mark(code_point):
+  """Returns None for a nonspacing mark, other code points as they are."""
+  is_mark = unicodedata.category(chr(code_point)) == "Mn"
+  return None if is_mark else code_point
+
+
+_CLEANED = _CharTable(_cleaned)
+_WITHOUT_MARK = _CharTable(_without_mark)
+_PUNCTUATION = _CharTable(_is_punctuation)
+
+
+class BasicTokenizer(object):
+  """Splits text into words and punctuation, in lower case if asked to.
+
+  Example:
+    BasicTokenizer().tokenize("Caf\\u00e9, 5\\u20ac.")
+    == ["cafe", ",", "5\\u20ac", "."]
+
+  Source: google-research/bert, tokenization.py, same contract.
+  """
+
+  def __init__(self, do_lower_case=True):
+    """Sets the casing.
+
+    Args:
+      do_lower_case: bool, whether to lower-case and to strip accents.
+    """
+    self.do_lower_case = do_lower_case
+
+  def tokenize(self, text):
+    """Splits a text.
+
+    Args:
+      text: str or UTF-8 bytes.
+
+    Returns:
+      list of str, none of them empty or with whitespace inside.
+
+    Raises:
+      ValueError: `text` is of another type.
+    """
+    text = self._clean_text(convert_to_unicode(text))
+    tokens = []
+    for word in whitespace_tokenize(self._tokenize_chinese_chars(text)):
+      if self.do_lower_case:
+        word = self._run_strip_accents(word.lower())
+      tokens.extend(self._run_split_on_punc(word))
+    # Decomposing could bring new whitespace in: split there as well.
+    return whitespace_tokenize(" ".join(tokens))
+
+  def _run_strip_accents(self, text):
+    """Returns `text` decomposed (NFD), without nonspacing marks."""
+    if text.isascii():
+      return text
+    return unicodedata.normalize("NFD", text).translate(_WITHOUT_MARK)
+
+  def _run_split_on_punc(self, text):
+    """Returns the list of punctuation characters and of what lies between."""
+    parts = []
+    start = 0
+    for place, char in enumerate(text):
+      if _PUNCTUATION[char]:
+        if start < place:
+          parts.append(text[start:place])
+        parts.append(char)
+        start = place + 1
+    if start < len(text):
+      parts.append(text[start:])
+    return parts
+
+  def _tokenize_chinese_chars(self, text):
+    """Returns `text` with a space on each side of every ideograph."""
+    return text if text.isascii() else _CJK.sub(r" \1 ", text)
+
+  def _is_chinese_char(self, cp):
+    """Tells whether the code point `cp` (int) is an ideograph's."""
+    return any(first <= cp <= last for first, last in _CJK_RANGES)
+
+  def _clean_text(self, text):
+    """Returns `text` without NUL, U+FFFD, controls; whitespace as spaces."""
+    return text.translate(_CLEANED)
+
+
+class WordpieceTokenizer(object):
+  """Splits words into the pieces of a vocabulary, the longest match first.
+
+  Example:
+    WordpieceTokenizer({"un": 0, "##able": 1, "##aff": 2}).tokenize("unaffable")
+    == ["un", "##aff", "##able"]
+
+  Source: google-research/bert, tokenization.py, same contract. Changed: the
+    search starts at the length of the longest entry of the vocabulary, not at
+    the end of the word.
+  """
+
+  def __init__(self, vocab, unk_token="[UNK]", max_input_chars_per_word=200):
+    """Takes a vocabulary.
+
+    Args:
+      vocab: dict (or set) of tokens. It may gain entries later.
+      unk_token: str, stands for a word that cannot be pieced together.
+      max_input_chars_per_word: int, longer words become `unk_token`.
+    """
+    self.vocab = vocab
+    self.unk_token = unk_token
+    self.max_input_chars_per_word = max_input_chars_per_word
+    self._measure()
+
+  def _measure(self):
+    """Notes how long the vocabulary's entries are, in characters."""
+    self._measured = len(self.vocab)
+    self._longest_first = max(map(len, self.vocab), default=0)
+    self._longest_next = max(
+        (len(token) - 2 for token in self.vocab if token.startswith("##")),
+        default=0)
+
+  def tokenize(self, text):
+    """Splits words into pieces.
+
+    Args:
+      text: str or UTF-8 bytes, one word or several with whitespace between,
+        as `BasicTokenizer` leaves them.
+
+    Returns:
+      list of str: pieces, those inside a word with "##" in front.
+
+    Raises:
+      ValueError: `text` is of another type.
+    """
+    if len(self.vocab) != self._measured:
+      self._measure()
+    pieces = []
+    for word in whitespace_tokenize(convert_to_unicode(text)):
+      pieces.extend(self._split_word(word))
+    return pieces
+
+  def _split_word(self, word):
+    """Returns the list of pieces of one word without whitespace."""
+    if len(word) > self.max_input_chars_per_word:
+      return [self.unk_token]
+    if word in self.vocab:
+      return [word]
+    pieces = []
+    start = 0
+    prefix, longest = "", self._longest_first
+    while start < len(word):
+      for end in range(min(len(word), start + longest), start, -1):
+        piece = prefix + word[start:end]
+        if piece in self.vocab:
+          break
+      else:
+        return [self.unk_token]
+      pieces.append(piece)
+      start = end
+      prefix, longest = "##", self._longest_next
+    return pieces
+
+
+class _IdCache(dict):
+  """Words to tuples of ids, computed when missing, bounded in size.
+
+  When the cache holds `entries` words, it becomes the older generation and
+  starts afresh; a word found among the older ones moves over. So words in use
+  stay, at the price of one more look-up a word and generation.
+  """
+
+  def __init__(self, compute, entries):
+    """Starts empty.
+
+    Args:
+      compute: function of str to tuple of int.
+      entries: int, words in a generation, of which there are two at most.
+    """
+    super(_IdCache, self).__init__()
+    self._compute = compute
+    self._entries = entries
+    self._older = {}
+
+  def __missing__(self, word):
+    ids = self._older.get(word)
+    if ids is None:
+      ids = self._compute(word)
+    if len(word) <= _LONGEST_CACHED_WORD:
+      if len(self) >= self._entries:
+        self._older = dict(self)
+        self.clear()
+      self[word] = ids
+    return ids
+
+  def size(self):
+    """Returns how many entries both generations hold."""
+    return len(self) + len(self._older)
+
+
+def _raw_words(text):
+  """Splits text where `BasicTokenizer` does before it looks into words.
+
+  Each of these words can be tokenized by itself.
+
+  Args:
+    text: str.
+
+  Returns:
+    list of str; an ideograph is a word.
+  """
+  if any(map(text.__contains__, _JOINERS)):
+    text = text.translate(_DROP_JOINERS)
+  if not text.isascii() and _CJK.search(text):
+    text = " ".join(_CJK.split(text))
+  return text.split()
+
+
+class FullTokenizer(object):
+  """Text to WordPiece tokens of a vocabulary file, and to their ids.
+
+  A tokenizer can be pickled; its caches stay behind.
+
+  Attributes:
+    vocab: OrderedDict of token (str) to id (int). It may gain entries; to
+      replace some, load another file.
+    inv_vocab: dict of id to token.
+    continuation_ids: frozenset of int, the ids in the file of tokens that
+      start with "##", which continue a word.
+    basic_tokenizer: BasicTokenizer, not to be changed.
+    wordpiece_tokenizer: WordpieceTokenizer, not to be changed.
+
+  Example:
+    tokenizer = FullTokenizer("vocab.txt")
+    tokens = tokenizer.tokenize("Some text")
+    tokenizer.tokenize_to_ids("Some text")
+    == tokenizer.convert_tokens_to_ids(tokens)
+
+  Source: google-research/bert, tokenization.py, same contract;
+    `tokenize_to_ids` and `continuation_ids` are additions.
+  """
+
+  def __init__(self, vocab_file, do_lower_case=True):
+    """Loads a vocabulary.
+
+    Args:
+      vocab_file: str, path of a UTF-8 text file, a token a line.
+      do_lower_case: bool, whether to lower-case and to strip accents.
+
+    Raises:
+      OSError: the file cannot be opened.
+      ValueError: the file is not UTF-8.
+    """
+    self.vocab = load_vocab(vocab_file)
+    self.inv_vocab = {index: token for token, index in self.vocab.items()}
+    self.continuation_ids = frozenset(
+        index for token, index in self.vocab.items() if token.startswith("##"))
+    self.basic_tokenizer = BasicTokenizer(do_lower_case=do_lower_case)
+    self.wordpiece_tokenizer = WordpieceTokenizer(vocab=self.vocab)
+    self._start_caches()
+
+  def _start_caches(self):
+    """Starts empty caches for the vocabulary as it is now."""
+    self._cached_vocab_size = len(self.vocab)
+    self._word_ids = _IdCache(self._ids_of_word, _WORD_ENTRIES)
+    self._token_ids = _IdCache(self._ids_of_token, _TOKEN_ENTRIES)
+
+  def __getstate__(self):
+    state = dict(self.__dict__)
+    del state["_word_ids"], state["_token_ids"]
+    return state
+
+  def __setstate__(self, state):
+    self.__dict__.update(state)
+    self._start_caches()
+
+  def _ids_of_word(self, word):
+    """Returns the tuple of ids of a raw word, see `_raw_words`."""
+    tokens = self.basic_tokenizer.tokenize(word)
+    if len(tokens) == 1:
+      return self._token_ids[tokens[0]]  # Shared by all spellings.
+    return tuple(itertools.chain.from_iterable(
+        map(self._token_ids.__getitem__, tokens)))
+
+  def _ids_of_token(self, token):
+    """Returns the tuple of ids of a token of the basic tokenizer."""
+    return tuple(self.convert_tokens_to_ids(
+        self.wordpiece_tokenizer.tokenize(token)))
+
+  def tokenize(self, text):
+    """Splits text into WordPiece tokens.
+
+    Args:
+      text: str or UTF-8 bytes.
+
+    Returns:
+      list of str.
+
+    Raises:
+      ValueError: `text` is of another type.
+    """
+    tokens = []
+    for word in self.basic_tokenizer.tokenize(text):
+      tokens.extend(self.wordpiece_tokenizer.tokenize(word))
+    return tokens
+
+  def tokenize_to_ids(self, text):
+    """Splits text into WordPiece tokens and returns their ids, fast.
+
+    Args:
+      text: str or UTF-8 bytes.
+
+    Returns:
+      list of int, `convert_tokens_to_ids(tokenize(text))`.
+
+    Raises:
+      KeyError: there is an unknown word, and no [UNK] in the vocabulary.
+      ValueError: `text` is of another type.
+    """
+    words = _raw_words(convert_to_unicode(text))
+    if len(self.vocab) != self._cached_vocab_size:
+      self._start_caches()
+    return list(itertools.chain.from_iterable(
+        map(self._word_ids.__getitem__, words)))
+
+  def convert_tokens_to_ids(self, tokens):
+    """Returns the ids of tokens; see `convert_by_vocab`."""
+    return convert_by_vocab(self.vocab, tokens)
+
+  def convert_ids_to_tokens(self, ids):
+    """Returns the tokens of ids; see `convert_by_vocab`."""
+    return convert_by_vocab(self.inv_vocab, ids)

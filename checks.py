@@ -121,9 +121,9 @@ def check_model(config, config_file, max_seq_length, vocab_size, vocab_file):
         (config.type_vocab_size, config_file))
   if vocab_size is not None and vocab_size > config.vocab_size:
     raise ValueError(
-        "The vocabulary %s has %d entries, the model only %d (vocab_size in %s)."
-        " Larger ids would train on NaN. Use the vocabulary that the model was "
-        "trained with." %
+        "The vocabulary %s has %d entries, the model only %d (vocab_size in "
+        "%s). Larger ids would train on NaN. Use the vocabulary that the model "
+        "was trained with." %
         (vocab_file, vocab_size, config.vocab_size, config_file))
 
 
@@ -164,9 +164,9 @@ def check_init_checkpoint(init_checkpoint, config, config_file):
   shapes = modeling.variable_shapes(config)
   if not set(shapes) & set(variables):
     raise ValueError(
-        "No variable of --init_checkpoint=%s is one of this model. It holds %s; "
-        "the model has %s." % (init_checkpoint, list_names(sorted(variables)),
-                               list_names(shapes)))
+        "No variable of --init_checkpoint=%s is one of this model. It holds "
+        "%s; the model has %s." %
+        (init_checkpoint, list_names(sorted(variables)), list_names(shapes)))
   different = _differences(config, variables)
   if different:
     raise ValueError(
@@ -204,7 +204,7 @@ def check_output_dir(output_dir, config, config_file):
   if different:
     raise ValueError(
         "--output_dir=%s holds a checkpoint (%s) of another model than "
-        "--bert_config_file=%s: %s. Choose another folder, or the config that it "
-        "was trained with." %
+        "--bert_config_file=%s: %s. Choose another folder, or the config that "
+        "it was trained with." %
         (output_dir, latest, config_file, list_names(different)))
   return int(tf.train.load_variable(latest, "global_step"))

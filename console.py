@@ -97,10 +97,8 @@ class ProgressHook(tf.train.SessionRunHook):
     self._every_steps = every_steps
     self._last_step = last_step
     self._batch_size = batch_size
-    self._step = None
-    self._first_step = None
-    self._logged_step = None
-    self._logged_time = None
+    self._step = self._first_step = self._logged_step = 0
+    self._logged_time = 0.0
 
   def begin(self):
     self._global_step = tf.train.get_global_step()

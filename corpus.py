@@ -137,7 +137,7 @@ def chunk_lines(chunk, invalid_utf8="error"):
     list of str without line ends; an empty one marks the end of each file, as
     it ends a document.
   """
-  lines = []
+  lines: List[str] = []
   for part in chunk.parts:
     if lines:
       lines.append("")

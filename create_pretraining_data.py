@@ -3,9 +3,9 @@
 The functions here are pure: what they return depends on their arguments and on
 the `rng` that they are given. Two programs use them: `run_pretraining_e2e.py`,
 chunk by chunk in memory, and the one at the end of this file, which writes the
-examples of a whole corpus to TFRecord files as google-research/bert's program of
-the same name does: for the same flags and seed the same examples, one for one
-and in order.
+examples of a whole corpus to TFRecord files as google-research/bert's program
+of the same name does: for the same flags and seed the same examples, one for
+one and in order.
 
 A **piece** is one WordPiece, either as its text (what the functions that carry
 the reference's names take and return) or as its id (faster; what the programs
@@ -161,7 +161,7 @@ def check_vocabulary(vocab_file):
           "%s. Remove all but one." % (vocab_file, token, lines[token]))
 
 
-# ------------------------------------------------------- documents -> instances
+# ------------------------------------------------------ documents -> instances
 
 
 def group_documents(lines, tokenize):
@@ -445,7 +445,7 @@ def _maskable_words(tokens, pieces, do_whole_word_mask):
   return words
 
 
-# ------------------------------------------------------- instances -> tf.Example
+# ------------------------------------------------------ instances -> tf.Example
 
 
 def _varint(value):
@@ -589,7 +589,7 @@ def examples_from_lines(lines, tokenizer, pieces, options, rng):
       options.max_seq_length, options.max_predictions_per_seq)
 
 
-# ------------------------------------------------------------ the offline program
+# ---------------------------------------------------------- the offline program
 
 
 def write_instance_to_example_files(instances, tokenizer, max_seq_length,
@@ -654,11 +654,11 @@ def define_instance_flags(dupe_factor):
   """
   flags.DEFINE_string(
       "vocab_file", None,
-      "The vocabulary that the BERT model was trained with, a WordPiece a line.")
+      "The vocabulary that the model was trained with, a WordPiece a line.")
   flags.DEFINE_bool(
       "do_lower_case", True,
-      "Whether to lower-case the text: True for uncased models, False for cased "
-      "ones.")
+      "Whether to lower-case the text: True for uncased models, False for "
+      "cased ones.")
   flags.DEFINE_bool(
       "do_whole_word_mask", False,
       "Whether to mask all WordPieces of a word together.")
@@ -695,8 +695,8 @@ def _define_flags():
   """Defines this program's flags: the reference's, and --invalid_utf8."""
   flags.DEFINE_string(
       "input_file", None,
-      "Raw text: files or patterns, separated by commas; one sentence a line, a "
-      "blank line between documents.")
+      "Raw text: files or patterns, separated by commas; one sentence a line, "
+      "a blank line between documents.")
   flags.DEFINE_string(
       "output_file", None, "TFRecord files to write, separated by commas.")
   define_instance_flags(dupe_factor=10)

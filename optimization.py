@@ -46,13 +46,11 @@ def learning_rate_at(global_step, init_lr, num_train_steps, num_warmup_steps):
     raise ValueError("num_train_steps must be at least 1 to train, got %r."
                      % (num_train_steps,))
   step = tf.cast(global_step, tf.float32)
-  # Divided tensor by tensor: a quotient by a Python number may become a product
-  # with its reciprocal, which rounds otherwise.
-  end = tf.constant(num_train_steps, dtype=tf.float32)
+  end = tf.cast(tf.constant(num_train_steps), tf.float32)
   decayed = init_lr * (1.0 - tf.minimum(step, end) / end)
   if not num_warmup_steps:
     return decayed
-  warmup = tf.constant(num_warmup_steps, dtype=tf.float32)
+  warmup = tf.cast(tf.constant(num_warmup_steps), tf.float32)
   return tf.where(step < warmup, init_lr * (step / warmup), decayed)
 
 

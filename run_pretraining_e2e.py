@@ -19,7 +19,7 @@ import sys
 
 from absl import app, flags
 
-import runtime  # noqa: F401  Before TensorFlow: see there.  isort: skip
+import runtime  # isort: skip  # noqa: F401  Before TensorFlow: see there.
 import tensorflow.compat.v1 as tf
 
 import checks
@@ -33,7 +33,10 @@ import modeling
 import optimization
 import tokenization
 from modeling import (  # noqa: F401  Users import them from here.
-    gather_indexes, get_masked_lm_output, get_next_sentence_output)
+    gather_indexes,
+    get_masked_lm_output,
+    get_next_sentence_output,
+)
 
 logger = logging.getLogger("run_pretraining_e2e")
 
@@ -44,7 +47,7 @@ _BATCHES_AHEAD = 2
 _RECORD_SHUFFLE_BUFFER = 100
 
 
-# ------------------------------------------------------------------- the examples
+# ----------------------------------------------------------------- the examples
 
 
 def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
@@ -232,7 +235,7 @@ def _parse_batch(examples, max_seq_length, max_predictions_per_seq):
   }
 
 
-# ---------------------------------------------------------------------- the model
+# -------------------------------------------------------------------- the model
 
 
 def model_fn_builder(bert_config, init_checkpoint, learning_rate,
@@ -397,7 +400,7 @@ def _initialize(init_checkpoint, use_tpu):
   return scaffold_fn
 
 
-# -------------------------------------------------------------------- the program
+# ------------------------------------------------------------------ the program
 
 
 def define_flags():
@@ -405,7 +408,7 @@ def define_flags():
   flags.DEFINE_string(
       "input_file", None,
       "Raw text, or TFRecords of examples: files or patterns, separated by "
-      "commas. Text has one sentence a line and a blank line between documents.")
+      "commas. Text: one sentence a line, a blank line between documents.")
   flags.DEFINE_string(
       "eval_input_file", None,
       "Held-out raw text or TFRecords for --do_eval; without it, evaluation "
@@ -482,8 +485,9 @@ class _Input:
       checks.check_records(self.files, *self._lengths)
       return
     if not values.vocab_file:
-      raise ValueError("--vocab_file is missing; raw text such as %s needs it." %
-                       self.files[0])
+      raise ValueError(
+          "--vocab_file is missing; raw text such as %s needs it." %
+          self.files[0])
     options = cpd.options_from_flags(values)
     self.flow = Flow(functools.partial(
         take_write_2_flow, self.files, values.vocab_file,
@@ -614,7 +618,7 @@ class Job:
                   values.output_dir)
       if values.do_train and self._start_step >= values.num_train_steps:
         logger.warning(
-            "nothing to train: --num_train_steps=%d, and %s has step %d already",
+            "nothing to train: --num_train_steps=%d, and %s is at step %d",
             values.num_train_steps, values.output_dir, self._start_step)
     elif values.init_checkpoint:
       logger.info("starting from the weights of %s", values.init_checkpoint)

@@ -12,8 +12,8 @@ import re
 import warnings
 
 SERVING_VERSIONS = (
-    "TensorFlow 1.15 (Python 3.7; Python 3.8 in NVIDIA's builds) and TensorFlow "
-    "2.12 to 2.15 (Python 3.8 to 3.11)")
+    "TensorFlow 1.15 (Python 3.7; Python 3.8 in NVIDIA's builds) and "
+    "TensorFlow 2.12 to 2.15 (Python 3.8 to 3.11)")
 
 
 def check_version(version):
@@ -41,7 +41,7 @@ try:
   import tensorflow  # noqa: E402  pylint: disable=wrong-import-position
 except ImportError as error:
   raise ImportError(
-      "TensorFlow cannot be imported (%s). These serve: %s. The README says how "
-      "to install." % (error, SERVING_VERSIONS)) from error
+      "TensorFlow cannot be imported (%s). These serve: %s. The README says "
+      "how to install." % (error, SERVING_VERSIONS)) from error
 
 check_version(tensorflow.__version__)

@@ -1,0 +1,251 @@
+"""Files, splits and chunks: every line once, whatever the cut."""
+
+import gzip
+import random
+
+import pytest
+
+import corpus as corpus_lib
+import file_io
+from corpus import Corpus, chunk_lines
+
+SPACES = ["", " ", "\t", "\u3000", "\u2028", "\x1c \x85", "\r"]
+
+
+@pytest.fixture
+def write(tmp_path):
+  """Returns a function that writes a file and returns its path."""
+
+  def write(name, data):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+    return str(path)
+
+  return write
+
+
+def random_text(rng, num_documents, prefix):
+  """Returns text whose lines of text are all different."""
+  lines = []
+  for d in range(num_documents):
+    for s in range(rng.randint(1, 30)):
+      lines.append("%s %d %d %s" % (prefix, d, s, "wörd " * rng.randint(0, 9)))
+    lines.extend(rng.choice(SPACES) for _ in range(rng.randint(1, 3)))
+  text = "\n".join(lines)
+  return text + rng.choice(["", "\n", "\n\n", "\r\n"])
+
+
+def texts(chunks):
+  """Returns the stripped lines with text, in order."""
+  return [
+      line.strip() for chunk in chunks for line in chunk_lines(chunk)
+      if line.strip()
+  ]
+
+
+def documents(lines):
+  """Returns the documents as lists of stripped lines."""
+  found = [[]]
+  for line in lines:
+    if line.strip():
+      found[-1].append(line.strip())
+    elif found[-1]:
+      found.append([])
+  return [d for d in found if d]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_line_is_in_one_chunk_of_one_split(write, seed):
+  """For sizes of splits and chunks that cut everywhere."""
+  rng = random.Random(seed)
+  content = [random_text(rng, rng.choice([0, 1, 5, 60]), "f%d" % i)
+             for i in range(8)]
+  files = [write("f%d.txt" % i, text) for i, text in enumerate(content)]
+  packed = gzip.compress(random_text(rng, 40, "gz").encode("utf-8"))
+  files.insert(3, write("packed.txt.gz", packed))
+  content.insert(3, gzip.decompress(packed).decode("utf-8"))
+  expected = [
+      line.replace("\r", "").strip() for text in content
+      for line in text.split("\n") if line.replace("\r", "").strip()
+  ]
+  whole = [d for text in content
+           for d in documents(text.replace("\r", "").split("\n"))]
+  for split_bytes in (97, 1000, 5000, 1 << 20):
+    for lines_a_chunk in (1, 7, 1000):
+      corpus = Corpus(files, chunk_lines=lines_a_chunk,
+                      split_bytes=split_bytes)
+      chunks = [c for s in corpus.splits() for c in corpus.chunks(s)]
+      assert texts(chunks) == expected
+      assert len({c.key for c in chunks}) == len(chunks)
+      assert [d for c in chunks for d in documents(chunk_lines(c))] == whole
+      assert not any(c.continues_document for c in chunks)
+
+
+def test_chunks_have_their_lines(write):
+  """A chunk ends with the document in which its last line lies."""
+  lines = []
+  for d in range(50):
+    lines += ["d%d s%d" % (d, s) for s in range(9)] + [""]
+  corpus = Corpus([write("a.txt", "\n".join(lines))], chunk_lines=25)
+  chunks = list(corpus.chunks(corpus.splits()[0]))
+  assert [len(chunk_lines(c)) for c in chunks] == [30] * 16 + [19]
+
+
+def test_small_files_share_a_chunk(write):
+  """A document a file, as many have it, still makes chunks of many."""
+  files = [write("f%03d.txt" % i, "file %d\nsecond line\n" % i)
+           for i in range(100)]
+  corpus = Corpus(files)
+  chunks = list(corpus.chunks(corpus.splits()[0]))
+  assert len(chunks) == 1
+  assert documents(chunk_lines(chunks[0])) == [
+      ["file %d" % i, "second line"] for i in range(100)]
+
+
+def test_a_document_beyond_the_cap_is_cut_and_warned_of(
+    write, monkeypatch, caplog):
+  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 200)
+  long = "".join("long %d\n" % i for i in range(400))
+  path = write("a.txt", "short 1\nshort 2\n\n" + long + "\nlast 1\nlast 2\n")
+  for split_bytes in (150, 700, 1 << 20):
+    corpus = Corpus([path], chunk_lines=20, split_bytes=split_bytes)
+    chunks = [c for s in corpus.splits() for c in corpus.chunks(s)]
+    expected = "short 1,short 2," + long.replace("\n", ",") + "last 1,last 2"
+    assert ",".join(texts(chunks)) == expected
+    assert max(len(p.data) for c in chunks for p in c.parts) < 200 + 20 * 10
+    cut = [c for c in chunks if c.continues_document]
+    assert len(cut) > 5
+    for chunk in cut:
+      assert chunk_lines(chunk)[0].startswith("long ")
+      assert chunk_lines(chunk)[0] != "long 0"
+  assert any("cut at byte" in r.getMessage() for r in caplog.records)
+  assert corpus.num_cut_documents > 5
+
+
+def test_one_endless_line(write, monkeypatch):
+  """No line end far and wide: the line stays whole."""
+  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 100)
+  path = write("a.txt", "word " * 5000 + "\nnext\n")
+  corpus = Corpus([path], split_bytes=1000)
+  chunks = [c for s in corpus.splits() for c in corpus.chunks(s)]
+  assert [len(t) for t in texts(chunks)] == [24999, 4]
+
+
+def test_lines_end_at_newline_only_and_cr_is_dropped(write):
+  path = write("a.txt", "a\rb\r\n\u2028c\x0bd\n\re\n\r\n\x85\nf\r")
+  lines = list(corpus_lib.read_file(path))
+  assert lines == ["ab", "\u2028c\x0bd", "e", "", "\x85", "f"]
+  corpus = Corpus([path])
+  assert chunk_lines(next(corpus.chunks(corpus.splits()[0]))) == lines
+
+
+def test_a_rest_of_carriage_returns_is_no_line(write):
+  assert list(corpus_lib.read_file(write("a.txt", "a\n\r\r"))) == ["a"]
+
+
+def test_read_file_across_blocks(write, monkeypatch):
+  monkeypatch.setattr(corpus_lib, "_BLOCK_BYTES", 16)
+  lines = ["x" * n for n in (0, 3, 40, 15, 16, 17, 0, 0, 200)]
+  for end in ("", "\n"):
+    path = write("a.txt", "\n".join(lines) + end)
+    assert list(corpus_lib.read_file(path)) == lines
+
+
+def test_multibyte_characters_across_blocks(write, monkeypatch):
+  monkeypatch.setattr(corpus_lib, "_BLOCK_BYTES", 7)
+  lines = ["汉字 кириллица €" * n for n in range(6)]
+  assert list(corpus_lib.read_file(write("a.txt", "\n".join(lines)))) == lines
+
+
+def test_invalid_utf8_names_file_line_and_byte(write, monkeypatch):
+  monkeypatch.setattr(corpus_lib, "_BLOCK_BYTES", 64)
+  good = "".join("ligne numéro %d\n" % i for i in range(100)).encode("utf-8")
+  path = write("bad.txt", good + b"caf\xe9 au lait\n" + good)
+  message = r"bad\.txt.*0xe9.*offset %d, line 101, byte 4" % (len(good) + 3)
+  with pytest.raises(ValueError, match=message):
+    list(corpus_lib.read_file(path))
+  corpus = Corpus([path], chunk_lines=10, split_bytes=500)
+  with pytest.raises(ValueError, match=message):
+    texts(c for s in corpus.splits() for c in corpus.chunks(s))
+  replaced = [chunk_lines(c, "replace") for s in corpus.splits()
+              for c in corpus.chunks(s)]
+  assert "caf\ufffd au lait" in [line for lines in replaced for line in lines]
+
+
+def test_invalid_utf8_in_gzip(write):
+  path = write("bad.gz", gzip.compress(b"one\ntwo\n\xff\n"))
+  with pytest.raises(ValueError, match="offset 8, line 3"):
+    list(corpus_lib.read_file(path))
+
+
+@pytest.mark.parametrize("data", [
+    b"not gzip at all", gzip.compress(b"line\n" * 1000)[:-20],
+    gzip.compress(b"line\n" * 1000)[:15] + b"\0" * 30])
+def test_broken_gzip_is_one_error(write, data):
+  path = write("broken.gz", data)
+  with pytest.raises(ValueError, match=r"broken\.gz cannot be read"):
+    list(corpus_lib.read_file(path))
+
+
+def test_refusals(write, tmp_path):
+  with pytest.raises(ValueError, match="nowhere.txt cannot be read"):
+    Corpus([str(tmp_path / "nowhere.txt")])
+  with pytest.raises(ValueError, match="cannot be read"):
+    Corpus([str(tmp_path)])
+  with pytest.raises(ValueError, match=r"empty: .*empty.txt has 0 bytes"):
+    Corpus([write("empty.txt", "")])
+  with pytest.raises(ValueError, match="empty: no file"):
+    Corpus([])
+  with pytest.raises(ValueError, match="chunk_lines"):
+    Corpus([write("a.txt", "a\n")], chunk_lines=0)
+
+
+def test_a_file_counts_once(write):
+  path = write("a.txt", "a\n")
+  corpus = Corpus([path, path])
+  assert corpus.files == [path]
+  assert corpus.num_bytes == 2
+
+
+def test_splits_need_sizes_only(write, monkeypatch):
+  path = write("a.txt", "line of text\n" * 10000)
+  corpus = Corpus([path], split_bytes=1000)
+  monkeypatch.setattr(file_io, "open_binary", None)
+  splits = corpus.splits()
+  assert len(splits) == 130
+  assert splits[-1].end == 130000
+
+
+def test_splits_are_finer_for_many_hosts(write):
+  path = write("a.txt", "line of text\n" * 100000)
+  assert len(Corpus([path]).splits()) == 2
+  assert len(Corpus([path], num_hosts=4).splits()) >= 32
+
+
+class TestExpand:
+
+  def test_each_patterns_matches_sorted(self, write, tmp_path):
+    for name in ("b2.txt", "b1.txt", "a.txt", "c.md"):
+      write(name, "x")
+    names = ["c.md", "a.txt", "b1.txt", "b2.txt", "a.txt"]
+    patterns = "%s/c.md,%s/*.txt, %s/a.txt" % ((tmp_path,) * 3)
+    expected = [str(tmp_path / n) for n in names]
+    assert file_io.expand(patterns) == expected
+    assert file_io.expand(patterns.split(",")) == expected
+
+  def test_a_name_that_looks_like_a_pattern(self, write):
+    path = write("a[1].txt", "x")
+    write("a1.txt", "y")
+    assert file_io.expand(path) == [path]
+
+  @pytest.mark.parametrize("patterns", ["", ",", "no-such-file-*.txt"])
+  def test_no_match_is_an_error(self, write, patterns):
+    with pytest.raises(ValueError, match="No input file"):
+      file_io.expand(patterns)
+
+  def test_folders_are_no_files(self, write, tmp_path):
+    path = write("sub/a.txt", "x")
+    with pytest.raises(ValueError, match="No input file"):
+      file_io.expand(str(tmp_path / "*"))
+    assert file_io.expand(str(tmp_path / "*" / "*")) == [path]

@@ -7,6 +7,7 @@ import collections
 import logging
 
 import tensorflow.compat.v1 as tf
+from google.protobuf import message
 
 import file_io
 import modeling
@@ -83,7 +84,11 @@ def check_records(input_files, max_seq_length, max_predictions_per_seq):
     ValueError: the records hold lists of another length, or something else.
   """
   path = input_files[0]
-  features = tf.train.Example.FromString(first_record(path)).features.feature
+  try:
+    example = tf.train.Example.FromString(first_record(path))
+  except message.DecodeError:
+    example = tf.train.Example()
+  features = example.features.feature
   for name, flag, expected in (
       ("input_ids", "max_seq_length", max_seq_length),
       ("masked_lm_ids", "max_predictions_per_seq", max_predictions_per_seq)):

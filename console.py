@@ -1,8 +1,8 @@
 """What the user sees: progress and results on the terminal, all in a log file.
 
 TensorFlow logs a great deal that matters after something went wrong and hardly
-before. So its messages below ERROR go to `output_dir/train.log` alone, while
-the messages of this project's own modules go there and to the terminal.
+before. So its messages go to `output_dir/train.log` alone, while the messages
+of this project's own modules go there and to the terminal.
 """
 
 import logging
@@ -19,8 +19,9 @@ LOG_FILE = "train.log"
 
 logger = logging.getLogger(__name__)
 
-# Loggers whose messages below ERROR stay away from the terminal.
-_FILE_ONLY = ("tensorflow", "absl", "py.warnings")
+# Loggers that stay away from the terminal. What ends the run is raised as well,
+# and shown as that.
+_FILE_ONLY = ("tensorflow", "absl", "py")
 _FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _TERMINAL_FORMAT = "%(message)s"
 # A remote log file is written that many messages at a time.
@@ -38,13 +39,11 @@ class _TerminalFormatter(logging.Formatter):
 
 
 def _for_terminal(record):
-  return (record.levelno >= logging.ERROR or
-          record.name.split(".")[0] not in _FILE_ONLY and
-          record.name not in _FILE_ONLY)
+  return record.name.split(".")[0] not in _FILE_ONLY
 
 
 def log_to_terminal():
-  """Sends this project's messages, and others' errors, to standard error."""
+  """Sends this project's messages to standard error."""
   root = logging.getLogger()
   for handler in list(root.handlers):
     root.removeHandler(handler)

@@ -100,10 +100,6 @@ class InstanceOptions(NamedTuple):
       if not 0.0 <= getattr(self, name) <= 1.0:
         raise ValueError("--%s=%s is out of range: it is a probability, 0 to 1."
                          % (name, getattr(self, name)))
-    if self.max_predictions_per_seq > self.max_seq_length:
-      raise ValueError(
-          "--max_predictions_per_seq=%d is more than --max_seq_length=%d." %
-          (self.max_predictions_per_seq, self.max_seq_length))
     return self
 
 

@@ -38,7 +38,8 @@ def examples_of(case):
   tokenizer = tokenization.FullTokenizer(
       case.vocab_file, flags.pop("do_lower_case", True))
   rng = random.Random(flags.pop("random_seed", 12345))
-  options = cpd.InstanceOptions(**dict({"dupe_factor": 10}, **flags))
+  options = cpd.InstanceOptions(
+      **dict({"dupe_factor": 10}, **flags)).validated()
   lines = cpd._read_files(case.input_files, "error")
   return cpd.examples_from_lines(
       lines, tokenizer, cpd.id_pieces(tokenizer), options, rng)
@@ -192,7 +193,7 @@ def test_group_documents():
     ("max_seq_length", 4), ("max_predictions_per_seq", 0),
     ("masked_lm_prob", 1.1), ("masked_lm_prob", -0.1),
     ("short_seq_prob", 2.0), ("short_seq_prob", float("nan")),
-    ("dupe_factor", 0), ("max_predictions_per_seq", 129),
+    ("dupe_factor", 0), ("max_seq_length", -1),
 ])
 def test_options_out_of_range_are_refused(name, value):
   with pytest.raises(ValueError, match="--%s" % name):

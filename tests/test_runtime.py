@@ -1,0 +1,74 @@
+"""Versions that serve, and what reaches the terminal."""
+
+import logging
+
+import pytest
+import tensorflow.compat.v1 as tf
+
+import console
+import runtime
+
+
+@pytest.mark.parametrize("version", [
+    "1.15.0", "1.15.5+nv22.12", "2.12.0", "2.13.1", "2.15.1", "2.15.0-rc1"])
+def test_versions_that_serve(version):
+  runtime.check_version(version)
+
+
+@pytest.mark.parametrize("version", [
+    "1.14.0", "1.4.0", "2.1.0", "2.11.0", "2.16.1", "2.20.0", "3.0", "x"])
+def test_other_versions_are_refused_by_name(version):
+  with pytest.raises(ImportError, match=version.split("+")[0]) as caught:
+    runtime.check_version(version)
+  assert "1.15" in str(caught.value) and "2.12 to 2.15" in str(caught.value)
+
+
+@pytest.fixture
+def clean_logging():
+  """Puts the handlers back that console.py takes away."""
+  loggers = [logging.getLogger(n) for n in (None, "tensorflow", "absl")]
+  before = [(x, list(x.handlers), x.level, x.propagate) for x in loggers]
+  yield
+  for x, handlers, level, propagate in before:
+    x.handlers[:] = handlers
+    x.setLevel(level)
+    x.propagate = propagate
+  logging.captureWarnings(False)
+
+
+def test_terminal_and_log_file(clean_logging, tmp_path, capsys):
+  """Ours go to both, TensorFlow's to the file alone; the file is appended."""
+  (tmp_path / console.LOG_FILE).write_text("from an earlier run\n")
+  console.log_to_terminal()
+  console.log_to_file(str(tmp_path))
+  logging.getLogger("corpus").info("progress of ours")
+  logging.getLogger("corpus").warning("a warning of ours")
+  tf.logging.info("detail of TensorFlow")
+  tf.logging.warning("a deprecation of TensorFlow")
+  terminal = capsys.readouterr().err
+  assert terminal == "progress of ours\nWARNING: a warning of ours\n"
+  log = (tmp_path / console.LOG_FILE).read_text()
+  assert log.startswith("from an earlier run\n")
+  for message in ("progress of ours", "a warning of ours",
+                  "detail of TensorFlow", "a deprecation of TensorFlow"):
+    assert log.count(message) == 1
+
+
+def test_progress_lines(caplog):
+  """The first step, every second one, and the last; then on from there."""
+  caplog.set_level(logging.INFO, "console")
+  with tf.Graph().as_default():
+    step = tf.train.get_or_create_global_step()
+    loss = 10.0 - tf.cast(step, tf.float32)
+    with tf.control_dependencies([loss]):
+      train_op = tf.assign_add(step, 1)
+    hook = console.ProgressHook({"loss": loss}, 2, 5, 8)
+    with tf.train.SingularMonitoredSession(hooks=[hook]) as session:
+      for _ in range(5):
+        session.run(train_op)
+  lines = [r.getMessage() for r in caplog.records if r.name == "console"]
+  assert lines[0] == "training from step 0 to 5"
+  assert [line.split("  ")[:2] for line in lines[1:]] == [
+      ["step 1/5", "loss 10"], ["step 2/5", "loss 9"], ["step 4/5", "loss 7"],
+      ["step 5/5", "loss 6"]]
+  assert lines[-1].endswith(" sequences/s")

@@ -188,6 +188,9 @@ def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
     parse = functools.partial(
         _parse_batch, max_seq_length=max_seq_length,
         max_predictions_per_seq=max_predictions_per_seq)
+    # There is nothing to convert, and TensorFlow would write its source, as it
+    # does with what it converts, to a temporary file.
+    parse = tf.autograph.experimental.do_not_convert(parse)
     return dataset.map(parse).prefetch(_BATCHES_AHEAD)
 
   return input_fn

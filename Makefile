@@ -1,0 +1,35 @@
+# make demo                    train a small BERT on real text, in minutes
+# make test                    the tests
+# make lint                    linter and type checker
+# make clean                   remove what these commands made
+#
+# Each first sets up .venv, once: setup_env.sh finds a Python that serves (3.7,
+# else 3.9 to 3.11). PYTHON=python3.11, a command, path or version, takes that
+# one, in .venv-3.11. TESTS="tests/test_demo.py -k corpus" narrows `make test`.
+
+PYTHON =
+TESTS =
+export PYTHON
+
+# The shell command that sets up, once, and puts the environment's Python into
+# $python.
+SETUP = python=$$(sh ./setup_env.sh "$$PYTHON")
+
+.PHONY: demo test lint setup clean
+.NOTPARALLEL:
+
+demo:
+	@$(SETUP) && "$$python" -m demo.demo
+
+test:
+	@$(SETUP) && "$$python" -m pytest $(TESTS)
+
+lint:
+	@$(SETUP) && "$$python" -m ruff check . && "$$python" -m mypy .
+
+setup:
+	@$(SETUP) && echo "Ready: $$python"
+
+clean:
+	rm -rf .venv .venv-3.* demo/out demo/corpus .cache .hypothesis \
+	  .mypy_cache .pytest_cache .ruff_cache

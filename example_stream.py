@@ -8,26 +8,29 @@
 Every order and every draw is a pure function of (random_seed, epoch, place), so
 the same corpus, vocabulary and options give the same stream, byte for byte, and
 a `Position` in it is four numbers: going there reads one group and builds one
-window, nothing before it. TensorFlow is not needed here.
+window, nothing before it. Worker processes change the speed, not the stream.
+TensorFlow is not needed here.
 """
 
 import hashlib
 import itertools
-import logging
+import os
 import random
-from typing import Iterator, List, NamedTuple, Optional
+from typing import Iterator, List, NamedTuple, Tuple
 
 import corpus as corpus_lib
 import create_pretraining_data as cpd
+import example_worker
 import tokenization
-
-logger = logging.getLogger(__name__)
 
 SPLITS_PER_GROUP = 32
 CHUNKS_PER_WINDOW = 16
 # Chunks of a group that are shuffled together, in bytes of text. Only a .gz
 # file, which can't be cut into splits, makes a group larger than that.
 POOL_BYTES = 1 << 26
+MAX_DEFAULT_WORKERS = 8
+# Examples between two looks at whether the workers live.
+_EXAMPLES_PER_CHECK = 256
 
 
 class Position(NamedTuple):
@@ -46,9 +49,9 @@ class Position(NamedTuple):
 
 
 class Shard(NamedTuple):
-  """Which host reads: `index` of `count`."""
-  index: int = 0
-  count: int = 1
+  """Which host reads: number `host`, from 0, of `num_hosts`."""
+  host: int = 0
+  num_hosts: int = 1
 
 
 class StreamOptions(NamedTuple):
@@ -84,8 +87,13 @@ def derived_rng(*place):
 class ExampleBuilder:
   """Turns chunks into examples: what a worker process does.
 
+  It is pickled with its vocabulary, so that a worker reads no file.
+
   Args:
     options: StreamOptions.
+
+  Raises:
+    OSError, ValueError: the vocabulary can't be read.
   """
 
   def __init__(self, options):
@@ -113,6 +121,12 @@ class ExampleBuilder:
                                    self._options.instances, rng)
 
 
+class _Window(NamedTuple):
+  """Chunks whose examples are shuffled together, and where they stand."""
+  position: Position
+  chunks: List[corpus_lib.Chunk]
+
+
 class ExampleStream:
   """The stream of one host.
 
@@ -120,27 +134,36 @@ class ExampleStream:
     corpus: corpus.Corpus.
     options: StreamOptions.
     num_epochs: how many passes; None goes on for ever.
+    num_workers: processes that build examples; 0 builds them in this one. They
+      start with an iterator's first example and end with the iterator.
     shard: the Shard of this host; the hosts' splits are disjoint and together
       the corpus, in every epoch.
 
   Raises:
-    ValueError: the vocabulary can't be read.
+    OSError, ValueError: the vocabulary can't be read, or num_workers can't be.
   """
 
   def __init__(self, corpus, options, *, num_epochs=None, num_workers=0,
                shard=Shard()):
+    _check_num_workers(num_workers)
     self._corpus = corpus
     self._options = options
     self._num_epochs = num_epochs
+    self._num_workers = num_workers
     self._shard = shard
     self._builder = ExampleBuilder(options)
 
   def examples(self, start: Position = Position()) -> Iterator[bytes]:
-    """Yields the examples from a position on."""
-    return itertools.chain.from_iterable(
-        window for _, window in self.windows(start))
+    """Yields the examples from a position on; see `windows`."""
+    with self._mapper() as mapper:
+      for _, window in self._windows(start, mapper):
+        for i in range(0, len(window), _EXAMPLES_PER_CHECK):
+          # A slow trainer should not learn of a death at the window's end.
+          mapper.check()
+          yield from window[i:i + _EXAMPLES_PER_CHECK]
 
-  def windows(self, start: Position = Position()):
+  def windows(self, start: Position = Position()
+             ) -> Iterator[Tuple[Position, List[bytes]]]:
     """Yields the examples from a position on, a window at a time.
 
     Args:
@@ -152,17 +175,52 @@ class ExampleStream:
     Raises:
       ValueError: a file can't be read, is not UTF-8, or a whole epoch of this
         host yields no example.
+      example_worker.WorkerError: a worker process died, or met an error that
+        is none of the text's.
     """
+    with self._mapper() as mapper:
+      yield from self._windows(start, mapper)
+
+  def _mapper(self):
+    """Returns what builds the chunks: worker processes, or this one."""
+    if not self._num_workers:
+      return example_worker.InProcess(self._builder.build)
+    # While a window is consumed, the next one is built.
+    return example_worker.WorkerPool(
+        self._builder.build, self._num_workers,
+        CHUNKS_PER_WINDOW + 2 * self._num_workers, _describe)
+
+  def _windows(self, start, mapper):
+    """Yields what `windows` does, of the chunks that `mapper` builds."""
+    window: List[bytes] = []
+    epoch, found = None, True
+    for (position, is_last), examples in mapper.map(self._tasks(start)):
+      if position.epoch != epoch:
+        self._check_found(found)
+        epoch = position.epoch
+        found = start != Position(epoch) and start.epoch == epoch
+      window.extend(examples)
+      if not is_last:
+        continue
+      derived_rng(self._options.random_seed, *position, "window",
+                  self._shard.host).shuffle(window)
+      skipped = start.example if position == start._replace(example=0) else 0
+      if window[skipped:]:
+        yield position._replace(example=skipped), window[skipped:]
+      found = found or bool(window)
+      window = []
+    self._check_found(found)
+
+  def _tasks(self, start):
+    """Yields ((Position of a window, whether the chunk is its last one),
+    (epoch, chunk)) from the window of `start` on."""
     for epoch in self._epochs(start.epoch):
       found = start != Position(epoch)
       for position, chunks in self._epoch(epoch, start):
-        window = self._build_window(position, chunks)
-        skipped = start.example if position == start._replace(example=0) else 0
-        if window[skipped:]:
-          found = True
-          yield position._replace(example=skipped), window[skipped:]
-      if not found:
-        raise ValueError(self._no_example())
+        found = True
+        for number, chunk in enumerate(chunks, 1):
+          yield (position, number == len(chunks)), (epoch, chunk)
+      self._check_found(found)
       start = Position(epoch + 1)
 
   def _epochs(self, first):
@@ -174,7 +232,7 @@ class ExampleStream:
     """Yields (Position, chunks) of an epoch's windows from `start` on."""
     splits = self._corpus.splits()
     derived_rng(self._options.random_seed, epoch, "splits").shuffle(splits)
-    mine = splits[self._shard.index::self._shard.count]
+    mine = splits[self._shard.host::self._shard.num_hosts]
     for group in range(start.group, -(-len(mine) // SPLITS_PER_GROUP)):
       first = start.window if group == start.group else 0
       windows = self._group(
@@ -187,37 +245,64 @@ class ExampleStream:
   def _group(self, epoch, group, splits):
     """Yields a group's windows: lists of chunks, in shuffled order."""
     rng = derived_rng(self._options.random_seed, epoch, "group", group,
-                      self._shard.index)
+                      self._shard.host)
     chunks = itertools.chain.from_iterable(map(self._corpus.chunks, splits))
     for pool in _pools(chunks):
       rng.shuffle(pool)
-      for i in range(0, len(pool), CHUNKS_PER_WINDOW):
-        yield pool[i:i + CHUNKS_PER_WINDOW]
+      while pool:  # What is handed out need not stay in memory here.
+        yield pool[:CHUNKS_PER_WINDOW]
+        del pool[:CHUNKS_PER_WINDOW]
 
-  def _build_window(self, position, chunks):
-    """Returns the shuffled examples of a window."""
-    window = [
-        example for chunk in chunks
-        for example in self._builder.build(position.epoch, chunk)
-    ]
-    derived_rng(self._options.random_seed, *position, "window",
-                self._shard.index).shuffle(window)
-    return window
+  def _check_found(self, found):
+    """Raises ValueError unless something was found in an epoch."""
+    if not found:
+      raise ValueError(
+          "The corpus yields no example for host %d of %d: %s, %d bytes. It "
+          "needs lines with text%s." % (
+              self._shard.host + 1, self._shard.num_hosts,
+              ", ".join(self._corpus.files[:3]) +
+              (", ..." if len(self._corpus.files) > 3 else ""),
+              self._corpus.num_bytes,
+              "" if self._shard.num_hosts == 1 else ", enough for every host"))
 
-  def _no_example(self):
-    return (
-        "The corpus yields no example for host %d of %d: %s, %d bytes. It needs "
-        "lines with text%s." % (
-            self._shard.index + 1, self._shard.count,
-            ", ".join(self._corpus.files[:3]) +
-            (", ..." if len(self._corpus.files) > 3 else ""),
-            self._corpus.num_bytes,
-            "" if self._shard.count == 1 else ", enough for every host"))
+
+def default_num_workers():
+  """Returns how many workers serve this machine: the usable cores but one.
+
+  At most 8; on Windows, where there are none, 0.
+  """
+  if os.name == "nt":
+    return 0
+  if hasattr(os, "sched_getaffinity"):
+    cores = len(os.sched_getaffinity(0))
+  else:
+    cores = os.cpu_count() or 1
+  return min(cores - 1, MAX_DEFAULT_WORKERS)
+
+
+def _check_num_workers(num_workers):
+  """Raises ValueError for a number of workers that there can't be."""
+  if num_workers < 0:
+    raise ValueError(
+        "--num_workers=%d is negative; 0 builds the examples in the trainer's "
+        "process." % num_workers)
+  if num_workers and os.name == "nt":
+    raise ValueError(
+        "--num_workers=%d does not work on Windows; pass --num_workers=0, "
+        "which builds the examples in the trainer's process." % num_workers)
+
+
+def _describe(epoch, chunk):
+  """Names a chunk for an error message."""
+  part = chunk.parts[0]
+  return "the lines of %s from byte %d on, in epoch %d" % (
+      part.path, part.offset, epoch)
 
 
 def _pools(chunks) -> Iterator[List[corpus_lib.Chunk]]:
   """Groups chunks into lists of up to POOL_BYTES of text."""
-  pool, size = [], 0
+  pool: List[corpus_lib.Chunk] = []
+  size = 0
   for chunk in chunks:
     pool.append(chunk)
     size += sum(len(part.data) for part in chunk.parts)

@@ -28,6 +28,7 @@ import corpus as corpus_lib
 import create_pretraining_data as cpd
 import engine
 import example_stream
+import example_worker
 import file_io
 import modeling
 import optimization
@@ -45,6 +46,8 @@ logger = logging.getLogger("run_pretraining_e2e")
 _EXAMPLES_PER_LIST = 256
 _BATCHES_AHEAD = 2
 _RECORD_SHUFFLE_BUFFER = 100
+# What a flow may end with that needs no traceback to be understood.
+_INPUT_ERRORS = (ValueError, OSError, example_worker.WorkerError)
 
 
 # ----------------------------------------------------------------- the examples
@@ -430,8 +433,9 @@ def define_flags():
   flags.DEFINE_integer(
       "chunk_lines", 1000, "Lines of text that become examples at once.")
   flags.DEFINE_integer(
-      "num_workers", 0,
-      "Processes that build examples; 0 builds them in the trainer's process.")
+      "num_workers", example_stream.default_num_workers(),
+      "Processes that build examples for training; 0 builds them in the "
+      "trainer's process.")
   flags.DEFINE_bool("do_train", False, "Whether to train.")
   flags.DEFINE_bool("do_eval", False, "Whether to evaluate, after training.")
   flags.DEFINE_integer(
@@ -474,13 +478,14 @@ class _Input:
     values: the parsed flags.
     patterns: str, files and patterns with commas between.
     num_epochs: int, passes over raw text; None for ever.
+    num_workers: int, processes that build examples from raw text.
 
   Raises:
     ValueError: see `take_write_2_flow`, checks.are_tfrecords and
       checks.check_records; a corpus that yields no example.
   """
 
-  def __init__(self, values, patterns, num_epochs):
+  def __init__(self, values, patterns, *, num_epochs, num_workers):
     self.files = file_io.expand(patterns)
     self.flow = None
     self._lengths = values.max_seq_length, values.max_predictions_per_seq
@@ -496,7 +501,7 @@ class _Input:
         take_write_2_flow, self.files, values.vocab_file,
         do_lower_case=values.do_lower_case, random_seed=values.random_seed,
         invalid_utf8=values.invalid_utf8, chunk_lines=values.chunk_lines,
-        num_epochs=num_epochs, num_workers=values.num_workers,
+        num_epochs=num_epochs, num_workers=num_workers,
         **options._asdict()))
     # What is wrong with the text should be said before a model is built.
     self.flow.open()
@@ -547,10 +552,13 @@ class Job:
           values.init_checkpoint, self._config, values.bert_config_file)
     self._train_input = self._eval_input = None
     if values.do_train:
-      self._train_input = _Input(values, values.input_file, num_epochs=None)
+      self._train_input = _Input(values, values.input_file, num_epochs=None,
+                                 num_workers=values.num_workers)
     if values.do_eval:
+      # Some hundred batches: not worth processes of their own.
       self._eval_input = _Input(
-          values, values.eval_input_file or values.input_file, num_epochs=1)
+          values, values.eval_input_file or values.input_file, num_epochs=1,
+          num_workers=0)
 
   def run(self):
     """Trains and evaluates, as the flags say."""
@@ -664,7 +672,7 @@ def _own_errors(flow):
   try:
     yield
   except tf.errors.OpError:
-    if flow is None or not isinstance(flow.error, ValueError):
+    if flow is None or not isinstance(flow.error, _INPUT_ERRORS):
       raise
     raise InputError(str(flow.error)) from flow.error
 

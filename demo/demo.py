@@ -30,7 +30,7 @@ TRAIN_TEXT = os.path.join(CORPUS, "train.txt")
 HELD_OUT_TEXT = os.path.join(CORPUS, "held_out.txt")
 VOCAB = os.path.join("demo", "vocab.txt")
 
-STEPS = 1500
+STEPS = 1000
 MAX_SEQ_LENGTH = 64
 MAX_PREDICTIONS_PER_SEQ = 10
 # How many times the baseline's accuracy counts as clearly above it.

@@ -3,6 +3,8 @@
 import collections
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 
@@ -326,6 +328,55 @@ class TestProgram:
         "master": None, "num_tpu_cores": 8, "output_file": "x.tfrecord",
     }
     assert {name: getattr(values, name) for name in expected} == expected
+
+
+  def test_workers_train_the_same_model(self, files):
+    """The stream is the same for any number of workers, so the steps are."""
+    losses = []
+    for workers in (0, 2):
+      run = run_program(command(
+          dict(files, out=files["out"] + str(workers)), num_workers=workers,
+          init_checkpoint=self.initial_weights(files),
+          bert_config_file=self.config_without_dropout(files)))
+      assert run.returncode == 0, run.stdout
+      losses.append(re.findall(r"step \d/4  loss [0-9.]+", run.stdout))
+    assert len(losses[0]) == 2
+    assert losses[0] == losses[1]
+
+  def initial_weights(self, files):
+    path = os.path.join(os.path.dirname(files["out"]), "initial")
+    if not os.path.exists(path):
+      first = run_program(command(dict(files, out=path), num_train_steps=1))
+      assert first.returncode == 0, first.stdout
+    return os.path.join(path, "model.ckpt-0")
+
+  def config_without_dropout(self, files):
+    path = files["config"] + ".without_dropout"
+    with open(path, "w") as stream:
+      json.dump(dict(CONFIG, hidden_dropout_prob=0.0,
+                     attention_probs_dropout_prob=0.0), stream)
+    return path
+
+  def test_a_workers_death_ends_the_run_with_one_sentence(self, files):
+    program = subprocess.Popen(
+        [sys.executable, PROGRAM] + command(
+            files, num_train_steps=1000000, num_workers=1, log_every_steps=20),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        universal_newlines=True)
+    try:
+      for line in program.stdout:
+        if line.startswith("step 20/"):
+          break
+      with open("/proc/%d/task/%d/children" % (program.pid, program.pid)) as f:
+        os.kill(int(f.read().split()[0]), signal.SIGKILL)
+      said = program.stdout.read()
+      assert program.wait() == 1
+    finally:
+      program.kill()
+      program.wait()
+    assert re.search(r"ERROR: Worker 1 of 1 \(process \d+\) was killed by "
+                     "SIGKILL while it", said), said
+    assert "Traceback" not in said
 
 
 class TestRefusals:

@@ -1,0 +1,413 @@
+"""The model: equal to the reference's, same names, clear errors.
+
+Where the environment variable BERT_REFERENCE names a checkout of
+google-research/bert, and under TensorFlow 1.15, the reference is run beside our
+own code and both are compared to the bit. Else its recorded outputs stand in
+(tests/golden/model), to the tolerances of `assert_close`.
+"""
+
+import collections
+import json
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+import modeling
+import optimization
+from tests.golden import make_model_golden as golden
+from tests.model_comparison import (
+    CHECKPOINT,
+    OURS,
+    TINY,
+    ancestors,
+    assert_close,
+    recorded_arrays,
+)
+
+
+@pytest.fixture(scope="module", name="recorded")
+def fixture_recorded():
+  """The reference's recorded arrays by name."""
+  return recorded_arrays()
+
+
+@pytest.fixture(autouse=True)
+def fixture_graph():
+  """Gives each test a graph of its own."""
+  with tf.Graph().as_default():
+    yield
+
+
+def run(tensors, feed_dict=None):
+  """Initializes all variables and evaluates tensors."""
+  with golden.session() as sess:
+    golden.start(sess)
+    return sess.run(tensors, feed_dict)
+
+
+# --- Equal to the reference ---
+
+
+def test_outputs_and_gradients_are_the_references(recorded):
+  actual = golden.record_outputs(OURS, TINY)
+  names = {name for name in recorded if name.startswith(("eval/", "train/"))}
+  assert set(actual) == names
+  for name in sorted(names):
+    assert_close(actual[name], recorded[name], name)
+
+
+def reference_masked_lm_loss(logits, label_ids, label_weights):
+  """The cross-entropy by one-hot labels, as the reference has it."""
+  log_probs = tf.nn.log_softmax(logits, axis=-1)
+  one_hot = tf.one_hot(
+      tf.reshape(label_ids, [-1]), depth=logits.shape.as_list()[-1])
+  losses = -tf.reduce_sum(log_probs * one_hot, axis=[-1])
+  weights = tf.reshape(label_weights, [-1])
+  loss = tf.reduce_sum(weights * losses) / (tf.reduce_sum(weights) + 1e-5)
+  return loss, losses
+
+
+def reference_checkout():
+  """Returns the checkout's path, or skips the test."""
+  checkout = os.environ.get("BERT_REFERENCE")
+  if not checkout:
+    pytest.skip("BERT_REFERENCE names no checkout of google-research/bert")
+  if not tf.__version__.startswith("1.15"):
+    pytest.skip("the reference runs under TensorFlow 1.15 only")
+  return checkout
+
+
+def run_reference(*args):
+  """Runs the generator of golden arrays in a process of its own."""
+  subprocess.run([sys.executable, golden.__file__, reference_checkout()]
+                 + [str(arg) for arg in args], check=True)
+
+
+@pytest.fixture(scope="module", name="live")
+def fixture_live(tmp_path_factory):
+  """The arrays of a wider model, from the reference on this machine."""
+  folder = tmp_path_factory.mktemp("live")
+  run_reference(folder, "--config=wide")
+  with np.load(str(folder / "wide.npz")) as arrays:
+    return dict(arrays)
+
+
+def test_bitwise_but_for_the_fused_loss(live, monkeypatch):
+  """With the loss written as in the reference, every bit is the same."""
+  monkeypatch.setattr(modeling, "masked_lm_loss", reference_masked_lm_loss)
+  config = golden.CONFIGS["wide"]
+  actual = golden.record_outputs(OURS, config)
+  actual.update(golden.record_training(OURS, config, is_reference=False))
+  actual.update(golden.record_optimizer(OURS))
+  actual.update(golden.record_schedules(optimization.learning_rate_at))
+  assert set(actual) == set(live)
+  different = [name for name in sorted(live)
+               if actual[name].tobytes() != live[name].tobytes()]
+  assert not different
+
+
+def test_outputs_are_bitwise_as_they_are(live):
+  actual = golden.record_outputs(OURS, golden.CONFIGS["wide"])
+  different = [name for name in sorted(actual)
+               if actual[name].tobytes() != live[name].tobytes()]
+  # The cross-entropy is fused, and all gradients come through it.
+  assert not [name for name in different
+              if "gradient" not in name and "masked_lm" not in name]
+  for name in different:
+    assert_close(actual[name], live[name], name)
+
+
+def test_our_checkpoint_goes_on_in_the_reference(tmp_path):
+  reference_checkout()
+  prefix = str(tmp_path / "ours.ckpt")
+  expected = golden.record_training(
+      OURS, TINY, is_reference=False, checkpoint=prefix)
+  run_reference(tmp_path, "--continue_from", prefix)
+  with np.load(str(tmp_path / "continued.npz")) as arrays:
+    assert set(arrays) == set(expected)
+    for name in expected:
+      assert_close(expected[name], arrays[name], name)
+
+
+def test_evaluation_has_no_dropout_and_training_has():
+  config = modeling.BertConfig(
+      hidden_dropout_prob=0.5, attention_probs_dropout_prob=0.5, **TINY)
+  ids = tf.constant(golden.batch(TINY, 1)["input_ids"], tf.int32)
+  with tf.variable_scope("", reuse=tf.AUTO_REUSE):
+    models = [modeling.BertModel(config, is_training, ids, scope="bert")
+              for is_training in (False, True)]
+  with golden.session() as sess:
+    golden.start(sess)
+    first, second = [
+        sess.run([model.get_sequence_output() for model in models])
+        for _ in range(2)]
+  assert first[0].tobytes() == second[0].tobytes()
+  assert np.abs(first[1] - second[1]).max() > 0.1
+  assert config.hidden_dropout_prob == 0.5
+
+
+def test_dropout_rate_and_scale():
+  tf.set_random_seed(1)
+  values = run(modeling.dropout(tf.ones([100000]), 0.1))
+  assert set(np.unique(values)) == {np.float32(0), np.float32(1 / 0.9)}
+  assert abs((values == 0).mean() - 0.1) < 0.005
+  ones = tf.ones([2])
+  assert modeling.dropout(ones, 0.0) is ones
+  assert modeling.dropout(ones, None) is ones
+
+
+def test_training_makes_no_one_hot_and_no_log_softmax_over_the_vocabulary():
+  loss, _ = golden.build(OURS, TINY, golden.placeholders(), is_training=True)
+  gradients = tf.gradients(loss, tf.trainable_variables())
+  wide = {op.type for op in ancestors([tf.convert_to_tensor(gradient).op
+                                       for gradient in gradients])
+          for output in op.outputs
+          if output.shape.ndims and output.shape.as_list()[-1] == 53}
+  assert "SparseSoftmaxCrossEntropyWithLogits" in wide
+  assert not wide & {"OneHot", "LogSoftmax"}
+
+
+def test_guess_by_logits_is_the_guess_by_log_probs(recorded):
+  features = golden.placeholders()
+  config = modeling.BertConfig(
+      hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **TINY)
+  model = modeling.BertModel(
+      config, False, features["input_ids"], features["input_mask"],
+      features["segment_ids"])
+  logits = modeling.masked_lm_logits(
+      config, model.get_sequence_output(), model.get_embedding_table(),
+      features["masked_lm_positions"])
+  guesses = run(tf.argmax(logits, axis=-1), golden.feed(features, TINY, 1))
+  expected = recorded["eval/1/masked_lm_log_probs"].argmax(axis=-1)
+  assert guesses.tolist() == expected.tolist()
+
+
+# --- Variables ---
+
+
+@pytest.mark.parametrize("sizes", [TINY, dict(TINY, num_hidden_layers=11)])
+def test_variable_shapes_are_the_graphs(sizes):
+  golden.build(OURS, sizes, golden.placeholders(), is_training=True)
+  graph = collections.OrderedDict(
+      (var.name[:-2], var.shape.as_list()) for var in tf.trainable_variables())
+  assert modeling.variable_shapes(modeling.BertConfig(**sizes)) == graph
+
+
+def test_assignment_map_names_what_the_checkpoint_has():
+  tf.get_variable("fresh", [2])
+  tf.get_variable("bert/pooler/dense/bias", [16])
+  tf.get_variable("bert/embeddings/word_embeddings", [53, 16])
+  mapping, names = modeling.get_assignment_map_from_checkpoint(
+      tf.trainable_variables(), CHECKPOINT)
+  shared = ["bert/embeddings/word_embeddings", "bert/pooler/dense/bias"]
+  assert list(mapping.items()) == [(name, name) for name in shared]
+  assert set(names) == {name + end for name in shared for end in ("", ":0")}
+
+
+def test_a_second_model_gets_variables_of_its_own():
+  ids = tf.zeros([1, 4], tf.int32)
+  config = modeling.BertConfig(**TINY)
+  for _ in range(2):
+    modeling.BertModel(config, False, ids)
+  modeling.BertModel(config, False, ids, scope="other")
+  assert {var.name.split("/")[0] for var in tf.trainable_variables()} == {
+      "bert", "bert_1", "other"}
+
+
+# --- Configuration ---
+
+
+def test_config_file(tmp_path):
+  path = tmp_path / "bert_config.json"
+  path.write_bytes(b"\xef\xbb\xbf" + json.dumps(
+      dict(TINY, hidden_act="gelu_erf", pooler_type="first")).encode("utf-8"))
+  config = modeling.BertConfig.from_json_file(str(path))
+  assert config.pooler_type == "first"
+  assert config.hidden_size == 16 and config.initializer_range == 0.02
+  again = modeling.BertConfig.from_dict(json.loads(config.to_json_string()))
+  assert again.to_dict() == config.to_dict()
+  again.to_dict()["vocab_size"] = 1
+  assert again.vocab_size == 53
+
+
+@pytest.mark.parametrize("content, message", [
+    (b"{", "JSON"),
+    (b"\xff", "JSON"),
+    (b"[1]", "list"),
+    (b"{}", "'vocab_size' must be an integer of at least 1, got no such key"),
+    (b'{"vocab_size": 0}', "'vocab_size'.*got 0"),
+    (b'{"vocab_size": true}', "'vocab_size'.*got True"),
+    (b'{"vocab_size": 9, "hidden_size": "8"}', "'hidden_size'.*got '8'"),
+    (b'{"vocab_size": 9, "hidden_size": 10}', "10 is not a multiple.* 12"),
+    (b'{"vocab_size": 9, "hidden_act": "swish"}', "activation 'swish'"),
+    (b'{"vocab_size": 9, "hidden_dropout_prob": 1}', "'hidden_dropout_prob'"),
+    (b'{"vocab_size": 9, "initializer_range": -1}', "'initializer_range'"),
+])
+def test_bad_config_file_is_named(tmp_path, content, message):
+  path = tmp_path / "bad_config.json"
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match="bad_config.json.*" + message):
+    modeling.BertConfig.from_json_file(str(path))
+
+
+# --- Parts ---
+
+
+def test_activations():
+  x = np.linspace(-4, 4, 33, dtype=np.float32)
+  tanh_form = [v / 2 * (1 + math.tanh(
+      math.sqrt(2 / math.pi) * (v + 0.044715 * v ** 3))) for v in x.tolist()]
+  erf_form = [v / 2 * (1 + math.erf(v / math.sqrt(2))) for v in x.tolist()]
+  assert np.abs(np.subtract(tanh_form, erf_form)).max() > 1e-4
+  values = run([modeling.get_activation(name)(tf.constant(x))
+                for name in ("GELU", "gelu_erf", "relu", "tanh")])
+  for value, expected in zip(
+      values, (tanh_form, erf_form, np.maximum(x, 0), np.tanh(x))):
+    np.testing.assert_allclose(value, expected, rtol=0, atol=1e-6)
+  assert modeling.get_activation(tf.abs) is tf.abs
+  for name in ("linear", "", None):
+    assert modeling.get_activation(name) is None
+  with pytest.raises(ValueError, match="'mish'.*gelu_erf"):
+    modeling.get_activation("mish")
+
+
+def test_layer_norm_has_mean_0_and_deviation_1():
+  values = np.random.RandomState(0).randn(3, 4, 50) * 7 + 2
+  outputs = run(modeling.layer_norm_and_dropout(
+      tf.constant(values, tf.float32), 0.0, name="norm_gamma"))
+  assert [var.name for var in tf.trainable_variables()] == [
+      "norm_gamma/beta:0", "norm_gamma/gamma:0"]
+  gamma = golden.weight("norm_gamma/gamma", [50])
+  beta = golden.weight("norm_gamma/beta", [50])
+  plain = (outputs - beta) / gamma
+  np.testing.assert_allclose(plain.mean(-1), 0, atol=1e-4)
+  np.testing.assert_allclose(plain.std(-1), 1, atol=1e-4)
+
+
+def test_words_by_one_hot_are_words_by_gather():
+  ids = tf.constant([[3, 1, 3], [0, 4, 2]])
+  with tf.variable_scope("", reuse=tf.AUTO_REUSE):
+    gathered, table = modeling.embedding_lookup(ids, 5, 8)
+    product, _ = modeling.embedding_lookup(
+        ids, 5, 8, use_one_hot_embeddings=True)
+    joined, _ = modeling.embedding_lookup(tf.expand_dims(ids, 1), 5, 8)
+  gathered, product, joined, table = run([gathered, product, joined, table])
+  assert gathered.tolist() == table[np.array([[3, 1, 3], [0, 4, 2]])].tolist()
+  assert product.tolist() == gathered.tolist()
+  assert joined.tolist() == gathered.reshape([2, 1, 24]).tolist()
+
+
+def test_too_long_sequences_are_refused():
+  def embed(vectors):
+    with tf.variable_scope(None, default_name="embeddings"):
+      return modeling.embedding_postprocessor(
+          vectors, max_position_embeddings=4, dropout_prob=0.0)
+
+  with pytest.raises(ValueError, match="5 .*max_position_embeddings 4"):
+    embed(tf.zeros([1, 5, 8]))
+  unknown = tf.placeholder(tf.float32, [1, None, 8])
+  output = embed(unknown)
+  assert run(output, {unknown: np.zeros([1, 4, 8])}).shape == (1, 4, 8)
+  with pytest.raises(tf.errors.InvalidArgumentError, match="this batch"):
+    run(output, {unknown: np.zeros([1, 5, 8])})
+  with pytest.raises(ValueError, match="token_type_ids"):
+    modeling.embedding_postprocessor(unknown, use_token_type=True)
+
+
+def test_attention_masks():
+  to_mask = tf.constant([[1, 1, 0], [1, 0, 0]])
+  mask = modeling.create_attention_mask_from_input_mask(
+      tf.zeros([2, 4, 8]), to_mask)
+  short = tf.expand_dims(to_mask, 1)
+  source = tf.constant(np.random.RandomState(2).randn(2, 4, 8), tf.float32)
+  target = tf.constant(np.random.RandomState(3).randn(2, 3, 8), tf.float32)
+  changed = target + tf.constant(
+      [[[0.0], [0.0], [9.0]], [[0.0], [9.0], [9.0]]])
+
+  def attend(target, mask):
+    return modeling.attention_layer(
+        source, target, mask, num_attention_heads=2, size_per_head=4)
+
+  with tf.variable_scope("attention", reuse=tf.AUTO_REUSE):
+    outputs = [attend(target, mask), attend(target, short),
+               attend(changed, mask), attend(target, None)]
+    flat = modeling.attention_layer(
+        tf.reshape(source, [8, 8]), tf.reshape(target, [6, 8]), mask,
+        num_attention_heads=2, size_per_head=4, do_return_2d_tensor=True,
+        batch_size=2, from_seq_length=4, to_seq_length=3)
+  mask, outputs, flat = run([mask, outputs, flat])
+  assert mask.tolist() == [[[1, 1, 0]] * 4, [[1, 0, 0]] * 4]
+  assert outputs[0].shape == (2, 4, 8)
+  assert outputs[1].tobytes() == outputs[0].tobytes()
+  assert outputs[2].tobytes() == outputs[0].tobytes()
+  assert np.abs(outputs[3] - outputs[0]).max() > 0.01
+  assert flat.tobytes() == outputs[0].tobytes()
+
+
+def test_wrong_shapes_are_refused():
+  with pytest.raises(ValueError, match="differ in rank: 2 and 3"):
+    modeling.attention_layer(tf.zeros([4, 8]), tf.zeros([2, 2, 8]))
+  with pytest.raises(ValueError, match="batch_size"):
+    modeling.attention_layer(tf.zeros([4, 8]), tf.zeros([4, 8]), batch_size=2)
+  with pytest.raises(ValueError, match="10 is not a multiple.* 4"):
+    modeling.transformer_model(
+        tf.zeros([1, 2, 10]), hidden_size=10, num_attention_heads=4)
+  with pytest.raises(ValueError, match="6 wide, but hidden_size is 8"):
+    modeling.transformer_model(
+        tf.zeros([1, 2, 6]), hidden_size=8, num_attention_heads=2)
+  with pytest.raises(ValueError, match="'here'.*rank 1; expected is rank 2 or"):
+    with tf.variable_scope("here"):
+      modeling.get_shape_list(tf.zeros([3]), expected_rank=[2, 3])
+  with pytest.raises(ValueError, match="rank 2 or more"):
+    modeling.reshape_to_matrix(tf.zeros([3]))
+  with pytest.raises(ValueError, match="expected is rank 3"):
+    modeling.gather_indexes(tf.zeros([3, 4]), tf.zeros([3, 1], tf.int32))
+
+
+def test_transformer_returns_its_last_layer_by_default():
+  inputs = tf.constant(np.random.RandomState(2).randn(2, 3, 8), tf.float32)
+  options = dict(hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
+                 intermediate_size=8, hidden_dropout_prob=0.0,
+                 attention_probs_dropout_prob=0.0)
+  with tf.variable_scope("a"):
+    layers = modeling.transformer_model(
+        inputs, do_return_all_layers=True, **options)
+  with tf.variable_scope("a", reuse=True):
+    last = modeling.transformer_model(inputs, **options)
+  layers, last = run([layers, last])
+  assert len(layers) == 2
+  assert last.tobytes() == layers[1].tobytes() != layers[0].tobytes()
+
+
+def test_gather_indexes():
+  sequence = np.arange(2 * 5 * 3, dtype=np.float32).reshape([2, 5, 3])
+  positions = tf.placeholder(tf.int64, [None, 2])
+  unknown = tf.placeholder(tf.float32, [None, 5, 3])
+  rows = run(modeling.gather_indexes(unknown, positions),
+             {unknown: sequence, positions: [[4, 1], [0, 3]]})
+  assert rows.tolist() == [sequence[0, 4].tolist(), sequence[0, 1].tolist(),
+                           sequence[1, 0].tolist(), sequence[1, 3].tolist()]
+
+
+def test_shapes_are_integers_where_known():
+  unknown = tf.placeholder(tf.float32, [None, 3, None])
+  shape = modeling.get_shape_list(unknown)
+  assert shape[1] == 3
+  values = run([shape[0], shape[2]], {unknown: np.zeros([2, 3, 4])})
+  assert values == [2, 4]
+  matrix = modeling.reshape_to_matrix(tf.zeros([2, 3, 4]))
+  assert matrix.shape.as_list() == [6, 4]
+  back = modeling.reshape_from_matrix(matrix, [2, 3, 9])
+  assert back.shape.as_list() == [2, 3, 4]
+
+
+def test_a_batch_without_predictions_has_a_loss_of_0():
+  loss, losses = modeling.masked_lm_loss(
+      tf.constant([[1.0, 2.0]]), tf.constant([[0]]), tf.constant([[0.0]]))
+  loss, losses = run([loss, losses])
+  assert loss == 0.0 and losses[0] > 1.0

@@ -1,0 +1,211 @@
+"""The optimizer: the reference's arithmetic and slots, without its race."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+import optimization
+from tests.golden import make_model_golden as golden
+from tests.model_comparison import (
+    CHECKPOINT,
+    OURS,
+    TINY,
+    ancestors,
+    assert_close,
+    recorded_arrays,
+)
+
+
+@pytest.fixture(scope="module", name="recorded")
+def fixture_recorded():
+  """The reference's recorded arrays by name."""
+  return recorded_arrays()
+
+
+@pytest.fixture(autouse=True)
+def fixture_graph():
+  """Gives each test a graph of its own."""
+  with tf.Graph().as_default():
+    yield
+
+
+@pytest.fixture(name="variable_kind", params=["ref", "resource"])
+def fixture_variable_kind(request):
+  """Runs a test with both kinds of variables, whatever the runtime's own."""
+  was_resource = tf.resource_variables_enabled()
+  switch = {True: tf.enable_resource_variables,
+            False: tf.disable_resource_variables}
+  switch[request.param == "resource"]()
+  yield request.param
+  switch[was_resource]()
+
+
+def assert_all_close(actual, recorded, prefix):
+  """Compares all arrays of a prefix."""
+  names = {name for name in recorded if name.startswith(prefix)}
+  assert set(actual) == names
+  for name in sorted(names):
+    assert_close(actual[name], recorded[name], name)
+
+
+# --- Equal to the reference ---
+
+
+def test_trained_weights_and_slots_are_the_references(recorded, variable_kind):
+  actual = golden.record_training(OURS, TINY, is_reference=False)
+  assert_all_close(actual, recorded, "trained/")
+
+
+def test_the_references_checkpoint_goes_on_here(recorded, variable_kind):
+  actual = golden.continue_training(
+      OURS, TINY, is_reference=False, checkpoint=CHECKPOINT)
+  assert_all_close(actual, recorded, "trained/")
+
+
+def test_variables_are_those_of_the_references_checkpoint():
+  golden.train_graph(OURS, TINY)
+  ours = {var.name[:-2]: (var.shape.as_list(), var.dtype.base_dtype)
+          for var in tf.global_variables()}
+  reader = tf.train.load_checkpoint(CHECKPOINT)
+  dtypes = reader.get_variable_to_dtype_map()
+  assert ours == {
+      name: (shape, dtypes[name])
+      for name, shape in reader.get_variable_to_shape_map().items()}
+
+
+def test_fixed_gradients(recorded, variable_kind):
+  assert_all_close(golden.record_optimizer(OURS), recorded, "optimizer/")
+
+
+def test_schedule(recorded):
+  actual = golden.record_schedules(optimization.learning_rate_at)
+  for index, (peak, _, _) in enumerate(golden.SCHEDULES):
+    name = "schedule/%d" % index
+    np.testing.assert_allclose(
+        actual[name], recorded[name], rtol=0, atol=2e-7 * peak, err_msg=name)
+
+
+# --- The learning rate has no race ---
+
+
+def rate(step, peak, end, warmup):
+  """The schedule in plain Python."""
+  return peak * (step / warmup if step < warmup
+                 else max(0.0, 1.0 - step / end))
+
+
+def test_each_update_uses_the_rate_of_its_own_step(variable_kind):
+  """The weights show it: the rate at N+1 in place of N is 1/40 more.
+
+  A constant gradient of norm below 1 (no clipping), so that the slots, and from
+  them each update but for its rate, are known.
+  """
+  peak, end, warmup, steps = 0.1, 80, 40, 90
+  weights = tf.get_variable("bias", [500], initializer=tf.zeros_initializer())
+  train_op = optimization.create_optimizer(
+      0.001 * tf.reduce_sum(weights), peak, end, warmup, False)
+  learning_rate = tf.get_collection(optimization.LEARNING_RATE)[-1]
+  rates, deltas = [], []
+  with tf.Session() as sess:
+    sess.run(tf.global_variables_initializer())
+    before = sess.run(weights)
+    for step in range(steps):
+      rates.append(sess.run([train_op, learning_rate])[1])
+      after, counted = sess.run([weights, tf.train.get_global_step()])
+      assert counted == step + 1
+      deltas.append(before[0] - after[0])
+      before = after
+  expected = [rate(step, peak, end, warmup) for step in range(steps)]
+  np.testing.assert_allclose(rates, expected, rtol=0, atol=1e-6 * peak)
+  m = v = 0.0
+  for step in range(steps):
+    m, v = 0.9 * m + 0.1 * 0.001, 0.999 * v + 0.001 * 0.001 ** 2
+    np.testing.assert_allclose(
+        deltas[step], expected[step] * m / (v ** 0.5 + 1e-6), atol=2e-5,
+        rtol=1e-3, err_msg="step %d" % step)
+
+
+def test_the_step_is_advanced_behind_the_update(variable_kind):
+  """Holds for any timing: the increment depends on every assignment."""
+  weights = tf.get_variable("kernel", [3])
+  train_op = optimization.create_optimizer(
+      tf.reduce_sum(tf.square(weights)), 0.1, 10, 2, False)
+  graph_ops = tf.get_default_graph().get_operations()
+  initializers = {var.initializer for var in tf.global_variables()}
+  updates = {op for op in graph_ops
+             if op.type in ("Assign", "AssignVariableOp")} - initializers
+  increments = [op for op in graph_ops
+                if op.type in ("AssignAdd", "AssignAddVariableOp")]
+  learning_rate = tf.get_collection(optimization.LEARNING_RATE)[-1]
+  assert len(updates) == 3 and len(increments) == 1
+  assert updates | {learning_rate.op} < ancestors(increments)
+  assert increments[0] in ancestors([train_op])
+
+
+# --- Parts ---
+
+
+def test_a_run_without_steps_is_refused():
+  with pytest.raises(ValueError, match="num_train_steps.* got 0"):
+    optimization.learning_rate_at(tf.constant(3), 0.1, 0, 0)
+
+
+def test_gradients_are_clipped_to_a_norm_of_1(variable_kind):
+  first = tf.get_variable("a", [2], initializer=tf.zeros_initializer())
+  second = tf.get_variable("b", [1], initializer=tf.zeros_initializer())
+  tf.get_variable("unused", [1])
+  loss = tf.reduce_sum(first * [30.0, 0.0]) + tf.reduce_sum(second * 40.0)
+  train_op = optimization.create_optimizer(loss, 0.1, 10, 0, False)
+  slots = {var.name: var for var in tf.global_variables()
+           if "/adam_" in var.name}
+  assert set(slots) == {"a/adam_m:0", "a/adam_v:0", "b/adam_m:0", "b/adam_v:0"}
+  with golden.session() as sess:
+    sess.run(tf.global_variables_initializer())
+    sess.run(train_op)
+    means = sess.run([slots["a/adam_m:0"], slots["b/adam_m:0"]])
+  np.testing.assert_allclose(means[0], [0.06, 0.0], rtol=1e-5)
+  np.testing.assert_allclose(means[1], [0.08], rtol=1e-5)
+
+
+def test_apply_gradients_leaves_the_global_step_alone(variable_kind):
+  weights = tf.get_variable("w", [2], initializer=tf.zeros_initializer())
+  step = tf.train.get_or_create_global_step()
+  optimizer = optimization.AdamWeightDecayOptimizer(learning_rate=0.1)
+  train_op = optimizer.apply_gradients(
+      [(tf.constant([1.0, -1.0]), weights), (tf.constant(1.0), None)],
+      global_step=step, name="update")
+  assert train_op.name == "update"
+  with golden.session() as sess:
+    sess.run(tf.global_variables_initializer())
+    sess.run(train_op)
+    moved, counted = sess.run([weights, step])
+  assert counted == 0
+  assert moved[0] < 0 < moved[1]
+
+
+def test_decay_is_excluded_by_a_search_in_the_name():
+  optimizer = optimization.AdamWeightDecayOptimizer(
+      0.1, weight_decay_rate=0.01,
+      exclude_from_weight_decay=["LayerNorm", "layer_norm", "bias"])
+  decays = optimizer._do_use_weight_decay
+  assert decays("bert/pooler/dense/kernel")
+  assert not decays("bert/pooler/dense/bias")
+  assert not decays("cls/predictions/output_bias")
+  assert not decays("bert/embeddings/LayerNorm/gamma")
+  optimizer.weight_decay_rate = 0.0
+  assert not decays("bert/pooler/dense/kernel")
+
+
+def test_gradients_of_a_tpus_cores_are_summed_before_the_update():
+  """The graph only: CPUs have no kernel for the sum over cores."""
+  for name in "ab":
+    tf.get_variable(name, [2])
+  optimization.create_optimizer(
+      tf.add_n([tf.nn.l2_loss(var) for var in tf.trainable_variables()]),
+      0.1, 10, 0, True)
+  graph_ops = tf.get_default_graph().get_operations()
+  sums = {op for op in graph_ops if op.type == "CrossReplicaSum"}
+  increments = [op for op in graph_ops
+                if op.type in ("AssignAdd", "AssignAddVariableOp")]
+  assert len(sums) == 2 and len(increments) == 1
+  assert sums < ancestors(increments)

@@ -22,7 +22,7 @@ demo:
 	@$(SETUP) && "$$python" -m demo.demo
 
 test:
-	@$(SETUP) && "$$python" -m pytest $(TESTS)
+	@$(SETUP) && "$$python" -m pytest -n auto $(TESTS)
 
 lint:
 	@$(SETUP) && "$$python" -m ruff check . && "$$python" -m mypy .

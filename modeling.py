@@ -17,6 +17,7 @@ them). All randomness of the forward pass is in one function, `dropout`.
 
 import collections
 import copy
+import itertools
 import json
 import math
 import re
@@ -240,7 +241,9 @@ class BertModel:
                input_mask=None,
                token_type_ids=None,
                use_one_hot_embeddings=False,
-               scope=None):
+               scope=None,
+               *,
+               dropout_seeds=None):
     """Builds the graph.
 
     Args:
@@ -252,6 +255,8 @@ class BertModel:
       use_one_hot_embeddings: bool, whether words are looked up by a matrix
         product (fast on a TPU only).
       scope: str or variable scope to build in, "bert" if None.
+      dropout_seeds: DropoutSeeds, for dropout that a resumed run repeats; None
+        for TensorFlow's ordinary dropout.
 
     Raises:
       ValueError: a tensor's rank is not 2, or the sizes contradict each other.
@@ -282,7 +287,8 @@ class BertModel:
             token_type_vocab_size=config.type_vocab_size,
             initializer_range=config.initializer_range,
             max_position_embeddings=config.max_position_embeddings,
-            dropout_prob=hidden_dropout)
+            dropout_prob=hidden_dropout,
+            dropout_seeds=dropout_seeds)
       with tf.variable_scope("encoder"):
         self.all_encoder_layers = transformer_model(
             self.embedding_output,
@@ -295,7 +301,8 @@ class BertModel:
             hidden_dropout_prob=hidden_dropout,
             attention_probs_dropout_prob=attention_dropout,
             initializer_range=config.initializer_range,
-            do_return_all_layers=True)
+            do_return_all_layers=True,
+            dropout_seeds=dropout_seeds)
       self.sequence_output = self.all_encoder_layers[-1]
       with tf.variable_scope("pooler"):
         # The vector at [CLS] stands for the sequence.
@@ -415,20 +422,53 @@ def create_initializer(initializer_range=0.02):
   return tf.truncated_normal_initializer(stddev=initializer_range)
 
 
-def dropout(input_tensor, dropout_prob):
+class DropoutSeeds:
+  """A seed for each place of a model at which dropout happens.
+
+  With these, what is dropped is a pure function of step, place and salt: a
+  resumed run drops what the uninterrupted one does. Without, TensorFlow draws
+  from generators whose state no checkpoint holds.
+
+  Args:
+    step: integer tensor [], the global step.
+    random_seed: int; runs with other seeds drop otherwise.
+    salt: int or integer tensor [], 0 or more, which tells replicas and
+      micro-batches of one step apart.
+  """
+
+  _MAX_PLACES = 1 << 12
+
+  def __init__(self, step, random_seed=0, salt=0):
+    offset = random_seed * 2654435761 % (1 << 30)  # Knuth's spread of small
+    self._step = tf.cast(step, tf.int32) + offset  # numbers over many bits.
+    self._salt = tf.cast(salt, tf.int32) * self._MAX_PLACES
+    self._places = itertools.count()
+
+  def next(self):
+    """Returns int32 [2], the seed of one more place."""
+    return tf.stack([self._salt + next(self._places), self._step])
+
+
+def dropout(input_tensor, dropout_prob, *, seeds=None):
   """Drops elements at random and scales the others up: all dropout is here.
 
   Args:
     input_tensor: float tensor.
     dropout_prob: float, the probability of dropping an element; 0.0 or None
       adds nothing to the graph.
+    seeds: DropoutSeeds; None for TensorFlow's ordinary dropout.
 
   Returns:
     A tensor like `input_tensor`.
   """
   if not dropout_prob:
     return input_tensor
-  return tf.nn.dropout(input_tensor, rate=dropout_prob)
+  if seeds is None:
+    return tf.nn.dropout(input_tensor, rate=dropout_prob)
+  uniform = tf.random.stateless_uniform(
+      tf.shape(input_tensor), seeds.next(), dtype=input_tensor.dtype)
+  kept = tf.cast(uniform >= dropout_prob, input_tensor.dtype)
+  return input_tensor * (1.0 / (1.0 - dropout_prob)) * kept
 
 
 def dense(input_tensor, units, activation=None, kernel_initializer=None,
@@ -484,9 +524,10 @@ def layer_norm(input_tensor, name=None):
         variance_epsilon=_LAYER_NORM_EPSILON)
 
 
-def layer_norm_and_dropout(input_tensor, dropout_prob, name=None):
+def layer_norm_and_dropout(input_tensor, dropout_prob, name=None, *,
+                           seeds=None):
   """`layer_norm`, then `dropout`."""
-  return dropout(layer_norm(input_tensor, name), dropout_prob)
+  return dropout(layer_norm(input_tensor, name), dropout_prob, seeds=seeds)
 
 
 def embedding_lookup(input_ids,
@@ -533,7 +574,9 @@ def embedding_postprocessor(input_tensor,
                             position_embedding_name="position_embeddings",
                             initializer_range=0.02,
                             max_position_embeddings=512,
-                            dropout_prob=0.1):
+                            dropout_prob=0.1,
+                            *,
+                            dropout_seeds=None):
   """Adds segment and position vectors, then normalizes and drops.
 
   Args:
@@ -548,6 +591,7 @@ def embedding_postprocessor(input_tensor,
     initializer_range: float, standard deviation of fresh tables.
     max_position_embeddings: int, longest possible S.
     dropout_prob: float.
+    dropout_seeds: see `dropout`.
 
   Returns:
     float32 [B, S, H].
@@ -571,7 +615,7 @@ def embedding_postprocessor(input_tensor,
         position_embedding_name, [max_position_embeddings, width],
         initializer=initializer)
     output += _position_embeddings(table, seq_length, max_position_embeddings)
-  return layer_norm_and_dropout(output, dropout_prob)
+  return layer_norm_and_dropout(output, dropout_prob, seeds=dropout_seeds)
 
 
 def _segment_embeddings(table, token_type_ids, output_shape):
@@ -630,7 +674,9 @@ def attention_layer(from_tensor,
                     do_return_2d_tensor=False,
                     batch_size=None,
                     from_seq_length=None,
-                    to_seq_length=None):
+                    to_seq_length=None,
+                    *,
+                    dropout_seeds=None):
   """Multi-headed attention from one sequence to another (or itself).
 
   Args:
@@ -649,6 +695,7 @@ def attention_layer(from_tensor,
     batch_size: B; like the next two, needed for tensors of rank 2 only.
     from_seq_length: F.
     to_seq_length: T.
+    dropout_seeds: see `dropout`.
 
   Returns:
     float32 [B, F, N * D], or [B * F, N * D] if `do_return_2d_tensor`.
@@ -689,7 +736,8 @@ def attention_layer(from_tensor,
       query * (1.0 / math.sqrt(size_per_head)), key, transpose_b=True)
   if attention_mask is not None:
     scores += _mask_adder(attention_mask)
-  probs = dropout(tf.nn.softmax(scores), attention_probs_dropout_prob)
+  probs = dropout(tf.nn.softmax(scores), attention_probs_dropout_prob,
+                  seeds=dropout_seeds)
   context = tf.transpose(tf.matmul(probs, value), [0, 2, 1, 3])  # [B, F, N, D]
   width = num_attention_heads * size_per_head
   if do_return_2d_tensor:
@@ -713,7 +761,9 @@ def transformer_model(input_tensor,
                       hidden_dropout_prob=0.1,
                       attention_probs_dropout_prob=0.1,
                       initializer_range=0.02,
-                      do_return_all_layers=False):
+                      do_return_all_layers=False,
+                      *,
+                      dropout_seeds=None):
   """A stack of Transformer encoder layers.
 
   Args:
@@ -728,6 +778,7 @@ def transformer_model(input_tensor,
     attention_probs_dropout_prob: float.
     initializer_range: float, standard deviation of fresh kernels.
     do_return_all_layers: bool.
+    dropout_seeds: see `dropout`.
 
   Returns:
     float32 [B, S, H], the last layer's output; or a list with every layer's.
@@ -749,7 +800,8 @@ def transformer_model(input_tensor,
   def add_and_norm(tensor, residual):
     """One projection to H, dropout, the residual, normalization."""
     projected = dense(tensor, hidden_size, kernel_initializer=initializer)
-    return layer_norm(dropout(projected, hidden_dropout_prob) + residual)
+    dropped = dropout(projected, hidden_dropout_prob, seeds=dropout_seeds)
+    return layer_norm(dropped + residual)
 
   outputs = []
   # A matrix [B * S, H] all the way: most of the work is matrix products.
@@ -764,7 +816,7 @@ def transformer_model(input_tensor,
               attention_probs_dropout_prob=attention_probs_dropout_prob,
               initializer_range=initializer_range, do_return_2d_tensor=True,
               batch_size=batch_size, from_seq_length=seq_length,
-              to_seq_length=seq_length)
+              to_seq_length=seq_length, dropout_seeds=dropout_seeds)
         with tf.variable_scope("output"):
           attended = add_and_norm(context, hidden)
       with tf.variable_scope("intermediate"):

@@ -246,7 +246,8 @@ def _parse_batch(examples, max_seq_length, max_predictions_per_seq):
 
 def model_fn_builder(bert_config, init_checkpoint, learning_rate,
                      num_train_steps, num_warmup_steps, use_tpu,
-                     use_one_hot_embeddings, *, log_every_steps=100):
+                     use_one_hot_embeddings, *, log_every_steps=100,
+                     random_seed=12345):
   """Makes the `model_fn` of an estimator.
 
   Args:
@@ -257,6 +258,7 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
     use_tpu: bool.
     use_one_hot_embeddings: bool; a TPU multiplies faster than it gathers.
     log_every_steps: int, steps between two progress lines.
+    random_seed: int, seed of what is dropped out, a function of the step.
 
   Returns:
     A function from (features, labels, mode, params) to a TPUEstimatorSpec.
@@ -269,8 +271,11 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
     if mode not in (tf.estimator.ModeKeys.TRAIN, tf.estimator.ModeKeys.EVAL):
       raise ValueError("Only TRAIN and EVAL are supported, not %s." % mode)
     _log_features(features)
-    heads = _Heads(bert_config, features, use_one_hot_embeddings,
-                   mode == tf.estimator.ModeKeys.TRAIN)
+    is_training = mode == tf.estimator.ModeKeys.TRAIN
+    seeds = modeling.DropoutSeeds(
+        tf.train.get_or_create_global_step(), random_seed)
+    heads = _Heads(bert_config, features, use_one_hot_embeddings, is_training,
+                   seeds)
     loss = heads.masked_lm_loss + heads.next_sentence_loss
     scaffold_fn = _initialize(init_checkpoint, use_tpu)
     if mode == tf.estimator.ModeKeys.EVAL:
@@ -304,13 +309,14 @@ class _Heads:
     features: dict of tensors, see input_fn_builder.
     use_one_hot_embeddings: bool.
     is_training: bool, whether to drop out.
+    dropout_seeds: modeling.DropoutSeeds.
 
   Attributes:
     masked_lm_loss, next_sentence_loss: float32 [].
   """
 
   def __init__(self, bert_config, features, use_one_hot_embeddings,
-               is_training):
+               is_training, dropout_seeds):
     self._features = features
     model = modeling.BertModel(
         config=bert_config,
@@ -318,7 +324,8 @@ class _Heads:
         input_ids=features["input_ids"],
         input_mask=features["input_mask"],
         token_type_ids=features["segment_ids"],
-        use_one_hot_embeddings=use_one_hot_embeddings)
+        use_one_hot_embeddings=use_one_hot_embeddings,
+        dropout_seeds=dropout_seeds)
     self._logits = modeling.masked_lm_logits(
         bert_config, model.get_sequence_output(), model.get_embedding_table(),
         features["masked_lm_positions"])  # [B * P, V]
@@ -596,7 +603,8 @@ class Job:
         num_warmup_steps=values.num_warmup_steps,
         use_tpu=values.use_tpu,
         use_one_hot_embeddings=values.use_tpu,
-        log_every_steps=values.log_every_steps)
+        log_every_steps=values.log_every_steps,
+        random_seed=values.random_seed)
     return engine.build_estimator(
         model_fn,
         model_dir=values.output_dir,

@@ -151,9 +151,48 @@ def test_evaluation_has_no_dropout_and_training_has():
   assert config.hidden_dropout_prob == 0.5
 
 
-def test_dropout_rate_and_scale():
+def training_output(config, ids, **seeds):
+  """Returns the output [B, S, H] of a model in training, weights all 0.1."""
+  with tf.variable_scope("", reuse=tf.AUTO_REUSE,
+                         initializer=tf.constant_initializer(0.1)):
+    model = modeling.BertModel(
+        config, True, ids, scope="bert",
+        dropout_seeds=modeling.DropoutSeeds(**seeds))
+  return model.get_sequence_output()
+
+
+def test_seeded_dropout_is_a_function_of_step_seed_and_salt():
+  config = modeling.BertConfig(
+      hidden_dropout_prob=0.3, attention_probs_dropout_prob=0.3, **TINY)
+  ids = tf.constant(golden.batch(TINY, 1)["input_ids"], tf.int32)
+  step = tf.placeholder(tf.int64, [])
+  outputs = [training_output(config, ids, step=step, random_seed=seed,
+                             salt=salt)
+             for seed, salt in ((7, 0), (7, 0), (8, 0), (7, 1))]
+  with golden.session() as sess:
+    golden.start(sess)
+    at_5, again, at_6 = [sess.run(outputs, {step: n}) for n in (5, 5, 6)]
+  assert [a.tobytes() for a in at_5] == [a.tobytes() for a in again]
+  assert at_5[0].tobytes() == at_5[1].tobytes()
+  different = [at_5[0], at_5[2], at_5[3], at_6[0]]
+  for i, one in enumerate(different):
+    for other in different[:i]:
+      assert np.abs(one - other).max() > 0.01
+
+
+def test_seeded_dropout_differs_from_place_to_place():
+  seeds = modeling.DropoutSeeds(tf.constant(3))
+  first, second = run([
+      modeling.dropout(tf.ones([1000]), 0.5, seeds=seeds) for _ in range(2)])
+  # Two independent masks agree on about half of the places.
+  assert 400 < (first == second).sum() < 600
+
+
+@pytest.mark.parametrize("seeded", [False, True])
+def test_dropout_rate_and_scale(seeded):
   tf.set_random_seed(1)
-  values = run(modeling.dropout(tf.ones([100000]), 0.1))
+  seeds = modeling.DropoutSeeds(tf.constant(1)) if seeded else None
+  values = run(modeling.dropout(tf.ones([100000]), 0.1, seeds=seeds))
   assert set(np.unique(values)) == {np.float32(0), np.float32(1 / 0.9)}
   assert abs((values == 0).mean() - 0.1) < 0.005
   ones = tf.ones([2])

@@ -363,6 +363,7 @@ class TestProgram:
             files, num_train_steps=1000000, num_workers=1, log_every_steps=20),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         universal_newlines=True)
+    assert program.stdout
     try:
       for line in program.stdout:
         if line.startswith("step 20/"):

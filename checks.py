@@ -9,8 +9,10 @@ import logging
 import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
+import example_counter
 import file_io
 import modeling
+import stream_record
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +21,7 @@ _LISTED = 8
 # Files of an input list that are looked into.
 _SAMPLED_FILES = 32
 # Not weights of the model: what an optimizer and a training loop add to them.
-_NOT_WEIGHTS = ("/adam_m", "/adam_v", "global_step")
+_NOT_WEIGHTS = ("/adam_m", "/adam_v", "global_step", example_counter.NAME)
 
 
 def list_names(names):
@@ -188,7 +190,7 @@ def check_output_dir(output_dir, config, config_file):
     config: modeling.BertConfig; config_file: where it was read.
 
   Returns:
-    int, the global step of its latest checkpoint; None without one.
+    path of its latest checkpoint; None without one.
 
   Raises:
     ValueError: it holds a checkpoint of another model.
@@ -212,4 +214,33 @@ def check_output_dir(output_dir, config, config_file):
         "--bert_config_file=%s: %s. Choose another folder, or the config that "
         "it was trained with." %
         (output_dir, latest, config_file, list_names(different)))
-  return int(tf.train.load_variable(latest, "global_step"))
+  return latest
+
+
+def check_stream(record, output_dir, accept):
+  """Checks that a resumed run goes on in the stream that it was in.
+
+  Args:
+    record: stream_record.StreamRecord of the stream that was asked for.
+    output_dir: folder; what it says of its stream, if anything, counts.
+    accept: bool, whether another stream is to be accepted.
+
+  Returns:
+    The folder's own StreamRecord if it is of this stream, else None.
+
+  Raises:
+    ValueError: it is of another stream, and that is not to be accepted.
+  """
+  before = stream_record.load(output_dir)
+  if before is None:
+    return None
+  differences = before.differences(record)
+  if not differences:
+    return before
+  if not accept:
+    raise ValueError(
+        "--output_dir=%s was trained on another stream of examples: %s. "
+        "Restore what changed, or pass --accept_new_stream to go on with these "
+        "weights at the start of the new stream." %
+        (output_dir, "; ".join(differences)))
+  return None

@@ -18,6 +18,7 @@ google-research/bert does. This module knows nothing of tokens or TensorFlow.
 import bisect
 import contextlib
 import gzip
+import hashlib
 import logging
 import re
 import zlib
@@ -45,6 +46,10 @@ _SPACE = (
     rb"|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)")
 # A blank line behind the end of another line: where a document ends.
 _DOCUMENT_END = re.compile(rb"\n(?:" + _SPACE + rb"*\n)+")
+
+# What a fingerprint looks at: so many blocks, spread evenly, of so many bytes.
+_FINGERPRINT_BLOCKS = 64
+_FINGERPRINT_BYTES = 1 << 12
 
 INVALID_UTF8_CHOICES = ("error", "replace")
 
@@ -237,11 +242,15 @@ def _open_text(path):
         yield text
 
 
-def _blocks(path, start, end, block_bytes=_BLOCK_BYTES):
-  """Yields a file's text from byte `start` to `end` (None: all) in blocks."""
+def _blocks(path, start, end, block_bytes=_BLOCK_BYTES, raw=False):
+  """Yields a file's text from byte `start` to `end` (None: all) in blocks.
+
+  With `raw` a .gz file is not decompressed.
+  """
   left = float("inf") if end is None else end - start
+  open_file = file_io.open_binary if raw else _open_text
   try:
-    with _open_text(path) as stream:
+    with open_file(path) as stream:
       if start:
         stream.seek(start)
       while left > 0:
@@ -297,6 +306,33 @@ class Corpus:
       return size
     fair = self.num_bytes // (num_hosts * MIN_SPLITS_PER_HOST)
     return max(MIN_SPLIT_BYTES, min(size, fair))
+
+  def fingerprint(self):
+    """Describes the text by what a changed corpus would change.
+
+    Times, names and folders do not count: a corpus may be copied to another
+    machine.
+
+    Returns:
+      dict: `files` and `bytes`, their numbers; `sizes`, a digest of the files'
+      sizes in their order; `text`, a digest of blocks spread over them.
+
+    Raises:
+      ValueError: a file cannot be read.
+    """
+    sizes = hashlib.sha256(repr(self.sizes).encode("ascii")).hexdigest()
+    text = hashlib.sha256()
+    step = max(1, self.num_bytes // _FINGERPRINT_BLOCKS)
+    for place in range(0, self.num_bytes, step):
+      index = bisect.bisect_right(self._starts, place) - 1
+      start = place - self._starts[index]
+      end = min(start + _FINGERPRINT_BYTES, self.sizes[index])
+      for block in _blocks(self.files[index], start, end, raw=True):
+        text.update(block)
+    return {
+        "files": len(self.files), "bytes": self.num_bytes,
+        "sizes": sizes[:16], "text": text.hexdigest()[:16],
+    }
 
   def splits(self) -> List[Split]:
     """Returns all splits in the files' order; together they are the corpus."""

@@ -7,7 +7,8 @@ import tensorflow.compat.v1 as tf
 
 
 def build_estimator(model_fn, *, model_dir, train_batch_size, eval_batch_size,
-                    save_checkpoints_steps, iterations_per_loop=1000,
+                    save_checkpoints_steps, random_seed=None,
+                    iterations_per_loop=1000,
                     use_tpu=False, tpu_name=None, tpu_zone=None,
                     gcp_project=None, master=None, num_tpu_cores=8):
   """Builds the estimator that trains and evaluates.
@@ -18,6 +19,7 @@ def build_estimator(model_fn, *, model_dir, train_batch_size, eval_batch_size,
     model_dir: folder of the checkpoints.
     train_batch_size, eval_batch_size: int, sequences a step, over all devices.
     save_checkpoints_steps: int, steps between two checkpoints.
+    random_seed: int, seed of fresh weights; None for others in every run.
     iterations_per_loop: int, steps of a TPU between two returns to the host.
     use_tpu: bool; without a TPU it trains on the GPU, if TensorFlow sees one,
       else on the CPU.
@@ -41,6 +43,7 @@ def build_estimator(model_fn, *, model_dir, train_batch_size, eval_batch_size,
       master=master,
       model_dir=model_dir,
       save_checkpoints_steps=save_checkpoints_steps,
+      tf_random_seed=random_seed,
       tpu_config=tpu.TPUConfig(
           iterations_per_loop=iterations_per_loop,
           num_shards=num_tpu_cores,

@@ -121,12 +121,6 @@ class ExampleBuilder:
                                    self._options.instances, rng)
 
 
-class _Window(NamedTuple):
-  """Chunks whose examples are shuffled together, and where they stand."""
-  position: Position
-  chunks: List[corpus_lib.Chunk]
-
-
 class ExampleStream:
   """The stream of one host.
 
@@ -157,10 +151,26 @@ class ExampleStream:
     """Yields the examples from a position on; see `windows`."""
     with self._mapper() as mapper:
       for _, window in self._windows(start, mapper):
-        for i in range(0, len(window), _EXAMPLES_PER_CHECK):
-          # A slow trainer should not learn of a death at the window's end.
-          mapper.check()
-          yield from window[i:i + _EXAMPLES_PER_CHECK]
+        yield from _checked(window, mapper)
+
+  def examples_from(self, number, log) -> Iterator[bytes]:
+    """Yields the examples from a number on.
+
+    Args:
+      number: int, examples of the stream to leave out.
+      log: has `find(number)`, which returns (Position of a window that starts
+        at or before the example, number of the window's first example), and
+        `add(position, first)`, to which every window is told.
+
+    Yields:
+      bytes; see `windows`.
+    """
+    start, first = log.find(number)
+    with self._mapper() as mapper:
+      for position, window in self._windows(start, mapper):
+        log.add(position, first)
+        yield from _checked(window[max(0, number - first):], mapper)
+        first += len(window)
 
   def windows(self, start: Position = Position()
              ) -> Iterator[Tuple[Position, List[bytes]]]:
@@ -264,6 +274,16 @@ class ExampleStream:
               (", ..." if len(self._corpus.files) > 3 else ""),
               self._corpus.num_bytes,
               "" if self._shard.num_hosts == 1 else ", enough for every host"))
+
+
+def _checked(window, mapper):
+  """Yields examples; looks at the workers every now and then.
+
+  A slow trainer should not learn of a death at the window's end.
+  """
+  for i in range(0, len(window), _EXAMPLES_PER_CHECK):
+    mapper.check()
+    yield from window[i:i + _EXAMPLES_PER_CHECK]
 
 
 def default_num_workers():

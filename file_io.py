@@ -55,6 +55,41 @@ def size(path):
   return _gfile().stat(path).length
 
 
+def exists(path):
+  """Tells whether there is a file or folder."""
+  return os.path.exists(path) if is_local(path) else _gfile().exists(path)
+
+
+def append(path, data):
+  """Appends bytes to a file, which is made if it is not there.
+
+  Once this returns the bytes survive the end of the process.
+  """
+  with open(path, "ab") if is_local(path) else _gfile().GFile(
+      path, "ab") as stream:
+    stream.write(data)
+
+
+def write(path, data):
+  """Writes a file of bytes, so that it is whole or as it was before."""
+  if not is_local(path):
+    with _gfile().GFile(path, "wb") as stream:
+      stream.write(data)
+    return
+  temporary = path + ".tmp"
+  with open(temporary, "wb") as stream:
+    stream.write(data)
+  os.replace(temporary, path)
+
+
+def remove(path):
+  """Removes a file."""
+  if is_local(path):
+    os.remove(path)
+  else:
+    _gfile().remove(path)
+
+
 def matches(pattern):
   """Returns the files that a glob pattern names, sorted.
 

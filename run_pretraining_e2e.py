@@ -16,6 +16,7 @@ import itertools
 import logging
 import os
 import sys
+from typing import Any, Dict
 
 from absl import app, flags
 
@@ -27,11 +28,13 @@ import console
 import corpus as corpus_lib
 import create_pretraining_data as cpd
 import engine
+import example_counter
 import example_stream
 import example_worker
 import file_io
 import modeling
 import optimization
+import stream_record
 import tokenization
 from modeling import (  # noqa: F401  Users import them from here.
     gather_indexes,
@@ -58,7 +61,8 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
                       max_predictions_per_seq=20, masked_lm_prob=0.15,
                       short_seq_prob=0.1, random_seed=12345, chunk_lines=1000,
                       num_workers=0, num_epochs=None, dupe_factor=1,
-                      invalid_utf8="error", shard_index=0, num_shards=1):
+                      invalid_utf8="error", shard_index=0, num_shards=1,
+                      first_example=0, windows_file=None):
   """Turns raw text into a flow of serialized tf.Examples.
 
   The text is read in chunks of `chunk_lines` lines, each carried on to the end
@@ -78,6 +82,9 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
     num_epochs: int, passes over the text; None goes on for ever.
     invalid_utf8: "error" or "replace".
     shard_index, num_shards: which part of the text this host reads.
+    first_example: int, examples at the start of the flow to leave out.
+    windows_file: path of a small record that this call reads and writes, by
+      which a later one finds its `first_example` without building those before.
 
   Returns:
     An iterator over bytes; see create_pretraining_data.ExampleSerializer.
@@ -102,9 +109,11 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
   corpus = corpus_lib.Corpus(
       file_io.expand(input_files), chunk_lines=chunk_lines,
       num_hosts=num_shards)
-  return example_stream.ExampleStream(
+  stream = example_stream.ExampleStream(
       corpus, options, num_epochs=num_epochs, num_workers=num_workers,
-      shard=example_stream.Shard(shard_index, num_shards)).examples()
+      shard=example_stream.Shard(shard_index, num_shards))
+  return stream.examples_from(first_example,
+                              stream_record.WindowLog(windows_file))
 
 
 class Flow:
@@ -114,8 +123,8 @@ class Flow:
   many lines; the error itself is kept here.
 
   Args:
-    open_examples: function without arguments that returns a new iterator over
-      serialized examples, e.g. a partial of `take_write_2_flow`.
+    open_examples: function from the number of examples to leave out to an
+      iterator over serialized examples; e.g. of `take_write_2_flow`.
 
   Attributes:
     num_examples: int, examples that went to TensorFlow.
@@ -124,24 +133,13 @@ class Flow:
 
   def __init__(self, open_examples):
     self._open_examples = open_examples
-    self._opened = None
     self.num_examples = 0
     self.error = None
 
-  def open(self):
-    """Builds the first example ahead of time, for the first reader to find.
-
-    Raises:
-      ValueError: what is wrong with the text shows at its start.
-    """
-    examples = iter(self._open_examples())
-    self._opened = itertools.chain([next(examples)], examples)
-
-  def lists(self):
-    """Yields lists of examples, from the flow's start."""
+  def lists(self, start=0):
+    """Yields lists of examples, from a number of examples on."""
     try:
-      examples = self._opened or iter(self._open_examples())
-      self._opened = None
+      examples = iter(self._open_examples(int(start)))
       while True:
         # A list, not a NumPy array of bytes, which would lose trailing NULs.
         block = list(itertools.islice(examples, _EXAMPLES_PER_LIST))
@@ -183,7 +181,7 @@ def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
     if flow is None:
       dataset = _record_dataset(input_files, is_training, num_cpu_threads)
     else:
-      dataset = _flow_dataset(flow)
+      dataset = _flow_dataset(flow, is_training)
       if fixed_batches and not is_training:
         dataset = dataset.repeat()
     once = flow is not None and not is_training and not fixed_batches
@@ -199,10 +197,18 @@ def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
   return input_fn
 
 
-def _flow_dataset(flow):
-  """Returns a dataset of a flow's serialized examples."""
+def _flow_dataset(flow, is_training):
+  """Returns a dataset of a flow's serialized examples.
+
+  In an estimator's training it starts behind the examples that the restored
+  checkpoint was trained on: the counter is read when the dataset's iterator is
+  initialized, which is after the variables are.
+  """
+  start = tf.constant(0, tf.int64)
+  if is_training and tf.train.get_global_step() is not None:
+    start = tf.identity(example_counter.get_or_create())
   lists = tf.data.Dataset.from_generator(
-      flow.lists, tf.string, tf.TensorShape([None]))
+      flow.lists, tf.string, tf.TensorShape([None]), args=(start,))
   return lists.apply(tf.data.experimental.unbatch())
 
 
@@ -261,12 +267,13 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
     random_seed: int, seed of what is dropped out, a function of the step.
 
   Returns:
-    A function from (features, labels, mode, params) to a TPUEstimatorSpec.
+    A function from (features, labels, mode, params, config) to a
+    TPUEstimatorSpec.
 
   Source: google-research/bert, run_pretraining.model_fn_builder.
   """
 
-  def model_fn(features, labels, mode, params):
+  def model_fn(features, labels, mode, params, config):
     del labels
     if mode not in (tf.estimator.ModeKeys.TRAIN, tf.estimator.ModeKeys.EVAL):
       raise ValueError("Only TRAIN and EVAL are supported, not %s." % mode)
@@ -284,6 +291,8 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
           scaffold_fn=scaffold_fn)
     train_op = optimization.create_optimizer(
         loss, learning_rate, num_train_steps, num_warmup_steps, use_tpu)
+    train_op = example_counter.advance(train_op, params["batch_size"])
+    example_counter.use_saver(params["batch_size"], config.keep_checkpoint_max)
     hooks = []
     if not use_tpu:  # A TPU's tensors can't be fetched by a hook.
       figures = {
@@ -443,6 +452,10 @@ def define_flags():
       "num_workers", example_stream.default_num_workers(),
       "Processes that build examples for training; 0 builds them in the "
       "trainer's process.")
+  flags.DEFINE_bool(
+      "accept_new_stream", False,
+      "Whether to go on from a checkpoint with a corpus, vocabulary or options "
+      "other than those it was trained with, at the start of the new stream.")
   flags.DEFINE_bool("do_train", False, "Whether to train.")
   flags.DEFINE_bool("do_eval", False, "Whether to evaluate, after training.")
   flags.DEFINE_integer(
@@ -484,17 +497,23 @@ class _Input:
   Args:
     values: the parsed flags.
     patterns: str, files and patterns with commas between.
-    num_epochs: int, passes over raw text; None for ever.
-    num_workers: int, processes that build examples from raw text.
+
+  Attributes:
+    files: list of paths.
+    options: dict, the arguments of `take_write_2_flow` that decide what the
+      stream is; empty for TFRecords.
+    flow: Flow of raw text; None for TFRecords, and before `open_flow`.
 
   Raises:
     ValueError: see `take_write_2_flow`, checks.are_tfrecords and
       checks.check_records; a corpus that yields no example.
   """
 
-  def __init__(self, values, patterns, *, num_epochs, num_workers):
+  def __init__(self, values, patterns):
     self.files = file_io.expand(patterns)
-    self.flow = None
+    self.options: Dict[str, Any] = {}
+    self.flow: Any = None
+    self._vocab_file = values.vocab_file
     self._lengths = values.max_seq_length, values.max_predictions_per_seq
     if checks.are_tfrecords(self.files):
       checks.check_records(self.files, *self._lengths)
@@ -503,15 +522,30 @@ class _Input:
       raise ValueError(
           "--vocab_file is missing; raw text such as %s needs it." %
           self.files[0])
-    options = cpd.options_from_flags(values)
-    self.flow = Flow(functools.partial(
-        take_write_2_flow, self.files, values.vocab_file,
-        do_lower_case=values.do_lower_case, random_seed=values.random_seed,
-        invalid_utf8=values.invalid_utf8, chunk_lines=values.chunk_lines,
-        num_epochs=num_epochs, num_workers=num_workers,
-        **options._asdict()))
+    self.options = dict(cpd.options_from_flags(values)._asdict())
+    for name in ("do_lower_case", "random_seed", "invalid_utf8", "chunk_lines"):
+      self.options[name] = getattr(values, name)
     # What is wrong with the text should be said before a model is built.
-    self.flow.open()
+    next(take_write_2_flow(self.files, self._vocab_file, **self.options))
+
+  def record(self):
+    """Returns the stream_record.StreamRecord of the stream."""
+    # A run that met a bad byte may go on with --invalid_utf8=replace: up to
+    # there the stream is the same.
+    deciding = {n: v for n, v in self.options.items() if n != "invalid_utf8"}
+    return stream_record.describe(self.files, self._vocab_file, deciding)
+
+  def open_flow(self, skipped=0, **how):
+    """Makes the flow.
+
+    Args:
+      skipped: int, what to subtract from the number of trained examples to get
+        that of the examples to leave out.
+      **how: arguments of `take_write_2_flow` that say how to read the stream.
+    """
+    self.flow = Flow(lambda start: take_write_2_flow(
+        self.files, self._vocab_file, first_example=start - skipped,
+        **dict(self.options, **how)))
 
   def log(self, title):
     """Logs the files as the reference does."""
@@ -551,21 +585,46 @@ class Job:
       vocab_size = max(tokenization.load_vocab(values.vocab_file).values()) + 1
     checks.check_model(self._config, values.bert_config_file,
                        values.max_seq_length, vocab_size, values.vocab_file)
-    self._start_step = checks.check_output_dir(
+    self._latest = checks.check_output_dir(
         values.output_dir, self._config, values.bert_config_file)
     self._fresh = []
     if values.init_checkpoint:
       self._fresh = checks.check_init_checkpoint(
           values.init_checkpoint, self._config, values.bert_config_file)
-    self._train_input = self._eval_input = None
+    self._train_input: Any = None
+    self._eval_input: Any = None
+    self._record: Any = None
     if values.do_train:
-      self._train_input = _Input(values, values.input_file, num_epochs=None,
-                                 num_workers=values.num_workers)
+      self._train_input = _Input(values, values.input_file)
+      if self._train_input.options:
+        self._record = self._find_record()
     if values.do_eval:
-      # Some hundred batches: not worth processes of their own.
       self._eval_input = _Input(
-          values, values.eval_input_file or values.input_file, num_epochs=1,
-          num_workers=0)
+          values, values.eval_input_file or values.input_file)
+
+  def _find_record(self):
+    """Returns the StreamRecord that the training goes by."""
+    record = self._train_input.record()
+    if self._latest is None:
+      return record
+    values = self._values
+    before = checks.check_stream(record, values.output_dir,
+                                 values.accept_new_stream)
+    return before or record._replace(first_example=example_counter.read(
+        self._latest, values.train_batch_size))
+
+  def _open_flows(self):
+    """Opens the flows of raw text; from here on a record is kept."""
+    values = self._values
+    if self._record:
+      self._record.save(values.output_dir)
+      self._train_input.open_flow(
+          skipped=self._record.first_example, num_workers=values.num_workers,
+          windows_file=os.path.join(
+              values.output_dir, stream_record.WINDOWS_FILE))
+    if self._eval_input and self._eval_input.options:
+      # Some hundred batches: not worth processes of their own.
+      self._eval_input.open_flow(num_epochs=1)
 
   def run(self):
     """Trains and evaluates, as the flags say."""
@@ -573,6 +632,7 @@ class Job:
     tf.io.gfile.makedirs(values.output_dir)
     console.log_to_file(values.output_dir)
     self._log_start()
+    self._open_flows()
     estimator = self._estimator()
     if self._train_input:
       tf.logging.info("***** Running training *****")
@@ -611,6 +671,7 @@ class Job:
         train_batch_size=values.train_batch_size,
         eval_batch_size=values.eval_batch_size,
         save_checkpoints_steps=values.save_checkpoints_steps,
+        random_seed=values.random_seed,
         iterations_per_loop=values.iterations_per_loop,
         use_tpu=values.use_tpu,
         tpu_name=values.tpu_name,
@@ -632,13 +693,13 @@ class Job:
         logger.warning(
             "evaluation reads the training text; pass --eval_input_file to "
             "measure on text that was held out")
-    if self._start_step is not None:
-      logger.info("going on from step %d in %s", self._start_step,
-                  values.output_dir)
-      if values.do_train and self._start_step >= values.num_train_steps:
+    if self._latest:
+      step = tf.train.load_variable(self._latest, "global_step")
+      logger.info("going on from step %d in %s", step, values.output_dir)
+      if values.do_train and step >= values.num_train_steps:
         logger.warning(
             "nothing to train: --num_train_steps=%d, and %s is at step %d",
-            values.num_train_steps, values.output_dir, self._start_step)
+            values.num_train_steps, values.output_dir, step)
     elif values.init_checkpoint:
       logger.info("starting from the weights of %s", values.init_checkpoint)
       if self._fresh:

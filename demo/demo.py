@@ -37,11 +37,12 @@ MAX_PREDICTIONS_PER_SEQ = 10
 CLEARLY = 1.5
 
 # What training may write: TensorFlow's checkpoints (first in parts, in a folder
-# model.ckpt-N_temp_*), event files and graph, the log and the results; and in
-# TMPDIR the Python code that TensorFlow's AutoGraph makes of functions.
+# model.ckpt-N_temp_*), event files and graph, the log, the results and the two
+# small records of where in the stream it stands; and in TMPDIR the Python code that TensorFlow's AutoGraph makes of functions.
 OWN_FILES = ("checkpoint", "checkpoint.tmp*", "model.ckpt-*", "graph.pbtxt",
              "graph.pbtxt.tmp*", "events.out.tfevents.*", "train.log",
-             "eval_results.txt", "tmp/tmp*.py",
+             "eval_results.txt", "stream.json", "stream.json.tmp",
+             "stream_windows.txt", "tmp/tmp*.py",
              "tmp/__autograph_generated_file*.py")
 
 Outcome = collections.namedtuple("Outcome", [

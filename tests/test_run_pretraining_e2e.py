@@ -1,6 +1,6 @@
 """The program: input, model, training, evaluation, results and refusals."""
 
-import collections
+import glob
 import json
 import os
 import re
@@ -10,76 +10,20 @@ import sys
 
 import pytest
 import tensorflow.compat.v1 as tf
-from absl import flags
+from program import (
+  CONFIG,
+  LENGTHS,
+  PROGRAM,
+  ROOT,
+  VOCAB,
+  WORDS,
+  command,
+  run_program,
+  save_checkpoint,
+  text,
+)
 
-import create_pretraining_data as cpd
 import run_pretraining_e2e as e2e
-
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PROGRAM = os.path.join(ROOT, "run_pretraining_e2e.py")
-WORDS = ["w%d" % i for i in range(40)]
-VOCAB = list(cpd.SPECIAL_TOKENS) + WORDS
-CONFIG = {
-    "vocab_size": len(VOCAB), "hidden_size": 8, "num_hidden_layers": 1,
-    "num_attention_heads": 2, "intermediate_size": 16,
-    "max_position_embeddings": 32, "type_vocab_size": 2,
-}
-LENGTHS = {"max_seq_length": 16, "max_predictions_per_seq": 3}
-
-
-def text(num_documents, first=0):
-  """Returns documents of four sentences of five words."""
-  lines = []
-  for d in range(first, first + num_documents):
-    for s in range(4):
-      lines.append(" ".join(WORDS[(d * 7 + s * 3 + i) % 40] for i in range(5)))
-    lines.append("")
-  return "\n".join(lines) + "\n"
-
-
-@pytest.fixture
-def files(tmp_path):
-  """Writes a small corpus, vocabulary and config; returns their paths."""
-  paths = collections.OrderedDict()
-  for name, content in (("train.txt", text(60)), ("eval.txt", text(9, 100)),
-                        ("vocab.txt", "\n".join(VOCAB) + "\n"),
-                        ("config.json", json.dumps(CONFIG))):
-    (tmp_path / name).write_text(content)
-    paths[name.split(".")[0]] = str(tmp_path / name)
-  paths["out"] = str(tmp_path / "out")
-  return paths
-
-
-def command(files, **changes):
-  """Returns the program's arguments; a change to None drops a flag."""
-  values = dict({
-      "input_file": files["train"], "vocab_file": files["vocab"],
-      "bert_config_file": files["config"], "output_dir": files["out"],
-      "do_train": True, "num_train_steps": 4, "num_warmup_steps": 2,
-      "train_batch_size": 8, "learning_rate": 1e-3,
-  }, **dict(LENGTHS, **changes))
-  return ["--%s=%s" % item for item in values.items() if item[1] is not None]
-
-
-def run_program(arguments):
-  return subprocess.run(
-      [sys.executable, PROGRAM] + arguments, stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT, universal_newlines=True, check=False)
-
-
-@pytest.fixture
-def parse_flags():
-  """Returns a function from arguments to parsed flags."""
-  if "do_train" not in flags.FLAGS:
-    e2e.define_flags()
-
-  def parse(arguments):
-    flags.FLAGS.unparse_flags()
-    flags.FLAGS([PROGRAM] + arguments)
-    return flags.FLAGS
-
-  yield parse
-  flags.FLAGS.unparse_flags()
 
 
 def read(path):
@@ -169,7 +113,7 @@ class TestInputFn:
             "input_ids"].int64_list.value) for e in examples]
 
   def test_training_batches_are_the_flow_in_order(self, files):
-    flow = e2e.Flow(lambda: flow_of(files))
+    flow = e2e.Flow(lambda start: flow_of(files)[start:])
     dtypes, found = batches(e2e.input_fn_builder(
         [], 16, 3, is_training=True, flow=flow), 8)
     ids = [row.tolist() for b in found for row in b["input_ids"]]
@@ -186,7 +130,7 @@ class TestInputFn:
       assert dtype == (tf.float32 if is_weight else tf.int32)
 
   def test_evaluation_takes_each_example_once(self, files):
-    flow = e2e.Flow(lambda: flow_of(files))
+    flow = e2e.Flow(lambda start: flow_of(files)[start:])
     _, found = batches(e2e.input_fn_builder(
         [], 16, 3, is_training=False, flow=flow), 7)
     ids = [row.tolist() for b in found for row in b["input_ids"]]
@@ -194,7 +138,7 @@ class TestInputFn:
     assert 0 < len(found[-1]["input_ids"]) < 7
 
   def test_evaluation_on_fixed_shapes_repeats(self, files):
-    flow = e2e.Flow(lambda: flow_of(files))
+    flow = e2e.Flow(lambda start: flow_of(files)[start:])
     _, found = batches(e2e.input_fn_builder(
         [], 16, 3, is_training=False, flow=flow, fixed_batches=True), 7, 40)
     assert len(found) == 40
@@ -219,7 +163,7 @@ class TestInputFn:
     assert set(map(tuple, trained)) <= set(map(tuple, ids))
 
   def test_a_flows_error_is_kept(self):
-    def broken():
+    def broken(start):
       yield b"never parsed"
       raise ValueError("the file is bad")
 
@@ -368,8 +312,10 @@ class TestProgram:
       for line in program.stdout:
         if line.startswith("step 20/"):
           break
-      with open("/proc/%d/task/%d/children" % (program.pid, program.pid)) as f:
-        os.kill(int(f.read().split()[0]), signal.SIGKILL)
+      # The worker is a child of the thread that TensorFlow runs it in.
+      children = "".join(map(read, glob.glob(
+          "/proc/%d/task/*/children" % program.pid)))
+      os.kill(int(children), signal.SIGKILL)
       said = program.stdout.read()
       assert program.wait() == 1
     finally:
@@ -475,17 +421,6 @@ class TestRefusals:
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="is a file"):
       e2e.Job(parse_flags(command(files, output_dir=str(tmp_path / "file"))))
-
-
-def save_checkpoint(path, shapes):
-  """Writes a checkpoint with zeros of these shapes; returns its path."""
-  os.makedirs(os.path.dirname(path), exist_ok=True)
-  with tf.Graph().as_default():
-    for name, shape in shapes.items():
-      tf.get_variable(name, shape, initializer=tf.zeros_initializer())
-    with tf.Session() as session:
-      session.run(tf.global_variables_initializer())
-      return tf.train.Saver().save(session, path)
 
 
 def test_partial_init_checkpoint_lists_what_stays_fresh(files, tmp_path):

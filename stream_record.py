@@ -1,0 +1,142 @@
+"""Where a run stands in its stream: two small records beside the checkpoints.
+
+A checkpoint counts the examples that it was trained on. To go on behind them,
+a run has to know that the stream is still the one that it counted in, and where
+in it that example stands:
+
+* `stream.json` says what stream it is: a fingerprint of the corpus, and the
+  options that decide what is made of it.
+* `stream_windows.txt` has a line for each window of the stream that was built,
+  with the number of its first example: 20 to 32 bytes for 16 chunks of text. If
+  it is lost, the windows are counted anew from the nearest known one on, which
+  takes longer and gives the same.
+"""
+
+import hashlib
+import json
+import os
+import re
+from typing import NamedTuple, Tuple
+
+import corpus
+import example_stream
+import file_io
+
+STREAM_FILE = "stream.json"
+WINDOWS_FILE = "stream_windows.txt"
+# Counted up when the same text and options begin to give another stream.
+STREAM_VERSION = 1
+# A line starts anew behind one that a kill cut short, which lacks the ";".
+_LINE = re.compile(rb"^(\d+) (\d+) (\d+) (\d+);$", re.MULTILINE)
+
+
+class WindowLog:
+  """The numbers of the examples that a stream's windows start with, in a file.
+
+  Args:
+    path: the file; it need not exist. None for no log.
+  """
+
+  def __init__(self, path):
+    self._path = path
+    self._last = -1
+
+  def find(self, number) -> Tuple[example_stream.Position, int]:
+    """Looks up the last known window that starts at or before an example.
+
+    Args:
+      number: int, examples before it in the stream.
+
+    Returns:
+      (Position of the window, number of its first example); the stream's start
+      if nothing nearer is known.
+    """
+    best = example_stream.Position(), 0
+    for line in self._lines():
+      first, epoch, group, window = map(int, line)
+      self._last = max(self._last, first)
+      if best[1] <= first <= number:
+        best = example_stream.Position(epoch, group, window), first
+    return best
+
+  def _lines(self):
+    if not self._path or not file_io.exists(self._path):
+      return []
+    with file_io.open_binary(self._path) as stream:
+      return _LINE.findall(stream.read())
+
+  def add(self, position, first):
+    """Notes a window, unless it or a later one is known.
+
+    Args:
+      position: example_stream.Position of the window.
+      first: int, the number of its first example.
+    """
+    if self._path and first > self._last:
+      self._last = first
+      file_io.append(self._path, b"\n%d %d %d %d;" % (
+          first, position.epoch, position.group, position.window))
+
+
+class StreamRecord(NamedTuple):
+  """What `stream.json` holds.
+
+  Attributes:
+    first_example: int, the number of trained examples at which the stream
+      starts: not 0 where a run went over to another corpus.
+    text: dict, see corpus.Corpus.fingerprint.
+    options: dict of what else decides the stream.
+    version: int, STREAM_VERSION when it was written.
+  """
+  first_example: int
+  text: dict
+  options: dict
+  version: int = STREAM_VERSION
+
+  def differences(self, other):
+    """Says how another record's stream differs, a list of clauses."""
+    found = []
+    if self.version != other.version:
+      found.append("this version of the program gives another stream")
+    for kind in ("text", "options"):
+      before, now = getattr(self, kind), getattr(other, kind)
+      found += [
+          "%s was %s and is %s" % (name, before.get(name), now.get(name))
+          for name in sorted(set(before) | set(now))
+          if before.get(name) != now.get(name)
+      ]
+    return found
+
+  def save(self, output_dir):
+    """Writes the record, and drops the windows of another stream."""
+    windows = os.path.join(output_dir, WINDOWS_FILE)
+    if load(output_dir) != self and file_io.exists(windows):
+      file_io.remove(windows)
+    file_io.write(os.path.join(output_dir, STREAM_FILE),
+                  json.dumps(self._asdict(), indent=1).encode("utf-8"))
+
+
+def load(output_dir):
+  """Returns the StreamRecord of a folder, or None without a readable one."""
+  path = os.path.join(output_dir, STREAM_FILE)
+  if not file_io.exists(path):
+    return None
+  with file_io.open_binary(path) as stream:
+    try:
+      return StreamRecord(**json.loads(stream.read().decode("utf-8")))
+    except (ValueError, TypeError):
+      return None
+
+
+def describe(files, vocab_file, options):
+  """Returns the StreamRecord of a stream that starts now.
+
+  Args:
+    files: list of paths.
+    vocab_file: path.
+    options: dict, name -> number, bool or str, of what else decides the stream.
+  """
+  with file_io.open_binary(vocab_file) as stream:
+    vocabulary = hashlib.sha256(stream.read()).hexdigest()[:16]
+  return StreamRecord(0, corpus.Corpus(files).fingerprint(),
+                      dict(options, vocabulary=vocabulary))

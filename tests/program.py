@@ -1,0 +1,58 @@
+"""Runs the main program on a corpus and a model small enough for tests."""
+
+import os
+import subprocess
+import sys
+
+import tensorflow.compat.v1 as tf
+
+import create_pretraining_data as cpd
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PROGRAM = os.path.join(ROOT, "run_pretraining_e2e.py")
+WORDS = ["w%d" % i for i in range(40)]
+VOCAB = list(cpd.SPECIAL_TOKENS) + WORDS
+CONFIG = {
+    "vocab_size": len(VOCAB), "hidden_size": 8, "num_hidden_layers": 1,
+    "num_attention_heads": 2, "intermediate_size": 16,
+    "max_position_embeddings": 32, "type_vocab_size": 2,
+}
+LENGTHS = {"max_seq_length": 16, "max_predictions_per_seq": 3}
+
+
+def text(num_documents, first=0):
+  """Returns documents of four sentences of five words."""
+  lines = []
+  for d in range(first, first + num_documents):
+    for s in range(4):
+      lines.append(" ".join(WORDS[(d * 7 + s * 3 + i) % 40] for i in range(5)))
+    lines.append("")
+  return "\n".join(lines) + "\n"
+
+
+def command(files, **changes):
+  """Returns the program's arguments; a change to None drops a flag."""
+  values = dict({
+      "input_file": files["train"], "vocab_file": files["vocab"],
+      "bert_config_file": files["config"], "output_dir": files["out"],
+      "do_train": True, "num_train_steps": 4, "num_warmup_steps": 2,
+      "train_batch_size": 8, "learning_rate": 1e-3,
+  }, **dict(LENGTHS, **changes))
+  return ["--%s=%s" % item for item in values.items() if item[1] is not None]
+
+
+def run_program(arguments):
+  return subprocess.run(
+      [sys.executable, PROGRAM] + arguments, stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT, universal_newlines=True, check=False)
+
+
+def save_checkpoint(path, shapes):
+  """Writes a checkpoint with zeros of these shapes; returns its path."""
+  os.makedirs(os.path.dirname(path), exist_ok=True)
+  with tf.Graph().as_default():
+    for name, shape in shapes.items():
+      tf.get_variable(name, shape, initializer=tf.zeros_initializer())
+    with tf.Session() as session:
+      session.run(tf.global_variables_initializer())
+      return tf.train.Saver().save(session, path)

@@ -1,0 +1,245 @@
+"""Resume: kill -9 at any moment, and the run is the uninterrupted one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from program import CONFIG, PROGRAM, command, run_program
+
+import corpus
+import example_counter
+import example_stream
+import run_pretraining_e2e as e2e
+import stream_record
+
+# About 110 examples an epoch at this length: 40 steps of 8 reach the third.
+RUN = dict(num_train_steps=40, num_warmup_steps=4, save_checkpoints_steps=5,
+           log_every_steps=1, learning_rate=1e-2)
+
+
+@pytest.fixture
+def dropout_config(files):
+  """Dropout on: what is dropped has to be repeated, too."""
+  with open(files["config"], "w") as stream:
+    json.dump(dict(CONFIG, hidden_dropout_prob=0.2,
+                   attention_probs_dropout_prob=0.2), stream)
+
+
+def tensors(out, step):
+  """Returns all tensors of a checkpoint by name."""
+  reader = tf.train.load_checkpoint(os.path.join(out, "model.ckpt-%d" % step))
+  return {name: reader.get_tensor(name)
+          for name in reader.get_variable_to_shape_map()}
+
+
+def kill_at(arguments, line):
+  """Starts the program; kills it once it has printed a line."""
+  program = subprocess.Popen(
+      [sys.executable, PROGRAM] + arguments, stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT, universal_newlines=True)
+  assert program.stdout
+  try:
+    assert any(said.startswith(line) for said in program.stdout), line
+  finally:
+    program.send_signal(signal.SIGKILL)
+    program.wait()
+
+
+def test_killed_twice_the_weights_are_bitwise_those_of_an_undisturbed_run(
+    files, dropout_config):
+  undisturbed, killed = files["out"] + "1", files["out"] + "2"
+  run = run_program(command(dict(files, out=undisturbed), **RUN))
+  assert run.returncode == 0, run.stdout
+  workers = [0, 1, 2]
+  again = [command(dict(files, out=killed), num_workers=n, **RUN)
+           for n in workers]
+  kill_at(again[0], "step 13/40")
+  kill_at(again[1], "step 33/40")
+  last = run_program(again[2])
+  assert last.returncode == 0, last.stdout
+  assert "going on from step" in last.stdout
+  expected, found = tensors(undisturbed, 40), tensors(killed, 40)
+  assert sorted(found) == sorted(expected)
+  different = [n for n in expected if not np.array_equal(found[n], expected[n])]
+  assert different == []
+  assert expected["examples_seen"] == 320
+
+
+def test_another_batch_size_goes_on_at_the_same_example(
+    files, monkeypatch, parse_flags):
+  run = run_program(command(files, num_train_steps=5))
+  assert run.returncode == 0, run.stdout
+  starts = []
+  monkeypatch.setattr(
+      e2e.Flow, "lists", _noting_start(e2e.Flow.lists, starts))
+  e2e.Job(parse_flags(command(
+      files, num_train_steps=7, train_batch_size=4))).run()
+  assert starts == [40]
+  assert tensors(files["out"], 7)["examples_seen"] == 48
+
+
+def _noting_start(lists, starts):
+  def noting(self, start=0):
+    starts.append(int(start))
+    return lists(self, start)
+  return noting
+
+
+class TestOtherStream:
+  """A changed corpus or option is an error, unless it is accepted."""
+
+  @pytest.fixture
+  def trained(self, files):
+    run = run_program(command(files, num_train_steps=3))
+    assert run.returncode == 0, run.stdout
+    return files
+
+  def test_changes_are_named(self, trained, parse_flags):
+    for changes, said in (
+        ({"random_seed": 5}, "random_seed was 12345 and is 5"),
+        ({"max_predictions_per_seq": 2},
+         "max_predictions_per_seq was 3 and is 2")):
+      with pytest.raises(ValueError, match=said) as caught:
+        e2e.Job(parse_flags(command(trained, **changes)))
+      assert "--accept_new_stream" in str(caught.value)
+    # What does not change the stream may change.
+    e2e.Job(parse_flags(command(trained, num_workers=2, train_batch_size=4,
+                                learning_rate=1e-5)))
+    with open(trained["train"], "r+b") as stream:
+      stream.write(b"W")
+    with pytest.raises(ValueError, match="another stream.*text was"):
+      e2e.Job(parse_flags(command(trained)))
+
+  def test_an_accepted_stream_starts_at_its_start(
+      self, trained, parse_flags):
+    for _ in range(2):  # The second time it is the folder's own stream.
+      run = run_program(command(
+          trained, num_train_steps=5, random_seed=5, accept_new_stream=True))
+      assert run.returncode == 0, run.stdout
+      record = stream_record.load(trained["out"])
+      assert record.first_example == 24
+      assert record.options["random_seed"] == 5
+    job = e2e.Job(parse_flags(command(
+        trained, num_train_steps=9, random_seed=5)))
+    job._open_flows()
+    first = next(job._train_input.flow.lists(40))[0]
+    flow = e2e.take_write_2_flow(
+        [trained["train"]], trained["vocab"], max_seq_length=16,
+        max_predictions_per_seq=3, random_seed=5)
+    assert list(zip(range(17), flow))[16][1] == first
+
+
+def test_a_folder_of_the_references_checkpoints_goes_on(
+    files, parse_flags):
+  """Its checkpoints do not count examples: steps times batch size are taken."""
+  assert run_program(command(files, num_train_steps=3)).returncode == 0
+  values = tensors(files["out"], 3)
+  del values[example_counter.NAME]
+  other = files["out"] + "_reference"
+  os.makedirs(other)
+  with tf.Graph().as_default():
+    for name, value in values.items():
+      tf.get_variable(name, initializer=value)
+    with tf.Session() as session:
+      session.run(tf.global_variables_initializer())
+      tf.train.Saver().save(session, os.path.join(other, "model.ckpt"),
+                            global_step=3)
+  run = run_program(command(dict(files, out=other), num_train_steps=4))
+  assert run.returncode == 0, run.stdout
+  assert "going on from step 3" in run.stdout
+  assert tensors(other, 4)[example_counter.NAME] == 32
+
+
+class TestWindowLog:
+
+  def test_finds_the_window_at_or_before_an_example(self, tmp_path):
+    path = str(tmp_path / "windows")
+    log = stream_record.WindowLog(path)
+    assert log.find(1000) == (example_stream.Position(), 0)
+    for window, first in enumerate((0, 100, 250)):
+      log.add(example_stream.Position(0, 2, window), first)
+    log.add(example_stream.Position(1), 400)
+    log = stream_record.WindowLog(path)
+    for number, found in ((0, (0, 2, 0, 0)), (99, (0, 2, 0, 0)),
+                          (100, (0, 2, 1, 0)), (399, (0, 2, 2, 0)),
+                          (400, (1, 0, 0, 0)), (10**9, (1, 0, 0, 0))):
+      assert log.find(number)[0] == found
+    assert log.find(300) == ((0, 2, 2, 0), 250)
+
+  def test_what_is_known_is_not_written_again(self, tmp_path):
+    path = tmp_path / "windows"
+    for _ in range(3):
+      log = stream_record.WindowLog(str(path))
+      log.find(0)
+      log.add(example_stream.Position(), 0)
+      log.add(example_stream.Position(0, 0, 1), 70)
+    assert path.read_bytes() == b"\n0 0 0 0;\n70 0 0 1;"
+
+  @pytest.mark.parametrize("cut", range(1, 12))
+  def test_a_line_that_a_kill_cut_short_does_not_count(self, tmp_path, cut):
+    path = tmp_path / "windows"
+    path.write_bytes(b"\n0 0 0 0;\n70 0 0 1;"[:-cut])
+    log = stream_record.WindowLog(str(path))
+    assert log.find(1000)[1] == 0
+    log.add(example_stream.Position(0, 0, 1), 70)
+    log.add(example_stream.Position(0, 0, 2), 150)
+    log = stream_record.WindowLog(str(path))
+    assert log.find(1000) == ((0, 0, 2, 0), 150)
+    assert log.find(100) == ((0, 0, 1, 0), 70)
+
+
+def test_a_flow_from_any_example_with_and_without_the_log(
+    files, tmp_path):
+  options = dict(max_seq_length=16, max_predictions_per_seq=3, num_epochs=3)
+  flow = [files["train"]], files["vocab"]
+  whole = list(e2e.take_write_2_flow(*flow, **options))
+  log = str(tmp_path / "windows")
+  for windows_file in (None, log, log):
+    for first in (0, 1, 50, len(whole) // 2, len(whole) - 1, len(whole)):
+      rest = list(e2e.take_write_2_flow(
+          *flow, first_example=first, windows_file=windows_file, **options))
+      assert rest == whole[first:]
+
+
+def test_the_log_saves_the_way_there(files, tmp_path, monkeypatch):
+  """With the log, a start in the third epoch builds nothing of the others."""
+  options = dict(max_seq_length=16, max_predictions_per_seq=3, num_epochs=3,
+                 windows_file=str(tmp_path / "windows"))
+  flow = [files["train"]], files["vocab"]
+  count = len(list(e2e.take_write_2_flow(*flow, **options)))
+  epochs = []
+  build = example_stream.ExampleBuilder.build
+
+  def noting(self, epoch, chunk):
+    epochs.append(epoch)
+    return build(self, epoch, chunk)
+
+  monkeypatch.setattr(example_stream.ExampleBuilder, "build", noting)
+  assert len(list(e2e.take_write_2_flow(
+      *flow, first_example=count - 10, **options))) == 10
+  assert set(epochs) == {2}
+
+
+class TestFingerprint:
+
+  def test_follows_the_text_and_nothing_else(self, tmp_path):
+    text = "some line of text\n" * 50000
+    names = ["one/a.txt", "two/b.txt", "three/a.txt", "three/b.txt"]
+    for name in names:
+      (tmp_path / name).parent.mkdir(exist_ok=True)
+      (tmp_path / name).write_text(text[:-17 if "b.txt" in name else None])
+    paths = [str(tmp_path / name) for name in names]
+    expected = corpus.Corpus(paths[:2]).fingerprint()
+    assert corpus.Corpus(paths[2:]).fingerprint() == expected
+    assert corpus.Corpus(paths[1::-1]).fingerprint() != expected
+    assert corpus.Corpus(paths[:3]).fingerprint() != expected
+    for place in (0, len(text) - 20):
+      changed = bytearray(text.encode("ascii"))
+      changed[place] = ord("X")
+      (tmp_path / names[0]).write_bytes(bytes(changed))
+      assert corpus.Corpus(paths[:2]).fingerprint() != expected

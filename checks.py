@@ -64,10 +64,10 @@ def are_tfrecords(input_files):
   kinds = collections.defaultdict(list)
   for path in input_files[:_SAMPLED_FILES]:
     try:
-      kinds[first_record(path) is not None].append(path)
-    except tf.errors.OpError as e:
-      raise ValueError("Input file %s cannot be read: %s" %
-                       (path, e.message)) from e
+      if file_io.size(path):  # An empty one may be either.
+        kinds[first_record(path) is not None].append(path)
+    except (tf.errors.OpError, OSError) as e:
+      raise ValueError("Input file %s cannot be read: %s" % (path, e)) from e
   if len(kinds) > 1:
     raise ValueError(
         "The input mixes TFRecord files (%s) and raw text (%s). Train from one "
@@ -79,13 +79,13 @@ def check_records(input_files, max_seq_length, max_predictions_per_seq):
   """Checks that a TFRecord file was made for the lengths of this run.
 
   Args:
-    input_files: list of TFRecord files; the first one's first record counts.
+    input_files: list of TFRecord files; the first record counts.
     max_seq_length, max_predictions_per_seq: int, the flags.
 
   Raises:
     ValueError: the records hold lists of another length, or something else.
   """
-  path = input_files[0]
+  path = next(path for path in input_files if file_io.size(path))
   try:
     example = tf.train.Example.FromString(first_record(path))
   except message.DecodeError:
@@ -120,7 +120,7 @@ def check_model(config, config_file, max_seq_length, vocab_size, vocab_file):
   if max_seq_length > config.max_position_embeddings:
     raise ValueError(
         "--max_seq_length=%d is beyond the %d positions of the model "
-        "(max_position_embeddings in %s)." %
+        "(max_position_embeddings in %s). Pass a smaller one." %
         (max_seq_length, config.max_position_embeddings, config_file))
   if config.type_vocab_size < 2:
     raise ValueError(
@@ -141,7 +141,25 @@ def _variables(checkpoint):
   except (tf.errors.OpError, ValueError) as e:
     raise ValueError(
         "There is no readable checkpoint at %s (%s). Give the path without "
-        ".index or .data-…, e.g. bert_model.ckpt." % (checkpoint, e)) from e
+        ".index or .data-..., e.g. bert_model.ckpt." %
+        (checkpoint, _first_line(e))) from e
+
+
+def _first_line(error):
+  return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _check_whole(checkpoint, names):
+  """Raises ValueError if a variable's values can't be read: a cut-off file."""
+  reader = tf.train.load_checkpoint(checkpoint)
+  for name in names:
+    try:
+      reader.get_tensor(name)
+    except (tf.errors.OpError, ValueError) as e:
+      raise ValueError(
+          "The checkpoint %s is damaged: %s cannot be read (%s). Copy it "
+          "again, or take an earlier one." %
+          (checkpoint, name, _first_line(e))) from e
 
 
 def _differences(config, variables):
@@ -164,8 +182,8 @@ def check_init_checkpoint(init_checkpoint, config, config_file):
     list of str, the model's variables that it lacks, which start fresh.
 
   Raises:
-    ValueError: no checkpoint there, none of its variables is the model's, or
-      shapes differ.
+    ValueError: no checkpoint there or a damaged one, none of its variables is
+      the model's, or shapes differ.
   """
   variables = _variables(init_checkpoint)
   shapes = modeling.variable_shapes(config)
@@ -179,6 +197,7 @@ def check_init_checkpoint(init_checkpoint, config, config_file):
     raise ValueError(
         "--init_checkpoint=%s is of another model than --bert_config_file=%s: "
         "%s." % (init_checkpoint, config_file, list_names(different)))
+  _check_whole(init_checkpoint, [n for n in shapes if n in variables])
   return [name for name in shapes if name not in variables]
 
 
@@ -193,19 +212,22 @@ def check_output_dir(output_dir, config, config_file):
     path of its latest checkpoint; None without one.
 
   Raises:
-    ValueError: it holds a checkpoint of another model.
+    ValueError: it holds a checkpoint of another model, or a damaged one, or
+      names one that is not there.
   """
   if file_io.is_local(output_dir) and tf.io.gfile.exists(
       output_dir) and not tf.io.gfile.isdir(output_dir):
     raise ValueError("--output_dir=%s is a file, not a folder." % output_dir)
   latest = tf.train.latest_checkpoint(output_dir)
   if not latest:
+    _check_none_is_lost(output_dir)
     return None
   variables = _variables(latest)
   weights = [v for v in variables if not v.endswith(_NOT_WEIGHTS)]
   shapes = modeling.variable_shapes(config)
   different = _differences(config, variables)
-  different += ["%s is not in it" % n for n in shapes if n not in variables]
+  different += ["%s is not in it" % n for n in list(shapes) + ["global_step"]
+                if n not in variables]
   different += ["%s is not in the model" % n for n in weights
                 if n not in shapes]
   if different:
@@ -214,7 +236,22 @@ def check_output_dir(output_dir, config, config_file):
         "--bert_config_file=%s: %s. Choose another folder, or the config that "
         "it was trained with." %
         (output_dir, latest, config_file, list_names(different)))
+  _check_whole(latest, variables)
   return latest
+
+
+def _check_none_is_lost(output_dir):
+  """Raises ValueError if a folder names a checkpoint that is not there.
+
+  TensorFlow would pass over it and start anew.
+  """
+  state = tf.train.get_checkpoint_state(output_dir)
+  if state and state.model_checkpoint_path:
+    raise ValueError(
+        "--output_dir=%s names %s as its latest checkpoint, which is not "
+        "there. Restore it, or name an earlier one in the file %s/checkpoint, "
+        "or remove that file to start anew." %
+        (output_dir, state.model_checkpoint_path, output_dir))
 
 
 def check_stream(record, output_dir, accept):

@@ -26,6 +26,8 @@ _FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _TERMINAL_FORMAT = "%(message)s"
 # A remote log file is written that many messages at a time.
 _REMOTE_BUFFER = 1000
+# Messages that may come before there is a log file.
+_EARLY_BUFFER = 10000
 
 
 class _TerminalFormatter(logging.Formatter):
@@ -52,6 +54,9 @@ def log_to_terminal():
   terminal.setFormatter(_TerminalFormatter(_TERMINAL_FORMAT))
   terminal.addFilter(_for_terminal)
   root.addHandler(terminal)
+  # Until there is a log file.
+  root.addHandler(logging.handlers.MemoryHandler(
+      _EARLY_BUFFER, flushLevel=logging.CRITICAL + 1))
   logging.captureWarnings(True)
   # TensorFlow's and absl's loggers have handlers of their own; the root's
   # handlers take their place.
@@ -64,7 +69,7 @@ def log_to_terminal():
 
 
 def log_to_file(output_dir):
-  """Appends all messages from now on to `output_dir/train.log`.
+  """Appends all messages, earlier ones too, to `output_dir/train.log`.
 
   Args:
     output_dir: folder, local or with a scheme; it must exist.
@@ -78,7 +83,13 @@ def log_to_file(output_dir):
     handler = logging.handlers.MemoryHandler(
         _REMOTE_BUFFER, flushLevel=logging.ERROR, target=stream)
   handler.setFormatter(logging.Formatter(_FILE_FORMAT))
-  logging.getLogger().addHandler(handler)
+  root = logging.getLogger()
+  for early in list(root.handlers):
+    if isinstance(early, logging.handlers.MemoryHandler):
+      root.removeHandler(early)
+      early.setTarget(handler)
+      early.close()
+  root.addHandler(handler)
 
 
 class ProgressHook(tf.train.SessionRunHook):

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 # How far a chunk or a split is carried on to reach the end of a document.
 CARRY_BYTES = 1 << 20
+# No sentence is longer: a file without a line end for so long is no corpus.
+MAX_LINE_BYTES = 1 << 24
 SPLIT_BYTES = 1 << 20
 # A split has room for its chunks' lines if they are up to this long.
 LINE_BYTES = 1 << 10
@@ -242,11 +244,13 @@ def _open_text(path):
         yield text
 
 
-def _blocks(path, start, end, block_bytes=_BLOCK_BYTES, raw=False):
+def _blocks(path, start, end, block_bytes=None, raw=False):
   """Yields a file's text from byte `start` to `end` (None: all) in blocks.
 
-  With `raw` a .gz file is not decompressed.
+  The first one has `block_bytes`, each further one twice as many up to
+  _BLOCK_BYTES. With `raw` a .gz file is not decompressed.
   """
+  block_bytes = block_bytes or _BLOCK_BYTES
   left = float("inf") if end is None else end - start
   open_file = file_io.open_binary if raw else _open_text
   try:
@@ -259,6 +263,7 @@ def _blocks(path, start, end, block_bytes=_BLOCK_BYTES, raw=False):
           break
         left -= len(block)
         yield block
+        block_bytes = min(2 * block_bytes, _BLOCK_BYTES)
   except (OSError, EOFError, zlib.error) as e:
     raise ValueError("%s cannot be read: %s" % (path, e)) from e
 
@@ -285,7 +290,8 @@ class Corpus:
   def __init__(self, files, *, chunk_lines=1000, num_hosts=1,
                split_bytes=None):
     if chunk_lines < 1:
-      raise ValueError("chunk_lines must be at least 1, not %d." % chunk_lines)
+      raise ValueError("--chunk_lines=%d is out of range: it must be at least "
+                       "1." % chunk_lines)
     self.files = list(dict.fromkeys(files))
     self.chunk_lines = chunk_lines
     self.sizes = [_readable_size(path) for path in self.files]
@@ -379,17 +385,17 @@ class Corpus:
       yield Chunk(first, parts, continues)
 
   def _note_cut(self, piece):
-    """Counts documents that are too long for a chunk; warns of the first."""
+    """Counts cuts through documents; warns of the first and of some more."""
     if piece.ends_document:
       return
     self.num_cut_documents += 1
-    if self.num_cut_documents == 1:
+    count = str(self.num_cut_documents)
+    if count.strip("0") == "1":  # The first, the tenth, the hundredth ...
       logger.warning(
           "A document in %s goes on for more than %d bytes beyond its chunk; "
-          "it is cut at byte %d (such documents are counted, each cut is made "
-          "at the end of a line). Are blank lines between documents missing?",
-          piece.part.path, CARRY_BYTES,
-          piece.part.offset + len(piece.part.data))
+          "it is cut at the end of a line, at byte %d (cut number %s). Are "
+          "blank lines between documents missing?", piece.part.path,
+          CARRY_BYTES, piece.part.offset + len(piece.part.data), count)
 
   def _ranges(self, start, end):
     """Yields (file number, from byte, to byte or None) of a snapped range."""
@@ -448,18 +454,19 @@ class _Piece(NamedTuple):
 class _Cutter:
   """Cuts a byte range of a file into runs of whole lines.
 
-  Holds one run at a time in memory, not the range.
+  Holds one run and a block in memory, not the range.
   """
 
-  def __init__(self, path, start, end, block_bytes=_BLOCK_BYTES):
+  def __init__(self, path, start, end, block_bytes=None):
     self._path = path
-    self._offset = start
     self._blocks = _blocks(path, start, end, block_bytes)
     self._buffer = b""
+    self._buffer_offset = start  # Of the buffer, in the file.
+    self._start = 0  # What is not yet cut off begins here in the buffer.
 
   def at_end(self) -> bool:
     """Tells whether nothing is left to cut."""
-    return not self._buffer and not self._fill()
+    return self._start == len(self._buffer) and not self._fill()
 
   def cut(self, num_lines) -> Optional[_Piece]:
     """Cuts off `num_lines` lines and the rest of the document they end in.
@@ -470,6 +477,10 @@ class _Cutter:
     Returns:
       A _Piece; the end of the range also ends a document. None at the end.
     """
+    if self._start >= _BLOCK_BYTES:
+      self._buffer = self._buffer[self._start:]
+      self._buffer_offset += self._start
+      self._start = 0
     if self.at_end():
       return None
     position, count = self._skip_lines(num_lines)
@@ -478,14 +489,22 @@ class _Cutter:
     return self._carry_on(position, count)
 
   def _skip_lines(self, num_lines):
-    """Returns (the offset behind that many lines, how many there were)."""
-    position = count = 0
+    """Returns (the place behind that many lines, how many there were)."""
+    position = searched = self._start
+    count = 0
     while count < num_lines:
-      end = self._buffer.find(b"\n", position)
+      end = self._buffer.find(b"\n", searched)
       if end >= 0:
-        position = end + 1
+        position = searched = end + 1
         count += 1
-      elif not self._fill():
+        continue
+      searched = len(self._buffer)
+      if searched - position > MAX_LINE_BYTES:
+        raise ValueError(
+            "%s has no line end in the %d bytes from byte %d on. Lines end at "
+            "\"\\n\" (not at \"\\r\" alone), one sentence a line." %
+            (self._path, searched - position, self._buffer_offset + position))
+      if not self._fill():
         # The rest of the file is a line without an end.
         return len(self._buffer), count + (position < len(self._buffer))
     return position, count
@@ -521,8 +540,8 @@ class _Cutter:
     return bool(block)
 
   def _take(self, end, num_lines, ends_document):
-    """Removes the buffer's first `end` bytes and returns them as a piece."""
-    part = Part(self._path, self._offset, self._buffer[:end])
-    self._buffer = self._buffer[end:]
-    self._offset += end
+    """Cuts off what is not yet cut off up to `end` in the buffer."""
+    part = Part(self._path, self._buffer_offset + self._start,
+                self._buffer[self._start:end])
+    self._start = end
     return _Piece(part, num_lines, ends_document)

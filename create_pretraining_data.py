@@ -140,8 +140,11 @@ def check_vocabulary(vocab_file):
     vocab_file: path, a WordPiece a line.
 
   Raises:
-    ValueError: a special token is missing or stands on several lines.
+    OSError: the file can't be read.
+    ValueError: it is not UTF-8, or a special token is missing or stands on
+      several lines.
   """
+  tokenization.load_vocab(vocab_file)  # Says what is wrong with its encoding.
   lines = collections.defaultdict(list)
   number = 0
   for number, line in enumerate(corpus.read_file(vocab_file), 1):
@@ -445,8 +448,7 @@ def _maskable_words(tokens, pieces, do_whole_word_mask):
 
 
 def _varint(value):
-  """Encodes a number as a protobuf varint; negative ones as 64-bit two's."""
-  value &= (1 << 64) - 1
+  """Encodes a number, 0 or more, as a protobuf varint."""
   encoded = bytearray()
   while value > 0x7f:
     encoded.append(value & 0x7f | 0x80)
@@ -485,7 +487,7 @@ class ExampleSerializer:
     """Returns the tf.Example of one instance.
 
     Args:
-      input_ids: list of int, at most L; segment_ids: as many.
+      input_ids: list of int of 0 or more, at most L; segment_ids: as many.
       masked_lm_positions: list of int, at most P; masked_lm_ids: as many.
       is_random_next: bool.
 
@@ -495,7 +497,7 @@ class ExampleSerializer:
       float [P]; `next_sentence_labels` int64 [1], 1 for a random next.
 
     Raises:
-      ValueError: a list is too long.
+      ValueError: a list is too long, or an id negative.
     """
     padding = self._max_seq_length - len(input_ids)
     mask_padding = self._max_predictions - len(masked_lm_positions)
@@ -505,6 +507,9 @@ class ExampleSerializer:
           "max_seq_length=%d and max_predictions_per_seq=%d." %
           (len(input_ids), len(masked_lm_positions), self._max_seq_length,
            self._max_predictions))
+    if min(input_ids, default=0) < 0 or min(masked_lm_ids, default=0) < 0:
+      raise ValueError("An id is negative: %s, %s." %
+                       (input_ids, masked_lm_ids))
     weights = (
         struct.pack("<f", 1.0) * len(masked_lm_positions) +
         struct.pack("<f", 0.0) * mask_padding)
@@ -703,9 +708,14 @@ def _check_output(output_files):
   """Raises ValueError for a file that could not be written hours from now."""
   for path in output_files:
     folder = os.path.dirname(path) or "."
-    if file_io.is_local(path) and not os.path.isdir(folder):
+    if not file_io.is_local(path):
+      continue
+    if not os.path.isdir(folder):
       raise ValueError("--output_file=%s: there is no folder %s. Create it." %
                        (path, folder))
+    if os.path.isdir(path) or not os.access(
+        path if os.path.exists(path) else folder, os.W_OK):
+      raise ValueError("--output_file=%s cannot be written." % path)
 
 
 def _run(values):
@@ -736,11 +746,28 @@ def _run(values):
       options.max_predictions_per_seq, output_files)
 
 
-def main(_):
-  logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+def check_no_arguments(arguments):
+  """Raises ValueError for arguments beside the flags.
+
+  Unquoted, --input_file=*.txt is one flag, but --input_file *.txt becomes a
+  flag with the first file and arguments with the others.
+  """
+  if arguments:
+    raise ValueError(
+        "Arguments without a flag: %s. Quote a pattern of several files, or "
+        "join them by commas." % " ".join(arguments))
+
+
+def main(argv):
+  root = logging.getLogger()
+  handler = logging.StreamHandler()
+  handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+  root.handlers[:] = [handler]  # In place of the one that absl put there.
+  root.setLevel(logging.INFO)
   try:
+    check_no_arguments(argv[1:])
     _run(flags.FLAGS)
-  except ValueError as e:
+  except (ValueError, OSError) as e:
     sys.exit("create_pretraining_data.py: %s" % e)
 
 

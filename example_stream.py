@@ -70,6 +70,14 @@ class StreamOptions(NamedTuple):
   random_seed: int = 12345
   invalid_utf8: str = "error"
 
+  def validated(self):
+    """Returns self; raises ValueError for a value out of its range."""
+    self.instances.validated()
+    if self.invalid_utf8 not in corpus_lib.INVALID_UTF8_CHOICES:
+      raise ValueError("--invalid_utf8=%s is none of %s." % (
+          self.invalid_utf8, ", ".join(corpus_lib.INVALID_UTF8_CHOICES)))
+    return self
+
 
 def derived_rng(*place):
   """Returns a random.Random of its own for a place in the stream.
@@ -134,14 +142,18 @@ class ExampleStream:
       the corpus, in every epoch.
 
   Raises:
-    OSError, ValueError: the vocabulary can't be read, or num_workers can't be.
+    OSError, ValueError: the vocabulary can't be read, or an option or
+      num_workers or the shard can't be.
   """
 
   def __init__(self, corpus, options, *, num_epochs=None, num_workers=0,
                shard=Shard()):
     _check_num_workers(num_workers)
+    if not 0 <= shard.host < shard.num_hosts:
+      raise ValueError("There is no host %d among %d; they count from 0." %
+                       shard)
     self._corpus = corpus
-    self._options = options
+    self._options = options.validated()
     self._num_epochs = num_epochs
     self._num_workers = num_workers
     self._shard = shard
@@ -267,9 +279,10 @@ class ExampleStream:
     """Raises ValueError unless something was found in an epoch."""
     if not found:
       raise ValueError(
-          "The corpus yields no example for host %d of %d: %s, %d bytes. It "
-          "needs lines with text%s." % (
-              self._shard.host + 1, self._shard.num_hosts,
+          "The corpus yields no example%s: %s, %d bytes. It needs lines with "
+          "text%s." % (
+              "" if self._shard.num_hosts == 1 else
+              " for host %d of %d" % (self._shard.host, self._shard.num_hosts),
               ", ".join(self._corpus.files[:3]) +
               (", ..." if len(self._corpus.files) > 3 else ""),
               self._corpus.num_bytes,

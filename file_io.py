@@ -99,13 +99,24 @@ def matches(pattern):
     pattern: str, a path that may hold `*`, `?` and `[...]`.
 
   Returns:
-    list of str, sorted; empty where nothing matches. Folders are left out.
+    list of str, sorted; empty where nothing matches. Only regular files match
+    a pattern.
   """
   if not is_local(pattern):
     return sorted(_gfile().glob(pattern))
-  if os.path.isfile(pattern):
+  if os.path.exists(pattern):
     return [pattern]
-  return sorted(path for path in glob.glob(pattern) if not os.path.isdir(path))
+  return sorted(path for path in glob.glob(pattern) if os.path.isfile(path))
+
+
+def _check_regular(path):
+  """Raises ValueError for what can't be read as often as there are epochs."""
+  if is_local(path) and not os.path.isfile(path):
+    raise ValueError(
+        "%s is a folder; pass %s for the files in it." %
+        (path, os.path.join(path, "*")) if os.path.isdir(path) else
+        "%s is not a regular file; a stream can't be read twice. Write it to a "
+        "file first." % path)
 
 
 def expand(patterns):
@@ -119,7 +130,8 @@ def expand(patterns):
     file as often as it is named.
 
   Raises:
-    ValueError: a pattern matches no file, or there is no pattern.
+    ValueError: a pattern matches no file, or there is no pattern; a folder or
+      a pipe is named.
 
   Source: the loop over FLAGS.input_file in both of google-research/bert's
     programs. Changed: the matches of a pattern are sorted there by chance only,
@@ -129,13 +141,18 @@ def expand(patterns):
     patterns = patterns.split(",")
   files = []
   for pattern in (p.strip() for p in patterns):
-    found = matches(pattern) if pattern else []
+    if not pattern:
+      raise ValueError("No input file is named between the commas of \"%s\"." %
+                       ",".join(patterns))
+    found = matches(pattern)
     if not found:
       raise ValueError(
-          "No input file matches %r (in %s, current folder %s). Check the path;"
+          "No input file matches %s (the current folder is %s). Check the path;"
           " a pattern may hold *, ? and [...], several are separated by commas."
-          % (pattern, ",".join(patterns), os.getcwd()))
+          % (pattern, os.getcwd()))
+    for path in found:
+      _check_regular(path)
     files.extend(found)
   if not files:
-    raise ValueError("No input file was named.")
+    raise ValueError("No input file is named.")
   return files

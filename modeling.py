@@ -912,8 +912,9 @@ def get_next_sentence_output(bert_config, input_tensor, labels):
   Returns:
     (loss, per_example_loss, log_probs): float32 [] (the mean), [B], [B, 2].
 
-  Source: google-research/bert, run_pretraining.get_next_sentence_output; the
-  same arithmetic, as for two classes nothing is to be gained.
+  Source: google-research/bert, run_pretraining.get_next_sentence_output, the
+  same values. Changed: the label's log probability is picked, not summed out of
+  a one-hot row.
   """
   with tf.variable_scope("cls/seq_relationship"):
     output_weights = tf.get_variable(
@@ -921,12 +922,11 @@ def get_next_sentence_output(bert_config, input_tensor, labels):
         initializer=create_initializer(bert_config.initializer_range))
     output_bias = tf.get_variable(
         "output_bias", [2], initializer=tf.zeros_initializer())
-    logits = tf.matmul(input_tensor, output_weights, transpose_b=True)
-    logits = tf.nn.bias_add(logits, output_bias)
-    log_probs = tf.nn.log_softmax(logits, axis=-1)
-    one_hot_labels = tf.one_hot(tf.reshape(labels, [-1]), depth=2)
-    per_example_loss = -tf.reduce_sum(one_hot_labels * log_probs, axis=-1)
-    return tf.reduce_mean(per_example_loss), per_example_loss, log_probs
+    log_probs = tf.nn.log_softmax(tf.nn.bias_add(
+        tf.matmul(input_tensor, output_weights, transpose_b=True), output_bias))
+  is_random = tf.equal(tf.reshape(labels, [-1]), 1)  # [B]
+  losses = -tf.where(is_random, log_probs[:, 1], log_probs[:, 0])
+  return tf.reduce_mean(losses), losses, log_probs
 
 
 def gather_indexes(sequence_tensor, positions):

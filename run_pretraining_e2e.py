@@ -15,6 +15,7 @@ import functools
 import itertools
 import logging
 import os
+import signal
 import sys
 from typing import Any, Dict
 
@@ -36,6 +37,9 @@ import modeling
 import optimization
 import stream_record
 import tokenization
+from create_pretraining_data import (  # noqa: F401  Users import it from here.
+    create_instance_to_example_files,
+)
 from modeling import (  # noqa: F401  Users import them from here.
     gather_indexes,
     get_masked_lm_output,
@@ -102,9 +106,9 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
       do_lower_case=do_lower_case,
       instances=cpd.InstanceOptions(
           max_seq_length, max_predictions_per_seq, masked_lm_prob,
-          short_seq_prob, dupe_factor, do_whole_word_mask).validated(),
+          short_seq_prob, dupe_factor, do_whole_word_mask),
       random_seed=random_seed,
-      invalid_utf8=invalid_utf8)
+      invalid_utf8=invalid_utf8).validated()
   cpd.check_vocabulary(vocab_file)
   corpus = corpus_lib.Corpus(
       file_io.expand(input_files), chunk_lines=chunk_lines,
@@ -578,11 +582,14 @@ class Job:
     _check_numbers(values)
     tokenization.validate_case_matches_checkpoint(
         values.do_lower_case, values.init_checkpoint)
-    self._config = modeling.BertConfig.from_json_file(values.bert_config_file)
+    with _named("bert_config_file", values.bert_config_file):
+      self._config = modeling.BertConfig.from_json_file(values.bert_config_file)
     vocab_size = None
     if values.vocab_file:
-      cpd.check_vocabulary(values.vocab_file)
-      vocab_size = max(tokenization.load_vocab(values.vocab_file).values()) + 1
+      with _named("vocab_file", values.vocab_file):
+        cpd.check_vocabulary(values.vocab_file)
+        vocab = tokenization.load_vocab(values.vocab_file)
+      vocab_size = max(vocab.values()) + 1
     checks.check_model(self._config, values.bert_config_file,
                        values.max_seq_length, vocab_size, values.vocab_file)
     self._latest = checks.check_output_dir(
@@ -629,8 +636,12 @@ class Job:
   def run(self):
     """Trains and evaluates, as the flags say."""
     values = self._values
-    tf.io.gfile.makedirs(values.output_dir)
-    console.log_to_file(values.output_dir)
+    try:
+      tf.io.gfile.makedirs(values.output_dir)
+      console.log_to_file(values.output_dir)
+    except (OSError, tf.errors.OpError) as e:
+      raise InputError("--output_dir=%s cannot be written: %s" %
+                       (values.output_dir, e)) from e
     self._log_start()
     self._open_flows()
     estimator = self._estimator()
@@ -726,13 +737,13 @@ def _check_numbers(values):
   if values.num_warmup_steps < 0:
     raise ValueError("--num_warmup_steps=%d is negative." %
                      values.num_warmup_steps)
-  if not values.learning_rate > 0:
-    raise ValueError("--learning_rate=%s is not positive." %
+  if not 0 < values.learning_rate < float("inf"):
+    raise ValueError("--learning_rate=%s is no positive number." %
                      values.learning_rate)
 
 
 class InputError(Exception):
-  """The input went bad while the model trained: one sentence for the user."""
+  """Something outside the program ended it: one sentence for the user."""
 
 
 @contextlib.contextmanager
@@ -740,10 +751,22 @@ def _own_errors(flow):
   """Raises the flow's own error in place of TensorFlow's wrapping of it."""
   try:
     yield
-  except tf.errors.OpError:
+  except tf.errors.OpError as e:
+    if flow is None and isinstance(e, tf.errors.DataLossError):
+      raise InputError("A TFRecord file of the input is damaged: %s. Copy it "
+                       "again." % e.message.splitlines()[0]) from e
     if flow is None or not isinstance(flow.error, _INPUT_ERRORS):
       raise
     raise InputError(str(flow.error)) from flow.error
+
+
+@contextlib.contextmanager
+def _named(flag, path):
+  """Names the flag of a file that cannot be read."""
+  try:
+    yield
+  except (OSError, tf.errors.OpError) as e:
+    raise ValueError("--%s=%s cannot be read: %s" % (flag, path, e)) from e
 
 
 def _write_results(result, output_dir):
@@ -757,17 +780,22 @@ def _write_results(result, output_dir):
     writer.write("".join(line + "\n" for line in lines))
 
 
-def main(_):
+def main(argv):
   console.log_to_terminal()
   try:
+    cpd.check_no_arguments(argv[1:])
     job = Job(flags.FLAGS)
-  except (ValueError, OSError) as e:
+  except _INPUT_ERRORS as e:
     sys.exit("run_pretraining_e2e.py: %s" % e)
   try:
     job.run()
   except InputError as e:
     logger.error("%s", e)
     sys.exit(1)
+  except KeyboardInterrupt:
+    logger.error("stopped; the same command goes on from the last checkpoint "
+                 "in %s", flags.FLAGS.output_dir)
+    sys.exit(128 + signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 Programs import this module before TensorFlow. It names the versions that serve
 when another one is installed, and keeps TensorFlow's start from burying what
 the user should read: NumPy's FutureWarnings, which TensorFlow 1.15 raises by
-the dozen while it is imported, and TensorFlow's own C++ messages below ERROR
-(set TF_CPP_MIN_LOG_LEVEL to 0 to see them).
+the dozen while it is imported, and TensorFlow's own C++ messages below ERROR,
+on a machine without a GPU all of them (what fails is raised as well; set
+TF_CPP_MIN_LOG_LEVEL to 0 to see them).
 """
 
+import glob
 import os
 import re
 import warnings
@@ -33,7 +35,9 @@ def check_version(version):
         (version, SERVING_VERSIONS))
 
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Without a GPU, TensorFlow 1.15 reports as an error that it finds none.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL",
+                      "2" if glob.glob("/dev/nvidia*") else "3")
 warnings.filterwarnings(
     "ignore", category=FutureWarning, module=r"tensor(flow|board)")
 

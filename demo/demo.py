@@ -38,7 +38,8 @@ CLEARLY = 1.5
 
 # What training may write: TensorFlow's checkpoints (first in parts, in a folder
 # model.ckpt-N_temp_*), event files and graph, the log, the results and the two
-# small records of where in the stream it stands; and in TMPDIR the Python code that TensorFlow's AutoGraph makes of functions.
+# small records of where in the stream it stands; and in TMPDIR the Python code
+# that TensorFlow's AutoGraph makes of functions.
 OWN_FILES = ("checkpoint", "checkpoint.tmp*", "model.ckpt-*", "graph.pbtxt",
              "graph.pbtxt.tmp*", "events.out.tfevents.*", "train.log",
              "eval_results.txt", "stream.json", "stream.json.tmp",

@@ -1,6 +1,7 @@
 """Files, splits and chunks: every line once, whatever the cut."""
 
 import gzip
+import os
 import random
 
 import pytest
@@ -119,7 +120,7 @@ def test_a_document_beyond_the_cap_is_cut_and_warned_of(
     for chunk in cut:
       assert chunk_lines(chunk)[0].startswith("long ")
       assert chunk_lines(chunk)[0] != "long 0"
-  assert any("cut at byte" in r.getMessage() for r in caplog.records)
+  assert any("cut number 1)" in r.getMessage() for r in caplog.records)
   assert corpus.num_cut_documents > 5
 
 
@@ -130,6 +131,35 @@ def test_one_endless_line(write, monkeypatch):
   corpus = Corpus([path], split_bytes=1000)
   chunks = [c for s in corpus.splits() for c in corpus.chunks(s)]
   assert [len(t) for t in texts(chunks)] == [24999, 4]
+
+
+def test_a_file_without_line_ends_is_refused(write, monkeypatch):
+  monkeypatch.setattr(corpus_lib, "MAX_LINE_BYTES", 3000)
+  corpus = Corpus([write("mac.txt", "one\n" + "line\r" * 1000)],
+                  split_bytes=1000)
+  with pytest.raises(ValueError, match=r"mac\.txt has no line end.*from byte"):
+    texts(c for s in corpus.splits() for c in corpus.chunks(s))
+
+
+def test_each_byte_is_read_a_few_times_only(write, monkeypatch):
+  """With lines almost as long as a split, and chunks of one line."""
+  monkeypatch.setattr(corpus_lib, "_BLOCK_BYTES", 1 << 12)
+  monkeypatch.setattr(corpus_lib, "_BOUNDARY_BLOCK_BYTES", 1 << 8)
+  read = []
+  blocks = corpus_lib._blocks
+
+  def noting(*args, **options):
+    for block in blocks(*args, **options):
+      read.append(len(block))
+      yield block
+
+  monkeypatch.setattr(corpus_lib, "_blocks", noting)
+  text = ("word " * 2000 + "\n") * 10 + "short\n\n" * 2000
+  corpus = Corpus([write("a.txt", text)], chunk_lines=1, split_bytes=1 << 14)
+  found = texts(c for s in corpus.splits() for c in corpus.chunks(s))
+  assert len(found) == 2010
+  # Each byte once, and at both ends of a split what leads to the boundary.
+  assert sum(read) < 8 * len(text)
 
 
 def test_lines_end_at_newline_only_and_cr_is_dropped(write):
@@ -181,7 +211,8 @@ def test_invalid_utf8_in_gzip(write):
 
 @pytest.mark.parametrize("data", [
     b"not gzip at all", gzip.compress(b"line\n" * 1000)[:-20],
-    gzip.compress(b"line\n" * 1000)[:15] + b"\0" * 30])
+    gzip.compress(b"line\n" * 1000)[:15] + b"\0" * 30],
+                         ids=["text", "cut", "zeros"])
 def test_broken_gzip_is_one_error(write, data):
   path = write("broken.gz", data)
   with pytest.raises(ValueError, match=r"broken\.gz cannot be read"):
@@ -239,13 +270,19 @@ class TestExpand:
     write("a1.txt", "y")
     assert file_io.expand(path) == [path]
 
-  @pytest.mark.parametrize("patterns", ["", ",", "no-such-file-*.txt"])
-  def test_no_match_is_an_error(self, write, patterns):
-    with pytest.raises(ValueError, match="No input file"):
+  @pytest.mark.parametrize("patterns", [
+      "", ",", "no-such-file-*.txt", "tests,", []])
+  def test_no_match_is_an_error(self, write, patterns, tmp_path):
+    with pytest.raises(ValueError, match="No input file|is a folder"):
       file_io.expand(patterns)
 
-  def test_folders_are_no_files(self, write, tmp_path):
+  def test_folders_and_pipes_are_no_files(self, write, tmp_path):
     path = write("sub/a.txt", "x")
     with pytest.raises(ValueError, match="No input file"):
       file_io.expand(str(tmp_path / "*"))
+    with pytest.raises(ValueError, match=r"is a folder; pass .*sub/\*"):
+      file_io.expand(str(tmp_path / "sub"))
+    os.mkfifo(str(tmp_path / "pipe"))
+    with pytest.raises(ValueError, match="pipe is not a regular file"):
+      file_io.expand(str(tmp_path / "pipe"))
     assert file_io.expand(str(tmp_path / "*" / "*")) == [path]

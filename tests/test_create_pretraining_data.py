@@ -103,8 +103,10 @@ def test_bytes_are_those_of_deterministic_protobuf():
       assert message.SerializeToString(deterministic=True) == example
 
 
-def test_bytes_of_large_and_negative_numbers():
+def test_bytes_of_large_numbers_and_no_negative_ones():
   serializer = cpd.ExampleSerializer(3, 2)
+  with pytest.raises(ValueError, match="negative"):
+    serializer.serialize([5, -1], [0, 1], [1], [5], True)
   example = serializer.serialize([70000, 2**31 - 1], [0, 1], [1], [1 << 40],
                                  True)
   assert parse(example) == {
@@ -246,6 +248,15 @@ class TestProgramRefuses:
 
   def test_output_folder(self, run, tmp_path):
     assert "no folder" in run(output_file=str(tmp_path / "no" / "out"))
+    assert "cannot be written" in run(output_file=str(tmp_path))
+
+  def test_vocabulary_that_is_not_utf8(self, run, tmp_path):
+    (tmp_path / "vocab.txt").write_bytes(b"[PAD]\n\xff\n")
+    said = run(vocab_file=str(tmp_path / "vocab.txt"))
+    assert "vocab.txt" in said and "--invalid_utf8" not in said
+
+  def test_arguments_without_a_flag(self, run):
+    assert "Arguments without a flag: b.txt" in run(more=["b.txt"])
 
   def test_option(self, run):
     assert "--masked_lm_prob" in run(more=["--masked_lm_prob=15"])

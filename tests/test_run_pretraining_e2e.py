@@ -235,6 +235,13 @@ class TestProgram:
     assert results(files["out"])["global_step"] == 4
     assert "evaluation reads the training text" in run.stdout
 
+    # An output that got no example, among others.
+    (tmp_path / "empty").write_text("")
+    both = ",".join([str(tmp_path / "empty"), records])
+    again = run_program(command(files, input_file=both, vocab_file=None,
+                                num_train_steps=5))
+    assert again.returncode == 0, again.stdout
+
     refused = run_program(command(files, input_file=records, vocab_file=None,
                                   max_seq_length=32))
     assert refused.returncode == 1
@@ -326,6 +333,46 @@ class TestProgram:
     assert "Traceback" not in said
 
 
+  def test_ctrl_c_is_one_line(self, files):
+    program = subprocess.Popen(
+        [sys.executable, PROGRAM] + command(
+            files, num_train_steps=1000000, num_workers=1, log_every_steps=20),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        universal_newlines=True)
+    assert program.stdout
+    try:
+      for line in program.stdout:
+        if line.startswith("step 20/"):
+          break
+      program.send_signal(signal.SIGINT)
+      said = program.stdout.read()
+      assert program.wait() == 130
+    finally:
+      program.kill()
+      program.wait()
+    assert "stopped; the same command goes on" in said
+    assert "Traceback" not in said
+
+  def test_arguments_without_a_flag(self, files):
+    """What the shell makes of --input_file *.txt."""
+    run = run_program(command(files) + ["b.txt", "c.txt"])
+    assert run.returncode == 1
+    assert "Arguments without a flag: b.txt c.txt" in run.stdout
+
+  def test_output_dir_that_cannot_be_made(self, files):
+    run = run_program(command(
+        files, output_dir=os.path.join(files["train"], "out")))
+    assert run.returncode == 1
+    assert "cannot be written" in run.stdout
+    assert "Traceback" not in run.stdout
+
+  def test_names_that_users_import(self):
+    for name in ("model_fn_builder", "get_masked_lm_output", "gather_indexes",
+                 "get_next_sentence_output", "input_fn_builder",
+                 "take_write_2_flow", "create_instance_to_example_files"):
+      assert callable(getattr(e2e, name))
+
+
 class TestRefusals:
   """Bad input: one sentence before anything is built or written."""
 
@@ -348,6 +395,7 @@ class TestRefusals:
 
   @pytest.mark.parametrize("name, value", [
       ("train_batch_size", 0), ("num_train_steps", 0), ("learning_rate", 0),
+      ("learning_rate", "inf"), ("learning_rate", "nan"),
       ("num_warmup_steps", -1), ("max_eval_steps", 0), ("dupe_factor", 0),
       ("masked_lm_prob", 1.5), ("max_predictions_per_seq", 0),
       ("chunk_lines", 0), ("save_checkpoints_steps", 0)])
@@ -358,7 +406,7 @@ class TestRefusals:
     assert "no-such" in refused(input_file=str(tmp_path / "no-such-*"))
     assert "no-such" in refused(do_eval=True, eval_input_file="no-such.txt")
     assert "no-such" in refused(bert_config_file="no-such.json")
-    assert "no-such" in refused(vocab_file="no-such.txt")
+    assert "--vocab_file=no-such" in refused(vocab_file="no-such.txt")
     assert "--vocab_file is missing" in refused(vocab_file=None)
     (tmp_path / "empty.txt").write_text("")
     assert "empty.txt has 0 bytes" in refused(
@@ -373,6 +421,7 @@ class TestRefusals:
     path = str(tmp_path / "records")
     with tf.io.TFRecordWriter(path) as writer:
       writer.write(b"anything")
+    (tmp_path / "empty").write_text("")
     assert "mixes" in refused(input_file=files["train"] + "," + path)
     assert "no input_ids" in refused(input_file=path)
 
@@ -408,6 +457,15 @@ class TestRefusals:
     said = refused(init_checkpoint=save_checkpoint(str(tmp_path / "s"), shapes))
     assert "bert/pooler/dense/kernel is [8, 9] there and [8, 8]" in said
 
+  def test_damaged_checkpoint(self, refused, tmp_path):
+    path = save_checkpoint(str(tmp_path / "cut" / "bert.ckpt"),
+                           {"bert/pooler/dense/kernel": [8, 8]})
+    data = path + ".data-00000-of-00001"
+    with open(data, "r+b") as stream:
+      stream.truncate(100)
+    said = refused(init_checkpoint=path)
+    assert "damaged" in said and "bert/pooler/dense/kernel" in said
+
   def test_output_dir(self, files, parse_flags, tmp_path):
     """Another model's checkpoint stays as it is."""
     out = tmp_path / "out"
@@ -418,6 +476,9 @@ class TestRefusals:
     with pytest.raises(ValueError, match="another model.*dense/kernel is"):
       e2e.Job(parse_flags(command(files)))
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    (out / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-9"\n')
+    with pytest.raises(ValueError, match="model.ckpt-9.*not there"):
+      e2e.Job(parse_flags(command(files)))
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="is a file"):
       e2e.Job(parse_flags(command(files, output_dir=str(tmp_path / "file"))))

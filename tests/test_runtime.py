@@ -44,17 +44,20 @@ def test_terminal_and_log_file(clean_logging, tmp_path, capsys):
   """Ours go to both, TensorFlow's to the file alone; the file is appended."""
   (tmp_path / console.LOG_FILE).write_text("from an earlier run\n")
   console.log_to_terminal()
+  logging.getLogger("checks").info("before there is a file")
   console.log_to_file(str(tmp_path))
   logging.getLogger("corpus").info("progress of ours")
   logging.getLogger("corpus").warning("a warning of ours")
   tf.logging.info("detail of TensorFlow")
   tf.logging.warning("a deprecation of TensorFlow")
   terminal = capsys.readouterr().err
-  assert terminal == "progress of ours\nWARNING: a warning of ours\n"
+  assert terminal == ("before there is a file\nprogress of ours\n"
+                      "WARNING: a warning of ours\n")
   log = (tmp_path / console.LOG_FILE).read_text()
   assert log.startswith("from an earlier run\n")
-  for message in ("progress of ours", "a warning of ours",
-                  "detail of TensorFlow", "a deprecation of TensorFlow"):
+  for message in ("before there is a file", "progress of ours",
+                  "a warning of ours", "detail of TensorFlow",
+                  "a deprecation of TensorFlow"):
     assert log.count(message) == 1
 
 

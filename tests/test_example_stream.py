@@ -686,7 +686,7 @@ def test_an_epoch_without_an_example_is_an_error(
 def test_a_host_without_a_split_is_an_error(maker, num_epochs):
   maker.write("a.txt", maker.documents(3))
   stream = maker.stream(num_epochs, shard=es.Shard(1, 2))
-  with pytest.raises(ValueError, match="for host 2 of 2"):
+  with pytest.raises(ValueError, match="for host 1 of 2"):
     next(stream.examples())
 
 

@@ -404,7 +404,7 @@ def _mask(tokens, options, pieces, rng):
   one of the vocabulary (Devlin et al. 2019, arXiv 1810.04805, section 3.1).
   """
   words = _maskable_words(tokens, pieces, options.do_whole_word_mask)
-  rng.shuffle(words)
+  _shuffle(words, rng)
   num_to_predict = min(
       options.max_predictions_per_seq,
       max(1, int(round(len(tokens) * options.masked_lm_prob))))
@@ -424,6 +424,21 @@ def _mask(tokens, options, pieces, rng):
       positions.append(position)
   positions.sort()
   return masked, positions, [tokens[position] for position in positions]
+
+
+def _shuffle(items, rng):
+  """Shuffles a list in place by the very draws of `rng.shuffle(items)`.
+
+  That method calls three functions for each draw, which took a quarter of the
+  time of building an example.
+  """
+  getrandbits = rng.getrandbits
+  for last in range(len(items) - 1, 0, -1):
+    bits = (last + 1).bit_length()
+    other = getrandbits(bits)
+    while other > last:
+      other = getrandbits(bits)
+    items[last], items[other] = items[other], items[last]
 
 
 def _maskable_words(tokens, pieces, do_whole_word_mask):
@@ -481,6 +496,7 @@ class ExampleSerializer:
   def __init__(self, max_seq_length, max_predictions_per_seq):
     self._max_seq_length = max_seq_length
     self._max_predictions = max_predictions_per_seq
+    self._headers = {}
 
   def serialize(self, input_ids, segment_ids, masked_lm_positions,
                 masked_lm_ids, is_random_next):
@@ -515,7 +531,8 @@ class ExampleSerializer:
         struct.pack("<f", 0.0) * mask_padding)
     features = b"".join((
         self._ints(b"input_ids", input_ids, padding),
-        self._ints(b"input_mask", [1] * len(input_ids), padding),
+        self._feature(b"input_mask", self._INT64_LIST,
+                      b"\1" * len(input_ids) + bytes(padding)),
         self._ints(b"masked_lm_ids", masked_lm_ids, mask_padding),
         self._ints(b"masked_lm_positions", masked_lm_positions, mask_padding),
         self._feature(b"masked_lm_weights", self._FLOAT_LIST, weights),
@@ -525,18 +542,26 @@ class ExampleSerializer:
     return _length_delimited(1, features)
 
   def _ints(self, name, values, padding):
-    try:
+    largest = max(values, default=0)
+    if largest < 0x80:
+      packed = bytes(values)
+    elif largest < len(_VARINTS):
       packed = b"".join([_VARINTS[value] for value in values])
-    except IndexError:
+    else:
       packed = b"".join([_varint(value) for value in values])
     return self._feature(name, self._INT64_LIST, packed + bytes(padding))
 
-  @staticmethod
-  def _feature(name, kind, packed):
+  def _feature(self, name, kind, packed):
     """Encodes an entry of the map from names to features."""
-    value = _length_delimited(kind, _length_delimited(1, packed))
-    return _length_delimited(
-        1, _length_delimited(1, name) + _length_delimited(2, value))
+    # What stands before the numbers depends on their length alone.
+    header = self._headers.get((name, len(packed)))
+    if header is None:
+      value = _length_delimited(kind, _length_delimited(1, packed))
+      entry = _length_delimited(
+          1, _length_delimited(1, name) + _length_delimited(2, value))
+      header = entry[:len(entry) - len(packed)]
+      self._headers[name, len(packed)] = header
+    return header + packed
 
 
 def create_instance_to_example_files(instances, tokenizer, max_seq_length,

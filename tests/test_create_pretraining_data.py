@@ -138,6 +138,16 @@ def test_instance_prints_its_parts():
   assert repr(instance) == str(instance)
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 64, 65, 127, 500])
+def test_shuffle_draws_as_the_standard_librarys(size):
+  expected, items = list(range(size)), list(range(size))
+  rng, other = random.Random(size), random.Random(size)
+  rng.shuffle(expected)
+  cpd._shuffle(items, other)
+  assert items == expected
+  assert other.getstate() == rng.getstate()
+
+
 def test_truncation_keeps_the_middle():
   a, b = list(range(10)), list(range(100, 130))
   cpd.truncate_seq_pair(a, b, 12, random.Random(1))

@@ -3,11 +3,11 @@
     python benchmarks/building.py --text=corpus.txt --vocab_file=vocab.txt \
         [--reference=<checkout of google-research/bert>] [--num_workers=0,2]
 
-Builds one epoch of the text with `take_write_2_flow`, from a cold start, and the
-same text with the reference's create_pretraining_data.py program (one pass, the
-same flags, TFRecords to a temporary folder). Each runs as a process of its own,
-in turn, so that a busy machine slows all alike; the figures are the medians over
-`--rounds`, and the ratios are those to compare.
+Builds one epoch of the text as `take_write_2_flow` does, from a cold start, and
+the same text with the reference's create_pretraining_data.py program (one pass,
+the same flags, TFRecords to a temporary folder). Each runs as a process of its
+own, in turn, so that a busy machine slows all alike; the figures are medians
+over `--rounds`, and the ratios are those to compare.
 """
 
 import argparse
@@ -115,7 +115,7 @@ def main():
     kinds["reference"] = lambda: reference(options)
   figures = measure(kinds, options.rounds)
   print("%s, Python %s, %d cores, %s, %d bytes" % (
-      platform.machine(), platform.python_version(), os.cpu_count(),
+      platform.machine(), platform.python_version(), os.cpu_count() or 0,
       os.path.basename(options.text), os.path.getsize(options.text)))
   base = figures.get("reference")
   for name, (count, seconds, cpu) in figures.items():

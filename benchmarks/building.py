@@ -11,6 +11,7 @@ over `--rounds`, and the ratios are those to compare.
 """
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -109,10 +110,10 @@ def main():
   options = parser.parse_args()
   kinds = {}
   for workers in map(int, options.num_workers.split(",")):
-    kinds["ours, %d workers" % workers] = (
-        lambda workers=workers: ours(options, workers))
+    kinds["ours, %d workers" % workers] = functools.partial(
+        ours, options, workers)
   if options.reference:
-    kinds["reference"] = lambda: reference(options)
+    kinds["reference"] = functools.partial(reference, options)
   figures = measure(kinds, options.rounds)
   print("%s, Python %s, %d cores, %s, %d bytes" % (
       platform.machine(), platform.python_version(), os.cpu_count() or 0,

@@ -155,7 +155,8 @@ def _check_whole(checkpoint, names):
   for name in names:
     try:
       reader.get_tensor(name)
-    except (tf.errors.OpError, ValueError) as e:
+    # TensorFlow 2.15 raises Python's own errors here.
+    except (tf.errors.OpError, LookupError, RuntimeError, ValueError) as e:
       raise ValueError(
           "The checkpoint %s is damaged: %s cannot be read (%s). Copy it "
           "again, or take an earlier one." %

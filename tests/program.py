@@ -1,5 +1,6 @@
 """Runs the main program on a corpus and a model small enough for tests."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -45,6 +46,29 @@ def run_program(arguments):
   return subprocess.run(
       [sys.executable, PROGRAM] + arguments, stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT, universal_newlines=True, check=False)
+
+
+@contextlib.contextmanager
+def started(arguments, line):
+  """Starts the program; it is killed at the end of the context.
+
+  Args:
+    arguments: list of str.
+    line: str, how the line starts that it is waited for.
+
+  Yields:
+    subprocess.Popen, its further output in `stdout`.
+  """
+  program = subprocess.Popen(
+      [sys.executable, PROGRAM] + arguments, stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT, universal_newlines=True)
+  assert program.stdout
+  try:
+    assert any(said.startswith(line) for said in program.stdout), line
+    yield program
+  finally:
+    program.kill()
+    program.wait()
 
 
 def save_checkpoint(path, shapes):

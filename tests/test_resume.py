@@ -2,14 +2,11 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from program import CONFIG, PROGRAM, command, run_program
+from program import CONFIG, command, run_program, started
 
 import corpus
 import example_counter
@@ -37,19 +34,6 @@ def tensors(out, step):
           for name in reader.get_variable_to_shape_map()}
 
 
-def kill_at(arguments, line):
-  """Starts the program; kills it once it has printed a line."""
-  program = subprocess.Popen(
-      [sys.executable, PROGRAM] + arguments, stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT, universal_newlines=True)
-  assert program.stdout
-  try:
-    assert any(said.startswith(line) for said in program.stdout), line
-  finally:
-    program.send_signal(signal.SIGKILL)
-    program.wait()
-
-
 def test_killed_twice_the_weights_are_bitwise_those_of_an_undisturbed_run(
     files, dropout_config):
   undisturbed, killed = files["out"] + "1", files["out"] + "2"
@@ -58,8 +42,9 @@ def test_killed_twice_the_weights_are_bitwise_those_of_an_undisturbed_run(
   workers = [0, 1, 2]
   again = [command(dict(files, out=killed), num_workers=n, **RUN)
            for n in workers]
-  kill_at(again[0], "step 13/40")
-  kill_at(again[1], "step 33/40")
+  for arguments, line in zip(again, ("step 13/40", "step 33/40")):
+    with started(arguments, line):
+      pass  # Killed by SIGKILL at once.
   last = run_program(again[2])
   assert last.returncode == 0, last.stdout
   assert "going on from step" in last.stdout

@@ -11,16 +11,16 @@ import sys
 import pytest
 import tensorflow.compat.v1 as tf
 from program import (
-  CONFIG,
-  LENGTHS,
-  PROGRAM,
-  ROOT,
-  VOCAB,
-  WORDS,
-  command,
-  run_program,
-  save_checkpoint,
-  text,
+    CONFIG,
+    LENGTHS,
+    ROOT,
+    VOCAB,
+    WORDS,
+    command,
+    run_program,
+    save_checkpoint,
+    started,
+    text,
 )
 
 import run_pretraining_e2e as e2e
@@ -309,47 +309,26 @@ class TestProgram:
     return path
 
   def test_a_workers_death_ends_the_run_with_one_sentence(self, files):
-    program = subprocess.Popen(
-        [sys.executable, PROGRAM] + command(
-            files, num_train_steps=1000000, num_workers=1, log_every_steps=20),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        universal_newlines=True)
-    assert program.stdout
-    try:
-      for line in program.stdout:
-        if line.startswith("step 20/"):
-          break
+    arguments = command(files, num_train_steps=1000000, num_workers=1,
+                        log_every_steps=20)
+    with started(arguments, "step 20/") as program:
       # The worker is a child of the thread that TensorFlow runs it in.
       children = "".join(map(read, glob.glob(
           "/proc/%d/task/*/children" % program.pid)))
       os.kill(int(children), signal.SIGKILL)
       said = program.stdout.read()
       assert program.wait() == 1
-    finally:
-      program.kill()
-      program.wait()
     assert re.search(r"ERROR: Worker 1 of 1 \(process \d+\) was killed by "
                      "SIGKILL while it", said), said
     assert "Traceback" not in said
 
-
   def test_ctrl_c_is_one_line(self, files):
-    program = subprocess.Popen(
-        [sys.executable, PROGRAM] + command(
-            files, num_train_steps=1000000, num_workers=1, log_every_steps=20),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        universal_newlines=True)
-    assert program.stdout
-    try:
-      for line in program.stdout:
-        if line.startswith("step 20/"):
-          break
+    arguments = command(files, num_train_steps=1000000, num_workers=1,
+                        log_every_steps=20)
+    with started(arguments, "step 20/") as program:
       program.send_signal(signal.SIGINT)
       said = program.stdout.read()
       assert program.wait() == 130
-    finally:
-      program.kill()
-      program.wait()
     assert "stopped; the same command goes on" in said
     assert "Traceback" not in said
 

@@ -199,6 +199,14 @@ def test_python_trying_the_folder_is_no_intermediate_file(tmp_path):
   assert len(demo.intermediate_files(str(tmp_path))) == 1
 
 
+def size_of(path):
+  """Returns a file's size; None if it was removed a moment ago."""
+  try:
+    return path.stat().st_size
+  except FileNotFoundError:
+    return None
+
+
 def test_run_sees_files_that_are_removed_again(tmp_path, monkeypatch):
   watched, looks_done = tmp_path / "watched", tmp_path / "looks done"
   watched.mkdir()
@@ -206,7 +214,7 @@ def test_run_sees_files_that_are_removed_again(tmp_path, monkeypatch):
 
   def sleep(seconds):
     """Lets the program go on once there was a look at its file."""
-    if any(f.stat().st_size == 5 for f in (watched / "tmp").iterdir()):
+    if any(size_of(f) == 5 for f in (watched / "tmp").iterdir()):
       between_looks.append(seconds)
       if len(between_looks) == 2:
         looks_done.write_text("")

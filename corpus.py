@@ -49,6 +49,13 @@ _SPACE = (
 # A blank line behind the end of another line: where a document ends.
 _DOCUMENT_END = re.compile(rb"\n(?:" + _SPACE + rb"*\n)+")
 
+# A chunk of one document borrows so many bytes of others, from a random place;
+# after so many tries that can't be shown to be of another document, what lies
+# behind the document's end is taken, which is looked for so far.
+_LENT_BYTES = 1 << 16
+_LENDING_TRIES = 8
+_SEARCH_BYTES = 1 << 28
+
 # What a fingerprint looks at: so many blocks, spread evenly, of so many bytes.
 _FINGERPRINT_BLOCKS = 64
 _FINGERPRINT_BYTES = 1 << 12
@@ -78,16 +85,36 @@ class Chunk(NamedTuple):
     parts: list of Part; more than one where files are small. The end of a file
       ends a document.
     continues_document: whether it starts inside a document that was too long
-      for one chunk; the piece is then treated as a document of its own.
+      for one chunk.
+    borrowed: None, or lines of other documents, for a chunk that has but one
+      (see Corpus.lend); no part of the chunk.
   """
   file_index: int
   parts: List[Part]
   continues_document: bool
+  borrowed: Optional[Part] = None
 
   @property
   def key(self) -> Tuple[int, int]:
     """(file number, byte offset): names the chunk within the corpus."""
     return self.file_index, self.parts[0].offset
+
+  @property
+  def num_bytes(self) -> int:
+    """Bytes of its text."""
+    return sum(len(part.data) for part in self.parts)
+
+  def num_bytes_on_disk(self) -> int:
+    """Returns `num_bytes`; of .gz files about what they take compressed."""
+    return sum(
+        len(zlib.compress(part.data) if _is_gzip(part.path) else part.data)
+        for part in self.parts)
+
+  @property
+  def has_one_document(self) -> bool:
+    """Whether no document ends inside it."""
+    return len(self.parts) == 1 and not _DOCUMENT_END.search(
+        self.parts[0].data.strip())
 
 
 class Split(NamedTuple):
@@ -305,6 +332,10 @@ class Corpus:
       self._starts.append(self._starts[-1] + size)
     self.split_bytes = split_bytes or self._choose_split_bytes(num_hosts)
     self.num_cut_documents = 0
+    # (file number, from, to): known to hold no document's end; infinity is the
+    # file's.
+    self._without_end: Tuple[int, int, float] = (-1, 0, 0)
+    self._is_one_document = self._warned_of_one_document = False
 
   def _choose_split_bytes(self, num_hosts):
     size = max(SPLIT_BYTES, self.chunk_lines * LINE_BYTES)
@@ -383,6 +414,128 @@ class Corpus:
           self._note_cut(piece)
     if parts:
       yield Chunk(first, parts, continues)
+
+  def lend(self, chunk, rng) -> Chunk:
+    """Gives a chunk of one document lines of others, if the corpus has any.
+
+    A text that does not follow has to come from another document than the
+    chunk's, of which the chunk may be a part only.
+
+    Args:
+      chunk: one of this corpus.
+      rng: random.Random, says from where; the result is a pure function of the
+        corpus, the chunk and its state.
+
+    Returns:
+      The chunk with `borrowed` set; as it is, if it needs none or, with a
+      warning, there is none.
+
+    Raises:
+      ValueError: a file cannot be read.
+    """
+    if not chunk.has_one_document:
+      return chunk
+    if self._is_one_document:
+      return chunk
+    for _ in range(_LENDING_TRIES):
+      part = self._text_at(int(rng.random() * self.num_bytes), chunk)
+      if part:
+        return chunk._replace(borrowed=part)
+    part = self._nearest_other(chunk)
+    if not part:
+      if not self._warned_of_one_document:
+        self._warned_of_one_document = True
+        logger.warning(
+            "There is no document in reach but the one of %s: its next "
+            "sentences are always the true ones. Are blank lines between "
+            "documents missing?", chunk.parts[0].path)
+    return chunk._replace(borrowed=part)
+
+  def _text_at(self, offset, chunk) -> Optional[Part]:
+    """Returns lines near an offset if they are of other documents for sure."""
+    index = bisect.bisect_right(self._starts, offset) - 1
+    start, starts_document = 0, True
+    if not _is_gzip(self.files[index]):
+      start, starts_document = self._boundary(offset)
+      start -= self._starts[index]
+    if index != chunk.file_index:
+      return self._lines_at(index, start)
+    first = chunk.parts[0]
+    own = first.offset + len(first.data) - len(first.data.lstrip())
+    if not starts_document or start > own:
+      # A document that starts behind the chunk's start is another one.
+      return self._lines_at(index, start) if starts_document else None
+    # One that starts before is another one if it ends before, too.
+    end = self._document_end(index, start, min(own, start + _LENT_BYTES))
+    return self._lines_at(index, start, end) if end else None
+
+  def _nearest_other(self, chunk) -> Optional[Part]:
+    """Returns lines of another file, or else of another document of this one;
+    None if there is none."""
+    index, path = chunk.file_index, self.files[chunk.file_index]
+    for other in range(index + 1, index + len(self.files)):
+      part = self._lines_at(other % len(self.files), 0)
+      if part:
+        return part
+    first = chunk.parts[0]
+    head = b"".join(_blocks(path, 0, _LENT_BYTES))
+    start = len(head) - len(head.lstrip())
+    end = self._document_end(index, start, first.offset)
+    if end:
+      return self._lines_at(index, start, end)
+    # The chunk may end with the blank line that ends its document.
+    text_end = first.offset + len(first.data.rstrip())
+    end = self._document_end(index, text_end, None)
+    self._is_one_document = self._without_end == (index, start, float("inf"))
+    return self._lines_at(index, end) if end else None
+
+  def _document_end(self, index, start, stop) -> Optional[int]:
+    """Returns where the document at a place of a file ends.
+
+    Args:
+      index: int, number of the file.
+      start: int, byte to search from; stop: int, last place that counts, or
+        None for the file's end.
+
+    Returns:
+      int, where the next document starts; None if none does up to `stop`, or in
+      _SEARCH_BYTES.
+    """
+    known, low, high = self._without_end
+    searched = high if known == index and low <= start <= high else start
+    limit = searched + _SEARCH_BYTES
+    if stop is not None:
+      limit = min(stop, limit)
+    if searched >= limit:
+      return None
+    at, rest = searched, b""
+    # One byte more shows that something follows the blank lines.
+    for block in _blocks(self.files[index], searched, limit + 1):
+      block = rest + block
+      found = _DOCUMENT_END.search(block)
+      end = found and found.end()
+      if end and end < len(block):
+        return at + end
+      # Blank lines that go on, or one that has just begun.
+      rest = block[-min(1024, len(block) - len(block.rstrip()) + 1):]
+      at += len(block) - len(rest)
+    if at + len(rest) <= limit:
+      at = float("inf")  # The file ends here.
+    if known == index and start <= high and low <= at:
+      start, at = min(start, low), max(at, high)
+    self._without_end = index, start, at
+    return None
+
+  def _lines_at(self, index, start, end=None) -> Optional[Part]:
+    """Returns whole lines of a file from the start of one on, some _LENT_BYTES
+    and up to `end` at the most; None if there is no text in them."""
+    limit = start + _LENT_BYTES
+    if end is not None and end <= limit:
+      limit = end
+    data = b"".join(_blocks(self.files[index], start, limit))
+    if len(data) == _LENT_BYTES:
+      data = data[:data.rfind(b"\n") + 1]
+    return Part(self.files[index], start, data) if data.strip() else None
 
   def _note_cut(self, piece):
     """Counts cuts through documents; warns of the first and of some more."""

@@ -27,7 +27,9 @@ from absl import app, flags
 
 import corpus
 import file_io
+import random_draws
 import tokenization
+from random_draws import ReferenceDraws
 
 logger = logging.getLogger("create_pretraining_data")
 
@@ -193,26 +195,29 @@ def group_documents(lines, tokenize):
   return documents
 
 
-def instances_from_documents(documents, options, pieces, rng):
+def instances_from_documents(documents, options, pieces, draws, borrowed=()):
   """Makes the instances of some documents.
 
   Args:
     documents: list of documents; shuffled in place.
     options: InstanceOptions.
     pieces: Pieces.
-    rng: random.Random.
+    draws: random_draws.ReferenceDraws or StreamDraws.
+    borrowed: documents that a random next text comes from where there is but
+      one document; no instance is made of them.
 
   Returns:
     list of TrainingInstance, shuffled.
   """
-  rng.shuffle(documents)
+  draws.shuffle(documents)
   instances = [
       instance for _ in range(options.dupe_factor)
       for index in range(len(documents))
-      for instance in _document_instances(documents, index, options, pieces,
-                                          rng)
+      for instance in _document_instances(
+          documents[index], _RandomNext(documents, index, borrowed, draws),
+          options, pieces, draws)
   ]
-  rng.shuffle(instances)
+  draws.shuffle(instances)
   return instances
 
 
@@ -246,7 +251,8 @@ def create_training_instances(input_files, tokenizer, max_seq_length,
   documents = group_documents(
       _read_files(input_files, invalid_utf8), tokenizer.tokenize)
   return instances_from_documents(
-      documents, options, text_pieces(list(tokenizer.vocab)), rng)
+      documents, options, text_pieces(list(tokenizer.vocab)),
+      ReferenceDraws(rng))
 
 
 def _read_files(input_files, invalid_utf8):
@@ -276,50 +282,101 @@ def create_instances_from_document(
   options = InstanceOptions(
       max_seq_length, max_predictions_per_seq, masked_lm_prob, short_seq_prob,
       do_whole_word_mask=do_whole_word_mask)
+  draws = ReferenceDraws(rng)
   return list(
-      _document_instances(all_documents, document_index, options,
-                          text_pieces(vocab_words), rng))
+      _document_instances(
+          all_documents[document_index],
+          _RandomNext(all_documents, document_index, (), draws), options,
+          text_pieces(vocab_words), draws))
 
 
-def _document_instances(documents, index, options, pieces, rng):
-  """Yields a document's instances; draws from `rng` as they are asked for."""
+class _RandomNext:
+  """Gives texts that do not follow: of a random other document.
+
+  Args:
+    documents: list of documents; index: int, which of them is worked on.
+    borrowed: documents to take instead where there is no other one.
+    draws: random_draws.ReferenceDraws or StreamDraws.
+
+  Attributes:
+    is_there: bool, whether there is such a text. The reference's draws take the
+      document itself where there is no other one.
+  """
+
+  def __init__(self, documents, index, borrowed, draws):
+    self._draws = draws
+    self._documents, self._index = documents, index
+    if len(documents) == 1 and borrowed:
+      self._documents, self._index = borrowed, len(borrowed)
+    self.is_there = draws.OTHER_MAY_BE_SAME or any(
+        i != self._index for i in range(len(self._documents)))
+
+  def text(self, target):
+    """Returns segments from a random place on that fill a length, joined."""
+    other = self._draws.other(self._index, len(self._documents))
+    document = self._documents[other]
+    start = self._draws.integer(0, len(document) - 1)
+    return _join(document[start:_run_end(document, start, target)])
+
+
+def _document_instances(document, random_next, options, pieces, draws):
+  """Yields a document's instances; draws as they are asked for."""
   max_num_pieces = options.max_seq_length - _NUM_SPECIAL
-  pairs = _sentence_pairs(documents, index, max_num_pieces,
-                          options.short_seq_prob, rng)
-  for pieces_a, pieces_b, is_random_next in pairs:
-    truncate_seq_pair(pieces_a, pieces_b, max_num_pieces, rng)
-    unmasked = [pieces.cls] + pieces_a + [pieces.sep] + pieces_b + [pieces.sep]
-    masked, positions, labels = _mask(unmasked, options, pieces, rng)
+  target = max_num_pieces
+  if draws.chance(options.short_seq_prob):
+    target = draws.integer(2, max_num_pieces)
+  find_pairs = _sentence_pairs if random_next.is_there else _true_pairs
+  for pieces_a, pieces_b, is_random_next in find_pairs(
+      document, random_next, target, draws):
+    _truncate(pieces_a, pieces_b, max_num_pieces, draws)
+    tokens = [pieces.cls, *pieces_a, pieces.sep, *pieces_b, pieces.sep]
+    positions, labels = _mask(tokens, options, pieces, draws)
     segment_ids = [0] * (len(pieces_a) + 2) + [1] * (len(pieces_b) + 1)
-    yield TrainingInstance(masked, segment_ids, positions, labels,
+    yield TrainingInstance(tokens, segment_ids, positions, labels,
                            is_random_next)
 
 
-def _sentence_pairs(documents, index, max_num_pieces, short_seq_prob, rng):
+def _sentence_pairs(document, random_next, target, draws):
   """Yields (A, B, whether B is random) until a document's segments are used up.
 
   A run of segments that fills the target length is cut in two at random. Half
   of the time its second part is B; else B is drawn from another document, and
   the second part starts the next run.
   """
-  document = documents[index]
-  target = max_num_pieces
-  if rng.random() < short_seq_prob:
-    target = rng.randint(2, max_num_pieces)
   start = 0
   while start < len(document):
     end = _run_end(document, start, target)
     a_end = start + 1
     if end - start > 1:
-      a_end = start + rng.randint(1, end - start - 1)
+      a_end = start + draws.integer(1, end - start - 1)
     pieces_a = _join(document[start:a_end])
-    if end == a_end or rng.random() < 0.5:
-      pieces_b = _random_next(documents, index, target - len(pieces_a), rng)
-      yield pieces_a, pieces_b, True
+    if end == a_end or draws.chance(0.5):
+      yield pieces_a, random_next.text(target - len(pieces_a)), True
       start = a_end
     else:
       yield pieces_a, _join(document[a_end:end]), False
       start = end
+
+
+def _true_pairs(document, random_next, target, draws):
+  """Does what _sentence_pairs does where no other document is to be had.
+
+  Every run is cut in two, one of a single segment inside it. A last segment of
+  a single piece, which can't be cut, belongs to the run before.
+  """
+  del random_next
+  start = 0
+  while start < len(document):
+    end = _run_end(document, start, target)
+    if end == len(document) - 1 and len(document[end]) == 1:
+      end += 1
+    run = document[start:end]
+    if len(run) == 1:
+      run = [[piece] for piece in run[0]]
+    if len(run) > 1:
+      cut = draws.integer(1, len(run) - 1)
+      yield _join(run[:cut]), _join(run[cut:]), False
+    start = end
 
 
 def _run_end(document, start, target):
@@ -336,20 +393,6 @@ def _join(segments):
   return list(itertools.chain.from_iterable(segments))
 
 
-def _random_next(documents, index, target, rng):
-  """Returns the segments from a random place of a random other document.
-
-  With one document only, ten draws fail to find another, and it is taken.
-  """
-  for _ in range(10):
-    other = rng.randint(0, len(documents) - 1)
-    if other != index:
-      break
-  document = documents[other]
-  start = rng.randint(0, len(document) - 1)
-  return _join(document[start:_run_end(document, start, target)])
-
-
 def truncate_seq_pair(tokens_a, tokens_b, max_num_tokens, rng):
   """Shortens a pair to a length, piece by piece from the longer one.
 
@@ -361,15 +404,25 @@ def truncate_seq_pair(tokens_a, tokens_b, max_num_tokens, rng):
 
   Source: google-research/bert, function of the same name, same draws.
   """
-  lengths = [len(tokens_a), len(tokens_b)]
-  cut_in_front = [0, 0]
-  for _ in range(sum(lengths) - max_num_tokens):
-    longer = 0 if lengths[0] > lengths[1] else 1
-    lengths[longer] -= 1
-    if rng.random() < 0.5:
-      cut_in_front[longer] += 1
-  for tokens, length, front in zip((tokens_a, tokens_b), lengths, cut_in_front):
-    tokens[:] = tokens[front:front + length]
+  _truncate(tokens_a, tokens_b, max_num_tokens, ReferenceDraws(rng))
+
+
+def _truncate(tokens_a, tokens_b, max_num_tokens, draws):
+  """Shortens a pair; see truncate_seq_pair."""
+  length_a, length_b = len(tokens_a), len(tokens_b)
+  excess = length_a + length_b - max_num_tokens
+  if excess <= 0:
+    return
+  # The longer one loses the difference; then they lose in turn, B first.
+  longer = 0 if length_a > length_b else 1
+  losers = [longer] * min(abs(length_a - length_b), excess)
+  rest = excess - len(losers)
+  losers += ([1, 0] * (rest // 2 + 1))[:rest]
+  length_b -= sum(losers)
+  length_a = max_num_tokens - length_b
+  front_a, front_b = draws.cuts_in_front(losers)
+  tokens_a[:] = tokens_a[front_a:front_a + length_a]
+  tokens_b[:] = tokens_b[front_b:front_b + length_b]
 
 
 def create_masked_lm_predictions(tokens, masked_lm_prob,
@@ -394,62 +447,55 @@ def create_masked_lm_predictions(tokens, masked_lm_prob,
       masked_lm_prob=masked_lm_prob,
       max_predictions_per_seq=max_predictions_per_seq,
       do_whole_word_mask=do_whole_word_mask)
-  return _mask(tokens, options, text_pieces(vocab_words), rng)
+  masked = list(tokens)
+  positions, labels = _mask(masked, options, text_pieces(vocab_words),
+                            ReferenceDraws(rng))
+  return masked, positions, labels
 
 
-def _mask(tokens, options, pieces, rng):
-  """Masks an example; see create_masked_lm_predictions.
+def _mask(tokens, options, pieces, draws):
+  """Masks an example in place; see create_masked_lm_predictions.
 
-  Of the masked pieces 80 % become [MASK], 10 % stay and 10 % become a random
-  one of the vocabulary (Devlin et al. 2019, arXiv 1810.04805, section 3.1).
+  Returns:
+    (masked offsets rising, what stood there): two lists.
   """
-  words = _maskable_words(tokens, pieces, options.do_whole_word_mask)
-  _shuffle(words, rng)
   num_to_predict = min(
       options.max_predictions_per_seq,
       max(1, int(round(len(tokens) * options.masked_lm_prob))))
-  masked = list(tokens)
+  special = (pieces.cls, pieces.sep)
+  offsets = [i for i, token in enumerate(tokens) if token not in special]
+  if options.do_whole_word_mask:
+    positions = _whole_words(
+        draws.order(_words(offsets, tokens, pieces)), num_to_predict)
+  else:
+    positions = draws.subset(offsets, num_to_predict)
+  labels = {position: tokens[position] for position in positions}
+  drawn = draws.replacements(len(positions), len(pieces.vocabulary))
+  for position, replacement in zip(positions, drawn):
+    if replacement == random_draws.MASKED:
+      tokens[position] = pieces.mask
+    elif replacement != random_draws.KEPT:
+      tokens[position] = pieces.vocabulary[replacement]
+  positions.sort()
+  return positions, [labels[position] for position in positions]
+
+
+def _whole_words(words, num_to_predict):
+  """Returns the offsets of words, in their order, as far as they fit."""
   positions: List[int] = []
   for word in words:
-    if len(positions) >= num_to_predict:
-      break
-    if len(positions) + len(word) > num_to_predict:
-      continue
-    for position in word:
-      if rng.random() < 0.8:
-        masked[position] = pieces.mask
-      elif rng.random() >= 0.5:
-        draw = rng.randint(0, len(pieces.vocabulary) - 1)
-        masked[position] = pieces.vocabulary[draw]
-      positions.append(position)
-  positions.sort()
-  return masked, positions, [tokens[position] for position in positions]
+    if len(positions) + len(word) <= num_to_predict:
+      positions.extend(word)
+      if len(positions) == num_to_predict:
+        break
+  return positions
 
 
-def _shuffle(items, rng):
-  """Shuffles a list in place by the very draws of `rng.shuffle(items)`.
-
-  That method calls three functions for each draw, which took a quarter of the
-  time of building an example.
-  """
-  getrandbits = rng.getrandbits
-  for last in range(len(items) - 1, 0, -1):
-    bits = (last + 1).bit_length()
-    other = getrandbits(bits)
-    while other > last:
-      other = getrandbits(bits)
-    items[last], items[other] = items[other], items[last]
-
-
-def _maskable_words(tokens, pieces, do_whole_word_mask):
-  """Returns lists of offsets that are masked together.
+def _words(offsets, tokens, pieces):
+  """Groups offsets into lists that are masked together.
 
   As in the reference a leading "##" piece of B counts to A's last word.
   """
-  special = (pieces.cls, pieces.sep)
-  offsets = [i for i, token in enumerate(tokens) if token not in special]
-  if not do_whole_word_mask:
-    return [(i,) for i in offsets]
   words: List[List[int]] = []
   for i in offsets:
     if words and pieces.is_continuation(tokens[i]):
@@ -472,12 +518,25 @@ def _varint(value):
   return bytes(encoded)
 
 
-_VARINTS = [_varint(i) for i in range(1 << 16)]
+class _Varints(dict):
+  """The encodings of the numbers that were asked for; refuses negative ones."""
+
+  def __missing__(self, value):
+    if value < 0:
+      raise ValueError("An id or position is negative: %d." % value)
+    encoded = self[value] = _varint(value)
+    return encoded
+
+
+_varint_of = _Varints().__getitem__
 
 
 def _length_delimited(field, payload):
   """Encodes a protobuf field of wire type 2."""
   return _varint(field << 3 | 2) + _varint(len(payload)) + payload
+
+
+_ONE = struct.pack("<f", 1.0)
 
 
 class ExampleSerializer:
@@ -503,7 +562,8 @@ class ExampleSerializer:
     """Returns the tf.Example of one instance.
 
     Args:
-      input_ids: list of int of 0 or more, at most L; segment_ids: as many.
+      input_ids: list of int of 0 or more, at most L; segment_ids: as many, 0
+        or 1.
       masked_lm_positions: list of int, at most P; masked_lm_ids: as many.
       is_random_next: bool.
 
@@ -523,12 +583,7 @@ class ExampleSerializer:
           "max_seq_length=%d and max_predictions_per_seq=%d." %
           (len(input_ids), len(masked_lm_positions), self._max_seq_length,
            self._max_predictions))
-    if min(input_ids, default=0) < 0 or min(masked_lm_ids, default=0) < 0:
-      raise ValueError("An id is negative: %s, %s." %
-                       (input_ids, masked_lm_ids))
-    weights = (
-        struct.pack("<f", 1.0) * len(masked_lm_positions) +
-        struct.pack("<f", 0.0) * mask_padding)
+    weights = _ONE * len(masked_lm_positions) + bytes(4 * mask_padding)
     features = b"".join((
         self._ints(b"input_ids", input_ids, padding),
         self._feature(b"input_mask", self._INT64_LIST,
@@ -536,20 +591,17 @@ class ExampleSerializer:
         self._ints(b"masked_lm_ids", masked_lm_ids, mask_padding),
         self._ints(b"masked_lm_positions", masked_lm_positions, mask_padding),
         self._feature(b"masked_lm_weights", self._FLOAT_LIST, weights),
-        self._ints(b"next_sentence_labels", [int(is_random_next)], 0),
-        self._ints(b"segment_ids", segment_ids, padding),
+        self._feature(b"next_sentence_labels", self._INT64_LIST,
+                      b"\1" if is_random_next else b"\0"),
+        self._feature(b"segment_ids", self._INT64_LIST,
+                      bytes(segment_ids) + bytes(padding)),
     ))
     return _length_delimited(1, features)
 
   def _ints(self, name, values, padding):
-    largest = max(values, default=0)
-    if largest < 0x80:
-      packed = bytes(values)
-    elif largest < len(_VARINTS):
-      packed = b"".join([_VARINTS[value] for value in values])
-    else:
-      packed = b"".join([_varint(value) for value in values])
-    return self._feature(name, self._INT64_LIST, packed + bytes(padding))
+    return self._feature(
+        name, self._INT64_LIST,
+        b"".join(map(_varint_of, values)) + bytes(padding))
 
   def _feature(self, name, kind, packed):
     """Encodes an entry of the map from names to features."""
@@ -596,7 +648,8 @@ def _ids(tokenizer, pieces):
   return pieces
 
 
-def examples_from_lines(lines, tokenizer, pieces, options, rng):
+def examples_from_lines(lines, tokenizer, pieces, options, draws,
+                        borrowed_lines=()):
   """Makes the serialized examples of some lines: what the stream is made of.
 
   Args:
@@ -604,15 +657,17 @@ def examples_from_lines(lines, tokenizer, pieces, options, rng):
     tokenizer: tokenization.FullTokenizer.
     pieces: `id_pieces(tokenizer)`.
     options: InstanceOptions.
-    rng: random.Random.
+    draws: random_draws.ReferenceDraws or StreamDraws.
+    borrowed_lines: lines of other documents; see instances_from_documents.
 
   Returns:
     list of bytes, shuffled; see ExampleSerializer.serialize.
   """
   documents = group_documents(lines, tokenizer.tokenize_to_ids)
+  borrowed = group_documents(borrowed_lines, tokenizer.tokenize_to_ids)
   return create_instance_to_example_files(
-      instances_from_documents(documents, options, pieces, rng), tokenizer,
-      options.max_seq_length, options.max_predictions_per_seq)
+      instances_from_documents(documents, options, pieces, draws, borrowed),
+      tokenizer, options.max_seq_length, options.max_predictions_per_seq)
 
 
 # ---------------------------------------------------------- the offline program
@@ -759,7 +814,8 @@ def _run(values):
   documents = group_documents(
       _read_files(input_files, values.invalid_utf8), tokenizer.tokenize_to_ids)
   instances = instances_from_documents(
-      documents, options, pieces, random.Random(values.random_seed))
+      documents, options, pieces,
+      ReferenceDraws(random.Random(values.random_seed)))
   if not instances:
     raise ValueError(
         "%s yields no example: it holds no line with text." % values.input_file)

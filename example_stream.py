@@ -16,11 +16,12 @@ import hashlib
 import itertools
 import os
 import random
-from typing import Iterator, List, NamedTuple, Tuple
+from typing import Iterator, List, NamedTuple
 
 import corpus as corpus_lib
 import create_pretraining_data as cpd
 import example_worker
+import random_draws
 import tokenization
 
 SPLITS_PER_GROUP = 32
@@ -29,6 +30,9 @@ CHUNKS_PER_WINDOW = 16
 # file, which can't be cut into splits, makes a group larger than that.
 POOL_BYTES = 1 << 26
 MAX_DEFAULT_WORKERS = 8
+# What an estimate of an epoch's examples looks at.
+_SAMPLED_SPLITS = 8
+_SAMPLED_CHUNKS = 2
 # Examples between two looks at whether the workers live.
 _EXAMPLES_PER_CHECK = 256
 
@@ -46,6 +50,19 @@ class Position(NamedTuple):
   group: int = 0
   window: int = 0
   example: int = 0
+
+
+class _Window(NamedTuple):
+  """Examples that are shuffled together.
+
+  Attributes:
+    position: Position of the first example.
+    epochs: passes over the host's part of the corpus that lie before it.
+    examples: list of bytes.
+  """
+  position: Position
+  epochs: float
+  examples: List[bytes] = []
 
 
 class Shard(NamedTuple):
@@ -125,8 +142,53 @@ class ExampleBuilder:
     """
     rng = derived_rng(self._options.random_seed, epoch, "chunk", *chunk.key)
     lines = corpus_lib.chunk_lines(chunk, self._options.invalid_utf8)
-    return cpd.examples_from_lines(lines, self._tokenizer, self._pieces,
-                                   self._options.instances, rng)
+    borrowed = chunk.borrowed and corpus_lib.lines_of(
+        chunk.borrowed, self._options.invalid_utf8)
+    return cpd.examples_from_lines(
+        lines, self._tokenizer, self._pieces, self._options.instances,
+        random_draws.StreamDraws(rng), borrowed or ())
+
+
+class Reading:
+  """An iterator over a stream, and what one who waits for it may need.
+
+  The workers start with the first item and end with the iteration.
+
+  Args:
+    mapper: example_worker.InProcess or WorkerPool, to be entered.
+    items: generator of what is iterated over, which has `mapper` build.
+  """
+
+  def __init__(self, mapper, items):
+    self._mapper = mapper
+    self._items = _within(mapper, items)
+
+  def __iter__(self):
+    return self
+
+  def __next__(self):
+    return next(self._items)
+
+  def check(self):
+    """Raises example_worker.WorkerError if a worker has died or hangs."""
+    self._mapper.check()
+
+  def stop(self):
+    """Lets the iteration end soon, from any thread, whatever it waits for."""
+    self._mapper.stop()
+
+  def close(self):
+    """Ends the workers. Not while another thread waits for an item."""
+    self._items.close()
+
+
+def _within(mapper, items):
+  """Yields items within a context; ends where the mapper is stopped."""
+  try:
+    with mapper:
+      yield from items
+  except example_worker.Stopped:
+    pass
 
 
 class ExampleStream:
@@ -159,40 +221,42 @@ class ExampleStream:
     self._shard = shard
     self._builder = ExampleBuilder(options)
 
-  def examples(self, start: Position = Position()) -> Iterator[bytes]:
-    """Yields the examples from a position on; see `windows`."""
-    with self._mapper() as mapper:
-      for _, window in self._windows(start, mapper):
-        yield from _checked(window, mapper)
+  def examples(self, start: Position = Position()) -> "Reading":
+    """Returns a Reading of the examples from a position on; see `windows`."""
+    mapper = self._mapper()
+    return Reading(mapper, (
+        example for window in self._windows(start, mapper)
+        for example in _checked(window.examples, mapper)))
 
-  def examples_from(self, number, log) -> Iterator[bytes]:
-    """Yields the examples from a number on.
+  def examples_from(self, number, log) -> "Reading":
+    """Returns a Reading of the examples from a number on.
 
     Args:
       number: int, examples of the stream to leave out.
       log: has `find(number)`, which returns (Position of a window that starts
         at or before the example, number of the window's first example), and
-        `add(position, first)`, to which every window is told.
-
-    Yields:
-      bytes; see `windows`.
+        `add(position, first, epochs)`, to which every window is told, with the
+        passes over the corpus that lie before it, a float.
     """
-    start, first = log.find(number)
-    with self._mapper() as mapper:
-      for position, window in self._windows(start, mapper):
-        log.add(position, first)
-        yield from _checked(window[max(0, number - first):], mapper)
-        first += len(window)
+    mapper = self._mapper()
+    return Reading(mapper, self._examples_from(number, log, mapper))
 
-  def windows(self, start: Position = Position()
-             ) -> Iterator[Tuple[Position, List[bytes]]]:
-    """Yields the examples from a position on, a window at a time.
+  def _examples_from(self, number, log, mapper):
+    start, first = log.find(number)
+    for window in self._windows(start, mapper):
+      log.add(window.position, first, window.epochs)
+      yield from _checked(window.examples[max(0, number - first):], mapper)
+      first += len(window.examples)
+
+  def windows(self, start: Position = Position()) -> Reading:
+    """Returns a Reading of the examples from a position on, by windows.
 
     Args:
       start: Position of the first example.
 
-    Yields:
-      (Position of the list's first example, non-empty list of bytes).
+    Returns:
+      Reading of (Position of the list's first example, non-empty list of
+      bytes). While iterating:
 
     Raises:
       ValueError: a file can't be read, is not UTF-8, or a whole epoch of this
@@ -200,8 +264,10 @@ class ExampleStream:
       example_worker.WorkerError: a worker process died, or met an error that
         is none of the text's.
     """
-    with self._mapper() as mapper:
-      yield from self._windows(start, mapper)
+    mapper = self._mapper()
+    return Reading(mapper, (
+        (window.position, window.examples)
+        for window in self._windows(start, mapper)))
 
   def _mapper(self):
     """Returns what builds the chunks: worker processes, or this one."""
@@ -213,35 +279,41 @@ class ExampleStream:
         CHUNKS_PER_WINDOW + 2 * self._num_workers, _describe)
 
   def _windows(self, start, mapper):
-    """Yields what `windows` does, of the chunks that `mapper` builds."""
-    window: List[bytes] = []
+    """Yields the _Windows from `start` on, of chunks that `mapper` builds."""
+    examples: List[bytes] = []
     epoch, found = None, True
-    for (position, is_last), examples in mapper.map(self._tasks(start)):
+    for (window, is_last), built in mapper.map(self._tasks(start)):
+      position = window.position
       if position.epoch != epoch:
         self._check_found(found)
         epoch = position.epoch
         found = start != Position(epoch) and start.epoch == epoch
-      window.extend(examples)
+      examples.extend(built)
       if not is_last:
         continue
-      derived_rng(self._options.random_seed, *position, "window",
-                  self._shard.host).shuffle(window)
+      random_draws.StreamDraws(derived_rng(
+          self._options.random_seed, *position, "window",
+          self._shard.host)).shuffle(examples)
       skipped = start.example if position == start._replace(example=0) else 0
-      if window[skipped:]:
-        yield position._replace(example=skipped), window[skipped:]
-      found = found or bool(window)
-      window = []
+      if examples[skipped:]:
+        yield window._replace(position=position._replace(example=skipped),
+                              examples=examples[skipped:])
+      found = found or bool(examples)
+      examples = []
     self._check_found(found)
 
   def _tasks(self, start):
-    """Yields ((Position of a window, whether the chunk is its last one),
+    """Yields ((a _Window without examples, whether the chunk is its last one),
     (epoch, chunk)) from the window of `start` on."""
     for epoch in self._epochs(start.epoch):
       found = start != Position(epoch)
-      for position, chunks in self._epoch(epoch, start):
+      for window, chunks in self._epoch(epoch, start):
         found = True
         for number, chunk in enumerate(chunks, 1):
-          yield (position, number == len(chunks)), (epoch, chunk)
+          rng = derived_rng(self._options.random_seed, epoch, "lend",
+                            *chunk.key)
+          yield (window, number == len(chunks)), (
+              epoch, self._corpus.lend(chunk, rng))
       self._check_found(found)
       start = Position(epoch + 1)
 
@@ -251,18 +323,23 @@ class ExampleStream:
     return range(first, self._num_epochs)
 
   def _epoch(self, epoch, start):
-    """Yields (Position, chunks) of an epoch's windows from `start` on."""
+    """Yields (_Window, chunks) of an epoch from `start` on."""
     splits = self._corpus.splits()
     derived_rng(self._options.random_seed, epoch, "splits").shuffle(splits)
     mine = splits[self._shard.host::self._shard.num_hosts]
+    sizes = [split.end - split.start for split in mine]
     for group in range(start.group, -(-len(mine) // SPLITS_PER_GROUP)):
+      members = slice(group * SPLITS_PER_GROUP, (group + 1) * SPLITS_PER_GROUP)
+      size, done = sum(sizes[members]), 0
       first = start.window if group == start.group else 0
-      windows = self._group(
-          epoch, group,
-          mine[group * SPLITS_PER_GROUP:(group + 1) * SPLITS_PER_GROUP])
+      windows = self._group(epoch, group, mine[members])
       for window, chunks in enumerate(windows):
         if window >= first:
-          yield Position(epoch, group, window), chunks
+          # A .gz file holds more than its size, which is all that is known.
+          before = sum(sizes[:members.start]) + min(done, size)
+          yield _Window(Position(epoch, group, window),
+                        epoch + before / sum(sizes)), chunks
+        done += sum(chunk.num_bytes for chunk in chunks)
 
   def _group(self, epoch, group, splits):
     """Yields a group's windows: lists of chunks, in shuffled order."""
@@ -297,6 +374,36 @@ def _checked(window, mapper):
   for i in range(0, len(window), _EXAMPLES_PER_CHECK):
     mapper.check()
     yield from window[i:i + _EXAMPLES_PER_CHECK]
+
+
+def estimate_epoch_examples(corpus, options) -> int:
+  """Estimates how many examples an epoch has, from a sample of the corpus.
+
+  A small corpus is built as a whole, of a larger one chunks spread over it: a
+  second's work or so.
+
+  Args:
+    corpus: corpus.Corpus; options: StreamOptions.
+
+  Returns:
+    int, examples of one pass over the whole corpus, at least 1.
+
+  Raises:
+    ValueError: text that can't be read, or without an example.
+  """
+  builder = ExampleBuilder(options)
+  splits = corpus.splits()
+  step = max(1, len(splits) // _SAMPLED_SPLITS)
+  chunks_per_split = None if step == 1 else _SAMPLED_CHUNKS
+  count = size = 0
+  for split in splits[step // 2::step]:
+    for chunk in itertools.islice(corpus.chunks(split), chunks_per_split):
+      count += len(builder.build(0, corpus.lend(chunk, random.Random(0))))
+      size += chunk.num_bytes_on_disk()
+  if not count:
+    raise ValueError("A sample of the corpus yields no example: %s." %
+                     ", ".join(corpus.files[:3]))
+  return max(1, round(count / size * corpus.num_bytes))
 
 
 def default_num_workers():
@@ -338,7 +445,7 @@ def _pools(chunks) -> Iterator[List[corpus_lib.Chunk]]:
   size = 0
   for chunk in chunks:
     pool.append(chunk)
-    size += sum(len(part.data) for part in chunk.parts)
+    size += chunk.num_bytes
     if size >= POOL_BYTES:
       yield pool
       pool, size = [], 0

@@ -16,11 +16,13 @@ import itertools
 import os
 import pickle
 import queue
+import select
 import signal
 import struct
 import subprocess
 import sys
 import threading
+import time
 import traceback
 import weakref
 from typing import Any, Deque, List, Tuple
@@ -28,6 +30,8 @@ from typing import Any, Deque, List, Tuple
 _LENGTH = struct.Struct("<Q")
 # Kinds of replies.
 _RESULT, _VALUE_ERROR, _TRACEBACK = range(3)
+# A chunk takes a fraction of a second; a machine that swaps takes longer.
+TIMEOUT_SECONDS = 300
 # How often a parent that waits for a result looks whether all workers live.
 _POLL_SECONDS = 0.2
 # How long the results that a dead worker left in its pipe may take to read.
@@ -41,6 +45,10 @@ class WorkerError(RuntimeError):
   """A worker died, or failed on a task in a way that is no ValueError."""
 
 
+class Stopped(Exception):
+  """Somebody called `stop`."""
+
+
 class InProcess:
   """Does what WorkerPool does, one task at a time in this process.
 
@@ -50,6 +58,7 @@ class InProcess:
 
   def __init__(self, function):
     self._function = function
+    self._stopped = threading.Event()
 
   def __enter__(self):
     return self
@@ -60,17 +69,23 @@ class InProcess:
   def check(self):
     """Does nothing: there is no worker that could have died."""
 
+  def stop(self):
+    """Lets `map` raise Stopped before the next task."""
+    self._stopped.set()
+
   def map(self, tasks):
     """Yields (tag, function(*args)) for each (tag, args) of `tasks`."""
     for tag, args in tasks:
+      if self._stopped.is_set():
+        raise Stopped
       yield tag, self._function(*args)
 
 
 class WorkerPool:
   """Maps a function over tasks in worker processes; a context manager.
 
-  The workers start with the pool. They are killed and reaped when the context
-  ends, when the pool is garbage-collected and when the interpreter exits.
+  The workers start with the context. They are killed and reaped when it ends,
+  when the pool is garbage-collected and when the interpreter exits.
 
   Args:
     function: what to call; can be pickled, from a module that a fresh
@@ -80,23 +95,31 @@ class WorkerPool:
       handed out: what bounds the memory.
     describe: function from a task's arguments to a str, for the error that
       names what a worker died of.
-
-  Raises:
-    OSError: a process can't be started.
+    timeout_seconds: float, how long a worker may take for a task.
   """
 
-  def __init__(self, function, num_workers, tasks_ahead, describe):
+  def __init__(self, function, num_workers, tasks_ahead, describe,
+               timeout_seconds=TIMEOUT_SECONDS):
+    self._function = function
+    self._num_workers = num_workers
     self._tasks_ahead = tasks_ahead
     self._describe = describe
+    self._timeout_seconds = timeout_seconds
+    self._stopped = threading.Event()
     self._workers: List[_Worker] = []
     self._end = weakref.finalize(self, _end_workers, self._workers)
-    for _ in range(num_workers):
-      self._workers.append(_Worker())
-    pickled = pickle.dumps(function, pickle.HIGHEST_PROTOCOL)
-    for worker in self._workers:
-      self._send(worker, pickled)
 
   def __enter__(self):
+    """Starts the workers; raises OSError if a process can't be started."""
+    try:
+      for _ in range(self._num_workers):
+        self._workers.append(_Worker())
+      pickled = pickle.dumps(self._function, pickle.HIGHEST_PROTOCOL)
+      for worker in self._workers:
+        self._send(worker, pickled)
+    except BaseException:
+      self._end()
+      raise
     return self
 
   def __exit__(self, *exc_info):
@@ -115,7 +138,8 @@ class WorkerPool:
     Raises:
       ValueError: the function raised one; with its message.
       WorkerError: the function raised something else, whose traceback is the
-        message, or a worker died.
+        message, or a worker died or hangs.
+      Stopped: `stop` was called.
     """
     tasks = iter(tasks)
     turns = itertools.cycle(self._workers)
@@ -141,19 +165,46 @@ class WorkerPool:
     if failure:
       raise failure
 
+  def stop(self):
+    """Lets `map` raise Stopped soon, whatever it waits for; from any thread."""
+    self._stopped.set()
+
   def check(self):
-    """Raises WorkerError if a worker has died."""
-    for worker in self._workers:
-      if worker.process.poll() is not None:
+    """Raises WorkerError if a worker has died; from any thread."""
+    for worker in list(self._workers):
+      # Those that died of the pool's end are no error.
+      if worker.process.poll() is not None and self._end.alive:
         raise WorkerError(
             "%s %s while it %s. If it ran out of memory, fewer workers "
             "(--num_workers) need less." % (
                 self._name(worker), _how_it_ended(worker.process.returncode),
                 worker.doing()))
 
+  def _check_wait(self, worker, since):
+    """Raises what should end a wait for a worker that lasts since `since`."""
+    if self._stopped.is_set():
+      raise Stopped
+    self.check()
+    if time.monotonic() - since > self._timeout_seconds:
+      raise WorkerError(
+          "%s has not answered for %d seconds while it %s. Is it stopped, or "
+          "the machine out of memory? The same command goes on from the last "
+          "checkpoint." % (self._name(worker), self._timeout_seconds,
+                           worker.doing()))
+
   def _send(self, worker, payload):
     try:
-      _write_frame(worker.stdin, payload)
+      since = time.monotonic()
+      for data in (_LENGTH.pack(len(payload)), payload):
+        rest = memoryview(data)
+        while rest:
+          count = worker.stdin.write(rest)
+          if count is None:  # The pipe is full: its reader is busy, or hangs.
+            self._check_wait(worker, since)
+            worker.wait_for_room(_POLL_SECONDS)
+          else:
+            rest = rest[count:]
+            since = time.monotonic()
     except BrokenPipeError:
       # Only its death closes that pipe, maybe a moment before it shows.
       worker.process.wait()
@@ -161,13 +212,14 @@ class WorkerPool:
 
   def _receive(self, worker):
     """Returns the result of the oldest task that a worker has."""
-    self.check()
+    since = time.monotonic()
     while True:
+      self._check_wait(worker, since)
       try:
         frame = worker.results.get(timeout=_POLL_SECONDS)
         break
       except queue.Empty:
-        self.check()
+        pass
     task = worker.tasks.popleft()
     kind, result = pickle.loads(frame)
     if kind == _VALUE_ERROR:
@@ -209,14 +261,22 @@ class _Worker:
     finally:
       os.close(write_end)
     self.stdin: Any = self.process.stdin
+    os.set_blocking(self.stdin.fileno(), False)
     # The thread must not hold the pool, which would then never be collected.
     self._thread = threading.Thread(
         target=_read_frames, args=(read_end, self.results), daemon=True)
     self._thread.start()
 
+  def wait_for_room(self, seconds):
+    """Waits until the pipe to it takes more, or so many seconds."""
+    poll = select.poll()
+    poll.register(self.stdin, select.POLLOUT)
+    poll.poll(1000 * seconds)
+
   def doing(self):
-    """Returns what a dead worker was busy with, for an error message."""
-    self._thread.join(_DRAIN_SECONDS)
+    """Returns what a worker is busy with, or was when it died."""
+    if self.process.poll() is not None:
+      self._thread.join(_DRAIN_SECONDS)
     done = self.results.qsize()
     if done < len(self.tasks):
       return "worked on " + self.tasks[done]

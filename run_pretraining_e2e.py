@@ -66,7 +66,7 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
                       short_seq_prob=0.1, random_seed=12345, chunk_lines=1000,
                       num_workers=0, num_epochs=None, dupe_factor=1,
                       invalid_utf8="error", shard_index=0, num_shards=1,
-                      first_example=0, windows_file=None):
+                      first_example=0, log=None):
   """Turns raw text into a flow of serialized tf.Examples.
 
   The text is read in chunks of `chunk_lines` lines, each carried on to the end
@@ -87,11 +87,12 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
     invalid_utf8: "error" or "replace".
     shard_index, num_shards: which part of the text this host reads.
     first_example: int, examples at the start of the flow to leave out.
-    windows_file: path of a small record that this call reads and writes, by
-      which a later one finds its `first_example` without building those before.
+    log: a stream_record.WindowLog, whose file this call reads and writes: by it
+      a later one finds its `first_example` without building those before.
 
   Returns:
-    An iterator over bytes; see create_pretraining_data.ExampleSerializer.
+    An example_stream.Reading, an iterator over bytes; see
+    create_pretraining_data.ExampleSerializer.
 
   Raises:
     ValueError: no file, an unreadable or empty one, a vocabulary without the
@@ -117,7 +118,7 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
       corpus, options, num_epochs=num_epochs, num_workers=num_workers,
       shard=example_stream.Shard(shard_index, num_shards))
   return stream.examples_from(first_example,
-                              stream_record.WindowLog(windows_file))
+                              log or stream_record.WindowLog(None))
 
 
 class Flow:
@@ -627,8 +628,8 @@ class Job:
       self._record.save(values.output_dir)
       self._train_input.open_flow(
           skipped=self._record.first_example, num_workers=values.num_workers,
-          windows_file=os.path.join(
-              values.output_dir, stream_record.WINDOWS_FILE))
+          log=stream_record.WindowLog(os.path.join(
+              values.output_dir, stream_record.WINDOWS_FILE)))
     if self._eval_input and self._eval_input.options:
       # Some hundred batches: not worth processes of their own.
       self._eval_input.open_flow(num_epochs=1)

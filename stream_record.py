@@ -12,11 +12,12 @@ in it that example stands:
   takes longer and gives the same.
 """
 
+import bisect
 import hashlib
 import json
 import os
 import re
-from typing import NamedTuple, Tuple
+from typing import List, NamedTuple, Tuple
 
 import corpus
 import example_stream
@@ -25,7 +26,9 @@ import file_io
 STREAM_FILE = "stream.json"
 WINDOWS_FILE = "stream_windows.txt"
 # Counted up when the same text and options begin to give another stream.
-STREAM_VERSION = 1
+STREAM_VERSION = 2
+# Windows that may lie between the one being built and the one in training.
+_RECENT_WINDOWS = 1000
 # A line starts anew behind one that a kill cut short, which lacks the ";".
 _LINE = re.compile(rb"^(\d+) (\d+) (\d+) (\d+);$", re.MULTILINE)
 
@@ -40,6 +43,7 @@ class WindowLog:
   def __init__(self, path):
     self._path = path
     self._last = -1
+    self._recent: List[Tuple[int, float]] = []  # First example, epochs.
 
   def find(self, number) -> Tuple[example_stream.Position, int]:
     """Looks up the last known window that starts at or before an example.
@@ -65,17 +69,43 @@ class WindowLog:
     with file_io.open_binary(self._path) as stream:
       return _LINE.findall(stream.read())
 
-  def add(self, position, first):
-    """Notes a window, unless it or a later one is known.
+  def add(self, position, first, epochs):
+    """Notes a window, in the file unless it or a later one is known.
 
     Args:
       position: example_stream.Position of the window.
       first: int, the number of its first example.
+      epochs: float, passes over the corpus before it.
     """
+    # A list of its own for each state: another thread may be in `epochs`.
+    self._recent = self._recent[-_RECENT_WINDOWS:] + [(first, epochs)]
     if self._path and first > self._last:
       self._last = first
       file_io.append(self._path, b"\n%d %d %d %d;" % (
           first, position.epoch, position.group, position.window))
+
+
+  def epochs(self, number):
+    """Returns how many passes over the corpus an example lies behind its start.
+
+    Args:
+      number: int, examples of the stream before it; of those that were built of
+        late. Between two windows' starts, and behind the last one's, examples
+        are taken for equally long.
+
+    Returns:
+      float, e.g. 1.25; None before the first window is known.
+    """
+    recent = self._recent
+    if not recent:
+      return None
+    i = max(0, bisect.bisect_right(recent, (number, float("inf"))) - 1)
+    first, epochs = recent[i]
+    near = recent[max(0, min(i, len(recent) - 2)):][:2]
+    examples = near[-1][0] - near[0][0]
+    if not examples:
+      return epochs
+    return epochs + (number - first) * (near[-1][1] - near[0][1]) / examples
 
 
 class StreamRecord(NamedTuple):

@@ -277,6 +277,8 @@ class BasicTokenizer(object):
 
   def _run_split_on_punc(self, text):
     """Returns the list of punctuation characters and of what lies between."""
+    if text.isalnum():
+      return [text]
     parts = []
     start = 0
     for place, char in enumerate(text):
@@ -424,7 +426,7 @@ def _raw_words(text):
   Returns:
     list of str; an ideograph is a word.
   """
-  if any(map(text.__contains__, _JOINERS)):
+  if not text.isprintable():  # Only then it may hold such controls.
     text = text.translate(_DROP_JOINERS)
   if not text.isascii() and _CJK.search(text):
     text = " ".join(_CJK.split(text))

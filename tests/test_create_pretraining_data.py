@@ -10,6 +10,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import create_pretraining_data as cpd
+import random_draws
 import tokenization
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -42,7 +43,8 @@ def examples_of(case):
       **dict({"dupe_factor": 10}, **flags)).validated()
   lines = cpd._read_files(case.input_files, "error")
   return cpd.examples_from_lines(
-      lines, tokenizer, cpd.id_pieces(tokenizer), options, rng)
+      lines, tokenizer, cpd.id_pieces(tokenizer), options,
+      random_draws.ReferenceDraws(rng))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -136,16 +138,6 @@ def test_instance_prints_its_parts():
       "tokens: [CLS] a [SEP] [MASK] [SEP]\nsegment_ids: 0 0 0 1 1\n"
       "is_random_next: True\nmasked_lm_positions: 3\nmasked_lm_labels: b\n\n")
   assert repr(instance) == str(instance)
-
-
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 64, 65, 127, 500])
-def test_shuffle_draws_as_the_standard_librarys(size):
-  expected, items = list(range(size)), list(range(size))
-  rng, other = random.Random(size), random.Random(size)
-  rng.shuffle(expected)
-  cpd._shuffle(items, other)
-  assert items == expected
-  assert other.getstate() == rng.getstate()
 
 
 def test_truncation_keeps_the_middle():

@@ -11,10 +11,12 @@ import gzip
 import hashlib
 import os
 import pathlib
+import random
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from typing import List
 
@@ -24,6 +26,7 @@ import corpus as corpus_lib
 import create_pretraining_data as cpd
 import example_stream as es
 import example_worker
+import random_draws
 import tokenization
 
 ROOT = str(pathlib.Path(es.__file__).resolve().parent)
@@ -317,22 +320,118 @@ def test_draws_are_the_same_on_every_python():
 
 
 def test_a_chunks_examples_are_those_of_create_pretraining_data(odd_corpus):
+  """The same rules on pieces as texts, with the stream's draws."""
   options = odd_corpus.options()
   builder = es.ExampleBuilder(options)
   tokenizer = tokenization.FullTokenizer(odd_corpus.vocab_file)
   corpus = odd_corpus.corpus()
-  chunks = [c for split in corpus.splits() for c in corpus.chunks(split)]
+  chunks = chunks_of(corpus)
   assert len(chunks) > 10
+  assert any(chunk.borrowed for chunk in chunks)
   for epoch, chunk in enumerate(chunks):
     rng = es.derived_rng(
         12345, epoch, "chunk", chunk.file_index, chunk.parts[0].offset)
     documents = cpd.group_documents(
         corpus_lib.chunk_lines(chunk), tokenizer.tokenize)
+    borrowed = cpd.group_documents(
+        corpus_lib.lines_of(chunk.borrowed) if chunk.borrowed else (),
+        tokenizer.tokenize)
     instances = cpd.instances_from_documents(
         documents, options.instances, cpd.text_pieces(list(tokenizer.vocab)),
-        rng)
+        random_draws.StreamDraws(rng), borrowed)
     assert builder.build(epoch, chunk) == cpd.create_instance_to_example_files(
         instances, tokenizer, 160, 24)
+
+
+def chunks_of(corpus):
+  """Returns all chunks of a corpus, with what they borrow."""
+  return [corpus.lend(chunk, random.Random(1)) for split in corpus.splits()
+          for chunk in corpus.chunks(split)]
+
+
+# ------------------------------------------------------------- better pairs
+
+
+def documents_of_lines(maker):
+  """Returns line -> the number of its document."""
+  found, count = {}, 0
+  for path in maker.files:
+    data = pathlib.Path(path).read_bytes()
+    text = (gzip.decompress(data) if path.endswith(".gz") else data).decode()
+    for line in text.split("\n"):
+      if not line.strip():
+        count += 1
+      else:
+        found[int(line.split()[0][1:])] = count
+    count += 1
+  return found
+
+
+@pytest.mark.parametrize("chunk_lines", [1, 5])
+@pytest.mark.parametrize("sizes", [(40, 30), (1, 90), (90, 1), (7,) * 12])
+@pytest.mark.parametrize("kind", ["one.txt", "one.txt.gz"])
+def test_a_random_next_is_of_another_document(
+    maker, monkeypatch, sizes, chunk_lines, kind):
+  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 40)
+  maker.write(kind, "\n \n" + maker.documents(*sizes) + "\n\n")
+  document = documents_of_lines(maker)
+  found = seen(maker.stream(3, chunk_lines=chunk_lines,
+                            split_bytes=150).examples())
+  random_ones = [e for e in found if e.is_random]
+  assert random_ones
+  for example in random_ones:
+    assert not {document[i] for i in example.a} & {
+        document[i] for i in example.b}
+
+
+def test_a_random_next_comes_from_other_files(maker, monkeypatch):
+  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 40)
+  for i in range(3):  # Each a document that is cut into many chunks.
+    maker.write("%d.txt" % i, maker.documents(60))
+  document = documents_of_lines(maker)
+  pairs = collections.Counter(
+      (document[e.a[0]], document[e.b[0]])
+      for e in seen(maker.stream(4, chunk_lines=5).examples()) if e.is_random)
+  assert set(pairs) == {(a, b) for a in set(document.values())
+                        for b in set(document.values()) if a != b}
+
+
+@pytest.mark.parametrize("blank", ["", "\n\n"])
+@pytest.mark.parametrize("num_workers", KNOWN_WORKERS)
+def test_a_single_document_has_true_pairs_only_and_one_warning(
+    maker, monkeypatch, caplog, blank, num_workers):
+  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 40)
+  maker.write("one.txt", blank + maker.lines(80) + "w0\n" + blank)
+  found = seen(maker.stream(2, num_workers, chunk_lines=5,
+                            split_bytes=300).examples())
+  assert not any(e.is_random for e in found)
+  used = collections.Counter(i for e in found for i in e.a + e.b)
+  assert used == collections.Counter(
+      {i: 2 + 2 * (i == 0) for i in range(80)})
+  messages = [r.getMessage() for r in caplog.records
+              if "always the true ones" in r.getMessage()]
+  assert len(messages) == 1 and maker.files[0] in messages[0]
+
+
+def test_a_document_of_one_line_is_cut_in_two(maker):
+  maker.write("one.txt", maker.lines(1))
+  example, = maker.stream(1).examples()
+  features = int_features(example)
+  assert features["next_sentence_labels"] == [0]
+  ends = sum(features["segment_ids"])
+  assert 2 <= ends <= 3  # One or two of its three pieces, and [SEP].
+
+
+def test_lending_reads_little_of_a_large_document(maker, monkeypatch):
+  """Once no other document was found, it is not looked for again."""
+  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 40)
+  maker.write("one.txt", maker.lines(1500))
+  corpus = maker.corpus(chunk_lines=10)
+  chunks = chunks_of(corpus)
+  read = _calls(monkeypatch, corpus_lib, "_blocks")
+  for chunk in chunks:
+    assert corpus.lend(chunk, random.Random(2)).borrowed is None
+  assert not read
 
 
 # ------------------------------------------------------------------------ seek
@@ -627,6 +726,59 @@ def test_a_death_is_seen_while_another_worker_is_waited_for(functions):
       next(mapped)
 
 
+def stopped_worker(pool):
+  """Stops a pool's first worker by SIGSTOP."""
+  os.kill(pool._workers[0].process.pid, signal.SIGSTOP)
+
+
+@needs_workers
+@pytest.mark.parametrize("size", [10, 1 << 20])
+def test_a_worker_that_hangs_is_an_error(started, size):
+  """It takes the task and gives nothing, or does not even take the task."""
+  with example_worker.WorkerPool(len, 1, 8, "task of {0[0]}".format,
+                                 timeout_seconds=0.5) as pool:
+    stopped_worker(pool)
+    with pytest.raises(example_worker.WorkerError) as raised:
+      list(pool.map((i, ("x" * size,)) for i in range(3)))
+  message = str(raised.value)
+  assert "Worker 1 of 1 (process %d) has not answered" % started[0] in message
+  assert "worked on task of x" in message
+  assert all(map(_reaped, started))
+
+
+@needs_workers
+@pytest.mark.parametrize("size", [10, 1 << 20])
+def test_stop_ends_a_wait_for_a_worker_that_hangs(started, size):
+  with example_worker.WorkerPool(len, 1, 8, str) as pool:
+    stopped_worker(pool)
+    timer = threading.Timer(0.5, pool.stop)
+    timer.start()
+    with pytest.raises(example_worker.Stopped):
+      list(pool.map((i, ("x" * size,)) for i in range(3)))
+    timer.join()
+  assert all(map(_reaped, started))
+
+
+@pytest.mark.parametrize("num_workers", KNOWN_WORKERS)
+def test_a_reading_that_is_stopped_ends(plain_corpus, num_workers):
+  reading = plain_corpus.stream(None, num_workers, **SMALL).examples()
+  next(reading)
+  reading.check()
+  reading.stop()
+  assert len(list(reading)) < 1000  # The stream itself is endless.
+  reading.check()  # Its workers have gone, as they should.
+
+
+@needs_workers
+def test_a_reading_tells_of_a_death_without_being_read(plain_corpus, started):
+  reading = plain_corpus.stream(None, 2).examples()
+  next(reading)
+  os.kill(started[1], signal.SIGKILL)
+  os.waitid(os.P_PID, started[1], os.WEXITED | os.WNOWAIT)
+  with pytest.raises(example_worker.WorkerError, match="Worker 2 of 2"):
+    reading.check()
+
+
 @needs_workers
 def test_an_error_of_the_tasks_comes_behind_their_results():
   def tasks():
@@ -773,7 +925,7 @@ def test_workers_start_with_the_first_example(plain_corpus, started):
 
 
 @needs_workers
-@pytest.mark.parametrize("how", ["closed", "collected", "exhausted", "thrown"])
+@pytest.mark.parametrize("how", ["closed", "collected", "exhausted"])
 def test_no_worker_is_left(plain_corpus, started, how):
   stream = plain_corpus.stream(1 if how == "exhausted" else None, 3)
   examples = stream.examples()
@@ -785,11 +937,8 @@ def test_no_worker_is_left(plain_corpus, started, how):
   elif how == "collected":
     del examples
     gc.collect()
-  elif how == "exhausted":
-    collections.deque(examples, maxlen=0)
   else:
-    with pytest.raises(KeyError):
-      examples.throw(KeyError("the consumer's"))
+    collections.deque(examples, maxlen=0)
   assert all(map(_reaped, started))
 
 
@@ -805,7 +954,8 @@ def test_no_worker_is_left_after_a_failed_start(started, monkeypatch):
 
   monkeypatch.setattr(example_worker.subprocess, "Popen", Popen)
   with pytest.raises(OSError, match="no more processes"):
-    example_worker.WorkerPool(abs, 2, 8, str)
+    with example_worker.WorkerPool(abs, 2, 8, str):
+      pytest.fail("the pool has started")
   gc.collect()
   assert len(started) == 1
   _until(lambda: _reaped(started[0]))

@@ -147,8 +147,8 @@ class TestWindowLog:
     log = stream_record.WindowLog(path)
     assert log.find(1000) == (example_stream.Position(), 0)
     for window, first in enumerate((0, 100, 250)):
-      log.add(example_stream.Position(0, 2, window), first)
-    log.add(example_stream.Position(1), 400)
+      log.add(example_stream.Position(0, 2, window), first, 0.5)
+    log.add(example_stream.Position(1), 400, 1.0)
     log = stream_record.WindowLog(path)
     for number, found in ((0, (0, 2, 0, 0)), (99, (0, 2, 0, 0)),
                           (100, (0, 2, 1, 0)), (399, (0, 2, 2, 0)),
@@ -161,9 +161,19 @@ class TestWindowLog:
     for _ in range(3):
       log = stream_record.WindowLog(str(path))
       log.find(0)
-      log.add(example_stream.Position(), 0)
-      log.add(example_stream.Position(0, 0, 1), 70)
+      log.add(example_stream.Position(), 0, 0.0)
+      log.add(example_stream.Position(0, 0, 1), 70, 0.1)
     assert path.read_bytes() == b"\n0 0 0 0;\n70 0 0 1;"
+
+  def test_tells_the_epoch_of_an_example(self):
+    log = stream_record.WindowLog(None)
+    assert log.epochs(0) is None
+    log.add(example_stream.Position(), 100, 1.0)
+    assert log.epochs(90) == log.epochs(130) == 1.0
+    log.add(example_stream.Position(0, 0, 1), 200, 1.5)
+    log.add(example_stream.Position(1), 400, 2.0)
+    assert [log.epochs(n) for n in (100, 150, 200, 300, 400, 500)] == [
+        1.0, 1.25, 1.5, 1.75, 2.0, 2.25]
 
   @pytest.mark.parametrize("cut", range(1, 12))
   def test_a_line_that_a_kill_cut_short_does_not_count(self, tmp_path, cut):
@@ -171,8 +181,8 @@ class TestWindowLog:
     path.write_bytes(b"\n0 0 0 0;\n70 0 0 1;"[:-cut])
     log = stream_record.WindowLog(str(path))
     assert log.find(1000)[1] == 0
-    log.add(example_stream.Position(0, 0, 1), 70)
-    log.add(example_stream.Position(0, 0, 2), 150)
+    log.add(example_stream.Position(0, 0, 1), 70, 0.1)
+    log.add(example_stream.Position(0, 0, 2), 150, 0.2)
     log = stream_record.WindowLog(str(path))
     assert log.find(1000) == ((0, 0, 2, 0), 150)
     assert log.find(100) == ((0, 0, 1, 0), 70)
@@ -187,14 +197,15 @@ def test_a_flow_from_any_example_with_and_without_the_log(
   for windows_file in (None, log, log):
     for first in (0, 1, 50, len(whole) // 2, len(whole) - 1, len(whole)):
       rest = list(e2e.take_write_2_flow(
-          *flow, first_example=first, windows_file=windows_file, **options))
+          *flow, first_example=first,
+          log=stream_record.WindowLog(windows_file), **options))
       assert rest == whole[first:]
 
 
 def test_the_log_saves_the_way_there(files, tmp_path, monkeypatch):
   """With the log, a start in the third epoch builds nothing of the others."""
   options = dict(max_seq_length=16, max_predictions_per_seq=3, num_epochs=3,
-                 windows_file=str(tmp_path / "windows"))
+                 log=stream_record.WindowLog(str(tmp_path / "windows")))
   flow = [files["train"]], files["vocab"]
   count = len(list(e2e.take_write_2_flow(*flow, **options)))
   epochs = []

@@ -8,11 +8,14 @@ of this project's own modules go there and to the terminal.
 import logging
 import logging.handlers
 import os
+import shutil
 import sys
 import time
+from typing import List
 
 import tensorflow.compat.v1 as tf
 
+import example_counter
 import file_io
 
 LOG_FILE = "train.log"
@@ -26,8 +29,56 @@ _FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _TERMINAL_FORMAT = "%(message)s"
 # A remote log file is written that many messages at a time.
 _REMOTE_BUFFER = 1000
+_BAR_WIDTH = 20
+_BAR_SECONDS = 0.5
 # Messages that may come before there is a log file.
 _EARLY_BUFFER = 10000
+
+
+class _Bar:
+  """A bar in the terminal's last line; nothing where there is no terminal."""
+
+  def __init__(self):
+    self._drawn = ""
+    self._due = 0.0
+
+  def is_due(self):
+    """Tells whether there is a terminal, and the bar is older than a second."""
+    return sys.stderr.isatty() and time.monotonic() >= self._due
+
+  def draw(self, share, text):
+    """Draws the bar anew.
+
+    Args:
+      share: float, 0 to 1; text: str, one line; what is too long is cut off.
+    """
+    self._due = time.monotonic() + _BAR_SECONDS
+    filled = int(share * _BAR_WIDTH)
+    bar = "[%s%s] %s" % ("#" * filled, "." * (_BAR_WIDTH - filled), text)
+    width = shutil.get_terminal_size().columns - 1
+    self.clear()
+    self._drawn = bar[:width]
+    sys.stderr.write(self._drawn)
+    sys.stderr.flush()
+
+  def clear(self):
+    """Empties the line."""
+    if self._drawn:
+      self._drawn = ""
+      sys.stderr.write("\r\x1b[K")
+
+
+terminal_bar = _Bar()
+
+
+class _TerminalHandler(logging.StreamHandler):
+  """Writes messages above the bar; progress lines only without a terminal."""
+
+  def emit(self, record):
+    if getattr(record, "is_progress", False) and sys.stderr.isatty():
+      return
+    terminal_bar.clear()
+    super().emit(record)
 
 
 class _TerminalFormatter(logging.Formatter):
@@ -50,7 +101,7 @@ def log_to_terminal():
   for handler in list(root.handlers):
     root.removeHandler(handler)
   root.setLevel(logging.INFO)
-  terminal = logging.StreamHandler(sys.stderr)
+  terminal = _TerminalHandler(sys.stderr)
   terminal.setFormatter(_TerminalFormatter(_TERMINAL_FORMAT))
   terminal.addFilter(_for_terminal)
   root.addHandler(terminal)
@@ -93,48 +144,130 @@ def log_to_file(output_dir):
 
 
 class ProgressHook(tf.train.SessionRunHook):
-  """Logs a line of figures every so many steps, and after the last one.
+  """Shows how a training goes: lines, TensorBoard scalars, a bar.
+
+  A line is logged every so many steps, and after the first and the last one;
+  the same figures go to TensorBoard's event file. On a terminal a bar with them
+  stands below the other messages.
 
   Args:
-    figures: dict from name to scalar float Tensor; logged in this order.
+    figures: dict from name to scalar float Tensor, shown in this order.
+    features: dict of a step's input tensors; how long a step waits for them is
+      the input's share of the time.
     every_steps: int, steps between two lines.
     last_step: int, the global step at which training ends.
     batch_size: int, sequences a step.
+    output_dir: folder of the event file.
+    epochs: function from a number of examples to the epochs that they are, or
+      to None; or None.
   """
 
-  def __init__(self, figures, every_steps, last_step, batch_size):
+  def __init__(self, figures, features, every_steps, last_step, batch_size,
+               output_dir, epochs=None):
     self._figures = figures
     self._every_steps = every_steps
     self._last_step = last_step
     self._batch_size = batch_size
+    self._output_dir = output_dir
+    self._epochs = epochs
     self._step = self._first_step = self._logged_step = 0
-    self._logged_time = 0.0
+    self._num_examples = 0
+    self._logged_time = self._waited = 0.0
+    # (step, time) from which on the speed is known: behind the first step,
+    # which takes longer than the others.
+    self._steady = (0, 0.0)
+    self._words: List[str] = []
+    # TensorFlow starts what depends on nothing at a step's start.
+    start = tf.timestamp()
+    with tf.control_dependencies(list(features.values())):
+      self._wait = tf.timestamp() - start
 
   def begin(self):
     self._global_step = tf.train.get_global_step()
 
   def after_create_session(self, session, coord):
     self._step = session.run(self._global_step)
+    counter = example_counter.get()
+    self._num_examples = (
+        session.run(counter) if counter is not None else
+        self._step * self._batch_size)
     self._first_step = self._logged_step = self._step
     self._logged_time = time.time()
+    self._waited = 0.0
+    self._writer = tf.summary.FileWriterCache.get(self._output_dir)
     logger.info("training from step %d to %d", self._step, self._last_step)
 
   def before_run(self, run_context):
     # The step is counted here: read beside the train op, the variable would
     # race with its own update.
     due = self._step + 1
-    wanted = (due % self._every_steps == 0 or
-              due in (self._first_step + 1, self._last_step))
-    return tf.train.SessionRunArgs(self._figures) if wanted else None
+    fetches = {"wait": self._wait}
+    if (due % self._every_steps == 0 or
+        due in (self._first_step + 1, self._last_step)):
+      fetches["figures"] = self._figures
+    return tf.train.SessionRunArgs(fetches)
 
   def after_run(self, run_context, run_values):
     self._step += 1
-    if run_values.results is None:
-      return
+    self._num_examples += self._batch_size
+    self._waited += run_values.results["wait"]
+    figures = run_values.results.get("figures")
+    if figures is not None:
+      self._show(dict(figures))
+    if terminal_bar.is_due():
+      terminal_bar.draw(self._step / self._last_step, "  ".join(
+          ["step %d/%d" % (self._step, self._last_step)] + self._words))
+
+  def end(self, session):
+    self._writer.flush()
+    terminal_bar.clear()
+
+  def _show(self, figures):
+    """Logs and writes figures with those that are counted here."""
     now = time.time()
+    seconds = max(now - self._logged_time, 1e-9)
     done = (self._step - self._logged_step) * self._batch_size
-    figures = "  ".join(
-        "%s %.5g" % item for item in run_values.results.items())
-    logger.info("step %d/%d  %s  %.1f sequences/s", self._step, self._last_step,
-                figures, done / max(now - self._logged_time, 1e-9))
+    figures["sequences_per_second"] = done / seconds
+    figures["input_wait"] = min(1.0, self._waited / seconds)
+    epochs = self._epochs and self._epochs(self._num_examples)
+    if epochs is not None:
+      figures["epoch"] = epochs
+    self._writer.add_summary(
+        tf.Summary(value=[
+            tf.Summary.Value(tag="training/" + name, simple_value=value)
+            for name, value in figures.items()]), self._step)
+    words = _words(figures)
+    eta = self._eta(now)
+    if eta:
+      words.append(eta)
+    # A terminal may be too narrow for all.
+    self._words = words[-1:] + words[:-1]
+    logger.info("step %d/%d  %s", self._step, self._last_step, "  ".join(words),
+                extra={"is_progress": True})
     self._logged_step, self._logged_time = self._step, now
+    self._waited = 0.0
+    if self._step == self._first_step + 1:
+      self._steady = self._step, now
+
+  def _eta(self, now):
+    """Says how long the rest will take; None after the first step."""
+    step, since = self._steady
+    if self._step <= self._first_step + 1:
+      return None
+    seconds = round((self._last_step - self._step) * (now - since) /
+                    (self._step - step))
+    return "ETA %d:%02d:%02d" % (
+        seconds // 3600, seconds // 60 % 60, seconds % 60)
+
+
+_FORMATS = {
+    "sequences_per_second": "{:.1f} sequences/s",
+    "input_wait": "input wait {:.0%}",
+    "epoch": "epoch {:.3f}",
+}
+
+
+def _words(figures):
+  """Writes each figure with its name or unit."""
+  return [_FORMATS.get(name, name + " {:.5g}").format(value)
+          for name, value in figures.items()]

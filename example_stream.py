@@ -16,7 +16,7 @@ import hashlib
 import itertools
 import os
 import random
-from typing import Iterator, List, NamedTuple
+from typing import Iterator, List, NamedTuple, Tuple
 
 import corpus as corpus_lib
 import create_pretraining_data as cpd
@@ -57,11 +57,12 @@ class _Window(NamedTuple):
 
   Attributes:
     position: Position of the first example.
-    epochs: passes over the host's part of the corpus that lie before it.
+    epochs: passes over the host's part of the corpus that lie before it, and
+      before its end.
     examples: list of bytes.
   """
   position: Position
-  epochs: float
+  epochs: Tuple[float, float]
   examples: List[bytes] = []
 
 
@@ -235,8 +236,9 @@ class ExampleStream:
       number: int, examples of the stream to leave out.
       log: has `find(number)`, which returns (Position of a window that starts
         at or before the example, number of the window's first example), and
-        `add(position, first, epochs)`, to which every window is told, with the
-        passes over the corpus that lie before it, a float.
+        `add(position, first, count, epochs)`, to which every window is told:
+        the number of its first example, how many it has, and the passes over
+        the corpus that lie before it and before its end, two floats.
     """
     mapper = self._mapper()
     return Reading(mapper, self._examples_from(number, log, mapper))
@@ -244,7 +246,7 @@ class ExampleStream:
   def _examples_from(self, number, log, mapper):
     start, first = log.find(number)
     for window in self._windows(start, mapper):
-      log.add(window.position, first, window.epochs)
+      log.add(window.position, first, len(window.examples), window.epochs)
       yield from _checked(window.examples[max(0, number - first):], mapper)
       first += len(window.examples)
 
@@ -334,12 +336,15 @@ class ExampleStream:
       first = start.window if group == start.group else 0
       windows = self._group(epoch, group, mine[members])
       for window, chunks in enumerate(windows):
-        if window >= first:
-          # A .gz file holds more than its size, which is all that is known.
-          before = sum(sizes[:members.start]) + min(done, size)
-          yield _Window(Position(epoch, group, window),
-                        epoch + before / sum(sizes)), chunks
+        # A .gz file holds more than its size, which is all that is known.
+        before = min(done, size)
         done += sum(chunk.num_bytes for chunk in chunks)
+        if window >= first:
+          before, after = (
+              epoch + (sum(sizes[:members.start]) + part) / sum(sizes)
+              for part in (before, min(done, size)))
+          yield _Window(Position(epoch, group, window),
+                        (before, after)), chunks
 
   def _group(self, epoch, group, splits):
     """Yields a group's windows: lists of chunks, in shuffled order."""
@@ -355,15 +360,33 @@ class ExampleStream:
   def _check_found(self, found):
     """Raises ValueError unless something was found in an epoch."""
     if not found:
-      raise ValueError(
-          "The corpus yields no example%s: %s, %d bytes. It needs lines with "
-          "text%s." % (
-              "" if self._shard.num_hosts == 1 else
-              " for host %d of %d" % (self._shard.host, self._shard.num_hosts),
-              ", ".join(self._corpus.files[:3]) +
-              (", ..." if len(self._corpus.files) > 3 else ""),
-              self._corpus.num_bytes,
-              "" if self._shard.num_hosts == 1 else ", enough for every host"))
+      raise _no_example(self._corpus, self._shard)
+
+
+def check_corpus(corpus, options):
+  """Checks that a corpus yields an example: reads and builds up to its first.
+
+  Args:
+    corpus: corpus.Corpus; options: StreamOptions.
+
+  Raises:
+    ValueError: it yields none, or can't be read up to there.
+  """
+  builder = ExampleBuilder(options)
+  for split in corpus.splits():
+    if any(builder.build(0, chunk) for chunk in corpus.chunks(split)):
+      return
+  raise _no_example(corpus, Shard())
+
+
+def _no_example(corpus, shard):
+  """Returns the ValueError for a corpus without an example for a host."""
+  several = shard.num_hosts > 1
+  return ValueError(
+      "The corpus yields no example%s: %s, %d bytes. It needs lines with "
+      "text%s." % (" for host %d of %d" % shard if several else "",
+         ", ".join(corpus.files[:3]) + (", ..." * (len(corpus.files) > 3)),
+         corpus.num_bytes, ", enough for every host" * several))
 
 
 def _checked(window, mapper):
@@ -401,8 +424,7 @@ def estimate_epoch_examples(corpus, options) -> int:
       count += len(builder.build(0, corpus.lend(chunk, random.Random(0))))
       size += chunk.num_bytes_on_disk()
   if not count:
-    raise ValueError("A sample of the corpus yields no example: %s." %
-                     ", ".join(corpus.files[:3]))
+    raise _no_example(corpus, Shard())
   return max(1, round(count / size * corpus.num_bytes))
 
 

@@ -90,6 +90,14 @@ def remove(path):
     _gfile().remove(path)
 
 
+def names(folder):
+  """Returns the sorted names of what is in a folder; none if it is missing."""
+  if not exists(folder):
+    return []
+  return sorted(os.listdir(folder) if is_local(folder) else
+                (name.rstrip("/") for name in _gfile().listdir(folder)))
+
+
 def matches(pattern):
   """Returns the files that a glob pattern names, sorted.
 

@@ -15,9 +15,8 @@ import functools
 import itertools
 import logging
 import os
-import signal
 import sys
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from absl import app, flags
 
@@ -33,10 +32,12 @@ import example_counter
 import example_stream
 import example_worker
 import file_io
+import interruption
 import modeling
 import optimization
 import stream_record
 import tokenization
+import training_plan
 from create_pretraining_data import (  # noqa: F401  Users import it from here.
     create_instance_to_example_files,
 )
@@ -102,17 +103,14 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
   >>> flow = take_write_2_flow(["corpus.txt"], "vocab.txt", num_epochs=1)
   >>> example = tf.train.Example.FromString(next(flow))  # doctest: +SKIP
   """
-  options = example_stream.StreamOptions(
-      vocab_file=vocab_file,
-      do_lower_case=do_lower_case,
-      instances=cpd.InstanceOptions(
-          max_seq_length, max_predictions_per_seq, masked_lm_prob,
-          short_seq_prob, dupe_factor, do_whole_word_mask),
-      random_seed=random_seed,
-      invalid_utf8=invalid_utf8).validated()
   cpd.check_vocabulary(vocab_file)
-  corpus = corpus_lib.Corpus(
-      file_io.expand(input_files), chunk_lines=chunk_lines,
+  corpus, options = _text(
+      input_files, vocab_file, do_lower_case=do_lower_case,
+      do_whole_word_mask=do_whole_word_mask, max_seq_length=max_seq_length,
+      max_predictions_per_seq=max_predictions_per_seq,
+      masked_lm_prob=masked_lm_prob, short_seq_prob=short_seq_prob,
+      random_seed=random_seed, chunk_lines=chunk_lines,
+      dupe_factor=dupe_factor, invalid_utf8=invalid_utf8,
       num_hosts=num_shards)
   stream = example_stream.ExampleStream(
       corpus, options, num_epochs=num_epochs, num_workers=num_workers,
@@ -121,15 +119,32 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
                               log or stream_record.WindowLog(None))
 
 
+def _text(input_files, vocab_file, *, do_lower_case, random_seed, chunk_lines,
+          invalid_utf8, num_hosts=1, **instances):
+  """Returns (Corpus, StreamOptions) of the arguments of take_write_2_flow."""
+  options = example_stream.StreamOptions(
+      vocab_file=vocab_file,
+      do_lower_case=do_lower_case,
+      instances=cpd.InstanceOptions(**instances),
+      random_seed=random_seed,
+      invalid_utf8=invalid_utf8).validated()
+  return corpus_lib.Corpus(
+      file_io.expand(input_files), chunk_lines=chunk_lines,
+      num_hosts=num_hosts), options
+
+
 class Flow:
   """A flow that `input_fn` can open, and what became of it.
 
   TensorFlow wraps an error of a Python generator in an operation's error of
-  many lines; the error itself is kept here.
+  many lines; the error itself is kept here. Several hosts of one process open
+  it once each.
 
   Args:
-    open_examples: function from the number of examples to leave out to an
-      iterator over serialized examples; e.g. of `take_write_2_flow`.
+    open_examples: function from the number of examples to leave out, over all
+      hosts, and the example_stream.Shard of a host to an
+      example_stream.Reading of that host's serialized examples; e.g. of
+      `take_write_2_flow`.
 
   Attributes:
     num_examples: int, examples that went to TensorFlow.
@@ -138,14 +153,18 @@ class Flow:
 
   def __init__(self, open_examples):
     self._open_examples = open_examples
+    self._readings: List[example_stream.Reading] = []
+    self._is_stopped = False
     self.num_examples = 0
     self.error = None
 
-  def lists(self, start=0):
-    """Yields lists of examples, from a number of examples on."""
+  def lists(self, start=0, host=0, num_hosts=1):
+    """Yields lists of a host's examples, from a number of examples on."""
     try:
-      examples = iter(self._open_examples(int(start)))
-      while True:
+      examples = self._open_examples(
+          int(start), example_stream.Shard(int(host), int(num_hosts)))
+      self._readings.append(examples)
+      while not self._is_stopped:
         # A list, not a NumPy array of bytes, which would lose trailing NULs.
         block = list(itertools.islice(examples, _EXAMPLES_PER_LIST))
         if not block:
@@ -155,6 +174,17 @@ class Flow:
     except Exception as e:
       self.error = e
       raise
+
+  def check(self):
+    """Raises example_worker.WorkerError if a worker has died."""
+    for reading in self._readings:
+      reading.check()
+
+  def stop(self):
+    """Lets all hosts' examples end soon, from any thread."""
+    self._is_stopped = True
+    for reading in self._readings:
+      reading.stop()
 
 
 def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
@@ -173,8 +203,11 @@ def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
       it repeats them.
 
   Returns:
-    A function from `params` (with "batch_size", B) to a tf.data.Dataset of
-    dicts: input_ids, input_mask, segment_ids int32 [B, L];
+    A function from `params` (with "batch_size", B) and optionally a
+    tf.distribute.InputContext to a tf.data.Dataset of dicts. Of a flow, each
+    host reads its part; which host that is, the input context tells or, on a
+    TPU, `params["context"]`. The dicts: input_ids, input_mask, segment_ids
+    int32 [B, L];
     masked_lm_positions, masked_lm_ids int32 [B, P]; masked_lm_weights
     float32 [B, P]; next_sentence_labels int32 [B, 1].
 
@@ -182,11 +215,12 @@ def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
     TFRecords.
   """
 
-  def input_fn(params):
+  def input_fn(params, input_context=None):
     if flow is None:
       dataset = _record_dataset(input_files, is_training, num_cpu_threads)
     else:
-      dataset = _flow_dataset(flow, is_training)
+      dataset = _flow_dataset(flow, is_training,
+                              _shard(params, input_context))
       if fixed_batches and not is_training:
         dataset = dataset.repeat()
     once = flow is not None and not is_training and not fixed_batches
@@ -202,8 +236,20 @@ def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
   return input_fn
 
 
-def _flow_dataset(flow, is_training):
-  """Returns a dataset of a flow's serialized examples.
+def _shard(params, input_context):
+  """Returns the example_stream.Shard of the host that an input_fn is for."""
+  if input_context is not None:
+    return example_stream.Shard(input_context.input_pipeline_id,
+                                input_context.num_input_pipelines)
+  context = params.get("context")  # A TPUContext, on a TPU.
+  if context is None:
+    return example_stream.Shard()
+  _, host, num_hosts, _ = context.current_input_fn_deployment()
+  return example_stream.Shard(host, num_hosts)
+
+
+def _flow_dataset(flow, is_training, shard):
+  """Returns a dataset of a host's serialized examples of a flow.
 
   In an estimator's training it starts behind the examples that the restored
   checkpoint was trained on: the counter is read when the dataset's iterator is
@@ -213,7 +259,8 @@ def _flow_dataset(flow, is_training):
   if is_training and tf.train.get_global_step() is not None:
     start = tf.identity(example_counter.get_or_create())
   lists = tf.data.Dataset.from_generator(
-      flow.lists, tf.string, tf.TensorShape([None]), args=(start,))
+      flow.lists, tf.string, tf.TensorShape([None]),
+      args=(start,) + tuple(shard))
   return lists.apply(tf.data.experimental.unbatch())
 
 
@@ -258,7 +305,7 @@ def _parse_batch(examples, max_seq_length, max_predictions_per_seq):
 def model_fn_builder(bert_config, init_checkpoint, learning_rate,
                      num_train_steps, num_warmup_steps, use_tpu,
                      use_one_hot_embeddings, *, log_every_steps=100,
-                     random_seed=12345):
+                     random_seed=12345, epochs=None):
   """Makes the `model_fn` of an estimator.
 
   Args:
@@ -270,6 +317,8 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
     use_one_hot_embeddings: bool; a TPU multiplies faster than it gathers.
     log_every_steps: int, steps between two progress lines.
     random_seed: int, seed of what is dropped out, a function of the step.
+    epochs: function from a number of examples that were trained on to the
+      passes over the text that they are, or None; for the progress lines.
 
   Returns:
     A function from (features, labels, mode, params, config) to a
@@ -296,18 +345,20 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
           scaffold_fn=scaffold_fn)
     train_op = optimization.create_optimizer(
         loss, learning_rate, num_train_steps, num_warmup_steps, use_tpu)
-    train_op = example_counter.advance(train_op, params["batch_size"])
-    example_counter.use_saver(params["batch_size"], config.keep_checkpoint_max)
+    # On a TPU the parameter is a core's share.
+    context = params.get("context")
+    batch_size = params["batch_size"] * (context.num_replicas if context else 1)
+    train_op = example_counter.advance(train_op, batch_size)
+    example_counter.use_saver(batch_size, config.keep_checkpoint_max)
     hooks = []
     if not use_tpu:  # A TPU's tensors can't be fetched by a hook.
-      figures = {
-          "loss": loss,
-          "masked_lm_loss": heads.masked_lm_loss,
-          "next_sentence_loss": heads.next_sentence_loss,
-          "learning_rate": tf.get_collection(optimization.LEARNING_RATE)[-1],
-      }
+      figures = {"loss": loss}
+      figures.update(heads.training_figures())
+      figures["learning_rate"] = tf.get_collection(
+          optimization.LEARNING_RATE)[-1]
       hooks.append(console.ProgressHook(
-          figures, log_every_steps, num_train_steps, params["batch_size"]))
+          figures, features, log_every_steps, num_train_steps, batch_size,
+          config.model_dir, epochs))
     return tf.estimator.tpu.TPUEstimatorSpec(
         mode, loss=loss, train_op=train_op, training_hooks=hooks,
         scaffold_fn=scaffold_fn)
@@ -349,6 +400,26 @@ class _Heads:
         get_next_sentence_output(bert_config, model.get_pooled_output(),
                                  features["next_sentence_labels"]))
 
+  def training_figures(self):
+    """Returns name -> float32 [], losses and accuracies of the batch."""
+    def accuracy(guesses, labels, weights):
+      hits = tf.cast(tf.equal(guesses, labels), tf.float32) * weights
+      return tf.reduce_sum(hits) / tf.maximum(tf.reduce_sum(weights), 1.0)
+
+    features = self._features
+    labels = tf.reshape(features["next_sentence_labels"], [-1])
+    return {
+        "masked_lm_loss": self.masked_lm_loss,
+        "next_sentence_loss": self.next_sentence_loss,
+        "masked_lm_accuracy": accuracy(
+            _guesses(self._logits),
+            tf.reshape(features["masked_lm_ids"], [-1]),
+            tf.reshape(features["masked_lm_weights"], [-1])),
+        "next_sentence_accuracy": accuracy(
+            _guesses(self._next_log_probs), labels,
+            tf.ones_like(labels, tf.float32)),
+    }
+
   def eval_metrics(self):
     """Returns (metric function, its tensors) as TPUEstimatorSpec takes them.
 
@@ -356,18 +427,19 @@ class _Heads:
     """
     shape = tf.shape(self._features["masked_lm_ids"])  # [B, P]
 
-    def guesses(logits):
-      return tf.argmax(logits, axis=-1, output_type=tf.int32)
-
     return _metrics, [
         tf.reshape(self._masked_lm_losses, shape),
-        tf.reshape(guesses(self._logits), shape),
+        tf.reshape(_guesses(self._logits), shape),
         self._features["masked_lm_ids"],
         self._features["masked_lm_weights"],
         self._next_losses,
-        guesses(self._next_log_probs),
+        _guesses(self._next_log_probs),
         self._features["next_sentence_labels"],
     ]
+
+
+def _guesses(logits):
+  return tf.argmax(logits, axis=-1, output_type=tf.int32)
 
 
 def _metrics(masked_lm_losses, masked_lm_guesses, masked_lm_ids,
@@ -468,6 +540,10 @@ def define_flags():
   flags.DEFINE_integer("eval_batch_size", 8, "Sequences an evaluation step.")
   flags.DEFINE_float("learning_rate", 5e-5, "The peak learning rate.")
   flags.DEFINE_integer("num_train_steps", 100000, "Training steps.")
+  flags.DEFINE_float(
+      "num_train_epochs", None,
+      "Passes over the text, in place of --num_train_steps. How many steps "
+      "these are is estimated at the first start, and kept from then on.")
   flags.DEFINE_integer(
       "num_warmup_steps", 10000, "Steps over which the learning rate rises.")
   flags.DEFINE_integer(
@@ -518,6 +594,8 @@ class _Input:
     self.files = file_io.expand(patterns)
     self.options: Dict[str, Any] = {}
     self.flow: Any = None
+    self._log: Any = None
+    self._skipped = 0
     self._vocab_file = values.vocab_file
     self._lengths = values.max_seq_length, values.max_predictions_per_seq
     if checks.are_tfrecords(self.files):
@@ -531,7 +609,15 @@ class _Input:
     for name in ("do_lower_case", "random_seed", "invalid_utf8", "chunk_lines"):
       self.options[name] = getattr(values, name)
     # What is wrong with the text should be said before a model is built.
-    next(take_write_2_flow(self.files, self._vocab_file, **self.options))
+    example_stream.check_corpus(*self._text())
+
+  def _text(self):
+    """Returns (Corpus, StreamOptions)."""
+    return _text(self.files, self._vocab_file, **self.options)
+
+  def epoch_examples(self):
+    """Returns about how many examples a pass over the text has."""
+    return example_stream.estimate_epoch_examples(*self._text())
 
   def record(self):
     """Returns the stream_record.StreamRecord of the stream."""
@@ -540,17 +626,34 @@ class _Input:
     deciding = {n: v for n, v in self.options.items() if n != "invalid_utf8"}
     return stream_record.describe(self.files, self._vocab_file, deciding)
 
-  def open_flow(self, skipped=0, **how):
+  def open_flow(self, skipped=0, folder=None, **how):
     """Makes the flow.
 
     Args:
       skipped: int, what to subtract from the number of trained examples to get
         that of the examples to leave out.
+      folder: where the hosts' stream_record.WindowLogs are kept, or None.
       **how: arguments of `take_write_2_flow` that say how to read the stream.
     """
-    self.flow = Flow(lambda start: take_write_2_flow(
-        self.files, self._vocab_file, first_example=start - skipped,
-        **dict(self.options, **how)))
+    self._skipped = skipped
+
+    def open_examples(start, shard):
+      # The hosts take turns: each has given its share of the examples so far.
+      self._log = stream_record.WindowLog(
+          folder and stream_record.windows_file(folder, shard))
+      return take_write_2_flow(
+          self.files, self._vocab_file, shard_index=shard.host,
+          num_shards=shard.num_hosts, log=self._log,
+          first_example=(start - skipped) // shard.num_hosts,
+          **dict(self.options, **how))
+
+    self.flow = Flow(open_examples)
+
+  def epochs(self, num_examples):
+    """Returns the passes over the text that trained examples are, or None."""
+    if self._log is None:
+      return None
+    return self._log.epochs(num_examples - self._skipped)
 
   def log(self, title):
     """Logs the files as the reference does."""
@@ -570,13 +673,15 @@ class Job:
 
   Args:
     values: the parsed flags.
+    stop: interruption.Interruption that may end it.
 
   Raises:
     ValueError: bad input; see the checks.
   """
 
-  def __init__(self, values):
+  def __init__(self, values, stop=None):
     self._values = values
+    self._stop = stop or interruption.Interruption()
     if not values.do_train and not values.do_eval:
       raise ValueError(
           "Nothing to do: pass --do_train, --do_eval or both.")
@@ -602,10 +707,15 @@ class Job:
     self._train_input: Any = None
     self._eval_input: Any = None
     self._record: Any = None
+    self._plan: Any = None
+    self._num_train_steps = values.num_train_steps
     if values.do_train:
       self._train_input = _Input(values, values.input_file)
       if self._train_input.options:
         self._record = self._find_record()
+      if values.num_train_epochs is not None:
+        self._plan = self._find_plan()
+        self._num_train_steps = self._plan.num_train_steps
     if values.do_eval:
       self._eval_input = _Input(
           values, values.eval_input_file or values.input_file)
@@ -621,15 +731,30 @@ class Job:
     return before or record._replace(first_example=example_counter.read(
         self._latest, values.train_batch_size))
 
+  def _find_plan(self):
+    """Returns the training_plan.TrainingPlan that the training goes by."""
+    values = self._values
+    if values["num_train_steps"].present:
+      raise ValueError("--num_train_steps and --num_train_epochs say the same "
+                       "thing twice; pass one of them.")
+    if not self._train_input.options:
+      raise ValueError(
+          "--num_train_epochs needs raw text, and --input_file=%s holds "
+          "TFRecords; pass --num_train_steps." % values.input_file)
+    return training_plan.find(
+        values.output_dir, values.num_train_epochs, values.train_batch_size,
+        self._train_input.epoch_examples)
+
   def _open_flows(self):
     """Opens the flows of raw text; from here on a record is kept."""
     values = self._values
+    if self._plan:
+      self._plan.save(values.output_dir)
     if self._record:
       self._record.save(values.output_dir)
       self._train_input.open_flow(
-          skipped=self._record.first_example, num_workers=values.num_workers,
-          log=stream_record.WindowLog(os.path.join(
-              values.output_dir, stream_record.WINDOWS_FILE)))
+          skipped=self._record.first_example, folder=values.output_dir,
+          num_workers=values.num_workers)
     if self._eval_input and self._eval_input.options:
       # Some hundred batches: not worth processes of their own.
       self._eval_input.open_flow(num_epochs=1)
@@ -647,23 +772,39 @@ class Job:
     self._open_flows()
     estimator = self._estimator()
     if self._train_input:
-      tf.logging.info("***** Running training *****")
-      tf.logging.info("  Batch size = %d", values.train_batch_size)
-      with _own_errors(self._train_input.flow):
+      self._train(estimator)
+    if self._eval_input and self._stop.signal is None:
+      self._evaluate(estimator)
+
+  def _train(self, estimator):
+    source = self._train_input
+    tf.logging.info("***** Running training *****")
+    tf.logging.info("  Batch size = %d", self._values.train_batch_size)
+    hooks = [interruption.StopHook(self._stop)]
+    if source.flow:
+      self._stop.on_first(source.flow.stop)
+      hooks.append(_FlowHook(source.flow))
+    try:
+      with _own_errors(source.flow):
         estimator.train(
-            input_fn=self._train_input.input_fn(is_training=True),
-            max_steps=values.num_train_steps)
-      self._log_flow(self._train_input, "training")
-    if self._eval_input:
-      tf.logging.info("***** Running evaluation *****")
-      tf.logging.info("  Batch size = %d", values.eval_batch_size)
-      with _own_errors(self._eval_input.flow):
-        result = estimator.evaluate(
-            input_fn=self._eval_input.input_fn(
-                is_training=False, fixed_batches=values.use_tpu),
-            steps=values.max_eval_steps)
-      self._log_flow(self._eval_input, "evaluation")
-      _write_results(result, values.output_dir)
+            input_fn=source.input_fn(is_training=True), hooks=hooks,
+            max_steps=self._num_train_steps)
+    finally:
+      self._stop.train(False)
+    self._log_flow(source, "training")
+
+  def _evaluate(self, estimator):
+    source = self._eval_input
+    tf.logging.info("***** Running evaluation *****")
+    tf.logging.info("  Batch size = %d", self._values.eval_batch_size)
+    with _own_errors(source.flow):
+      result = estimator.evaluate(
+          input_fn=source.input_fn(
+              is_training=False, fixed_batches=self._values.use_tpu),
+          steps=self._values.max_eval_steps)
+    self._log_flow(source, "evaluation")
+    if self._stop.signal is None:
+      _write_results(result, self._values.output_dir)
 
   def _estimator(self):
     values = self._values
@@ -671,12 +812,13 @@ class Job:
         bert_config=self._config,
         init_checkpoint=values.init_checkpoint,
         learning_rate=values.learning_rate,
-        num_train_steps=values.num_train_steps,
+        num_train_steps=self._num_train_steps,
         num_warmup_steps=values.num_warmup_steps,
         use_tpu=values.use_tpu,
         use_one_hot_embeddings=values.use_tpu,
         log_every_steps=values.log_every_steps,
-        random_seed=values.random_seed)
+        random_seed=values.random_seed,
+        epochs=self._train_input and self._train_input.epochs)
     return engine.build_estimator(
         model_fn,
         model_dir=values.output_dir,
@@ -699,6 +841,8 @@ class Job:
       logger.warning("--output_file is not used: no example is written.")
     if self._train_input:
       self._train_input.log("Input Files")
+      if self._plan:
+        logger.info("training for %s", self._plan)
     if self._eval_input:
       self._eval_input.log("Evaluation Files")
       if not values.eval_input_file:
@@ -708,10 +852,10 @@ class Job:
     if self._latest:
       step = tf.train.load_variable(self._latest, "global_step")
       logger.info("going on from step %d in %s", step, values.output_dir)
-      if values.do_train and step >= values.num_train_steps:
+      if values.do_train and step >= self._num_train_steps:
         logger.warning(
-            "nothing to train: --num_train_steps=%d, and %s is at step %d",
-            values.num_train_steps, values.output_dir, step)
+            "nothing to train: %d steps were asked for, and %s is at step %d",
+            self._num_train_steps, values.output_dir, step)
     elif values.init_checkpoint:
       logger.info("starting from the weights of %s", values.init_checkpoint)
       if self._fresh:
@@ -720,6 +864,16 @@ class Job:
             values.init_checkpoint, len(self._fresh), ", ".join(self._fresh))
     else:
       logger.info("starting from fresh random weights")
+
+  def log_stop(self):
+    """Logs that a signal ended the run, and where it will go on."""
+    folder = self._values.output_dir
+    latest = tf.train.latest_checkpoint(folder)
+    where = "anew: there is no checkpoint yet"
+    if latest:
+      where = "from step %d" % tf.train.load_variable(latest, "global_step")
+    logger.warning("stopped by %s; the same command goes on %s, in %s",
+                   self._stop.signal.name, where, folder)
 
   def _log_flow(self, source, purpose):
     if source.flow:
@@ -735,12 +889,26 @@ def _check_numbers(values):
     if getattr(values, name) < 1:
       raise ValueError("--%s=%d is out of range: it must be at least 1." %
                        (name, getattr(values, name)))
+  if values.num_train_epochs is not None and not (
+      0 < values.num_train_epochs < float("inf")):
+    raise ValueError("--num_train_epochs=%s is no positive number." %
+                     values.num_train_epochs)
   if values.num_warmup_steps < 0:
     raise ValueError("--num_warmup_steps=%d is negative." %
                      values.num_warmup_steps)
   if not 0 < values.learning_rate < float("inf"):
     raise ValueError("--learning_rate=%s is no positive number." %
                      values.learning_rate)
+
+
+class _FlowHook(tf.train.SessionRunHook):
+  """Ends a training whose worker has died, before the examples run out."""
+
+  def __init__(self, flow):
+    self._flow = flow
+
+  def after_run(self, run_context, run_values):
+    self._flow.check()
 
 
 class InputError(Exception):
@@ -752,6 +920,8 @@ def _own_errors(flow):
   """Raises the flow's own error in place of TensorFlow's wrapping of it."""
   try:
     yield
+  except example_worker.WorkerError as e:
+    raise InputError(str(e)) from e
   except tf.errors.OpError as e:
     if flow is None and isinstance(e, tf.errors.DataLossError):
       raise InputError("A TFRecord file of the input is damaged: %s. Copy it "
@@ -783,20 +953,24 @@ def _write_results(result, output_dir):
 
 def main(argv):
   console.log_to_terminal()
-  try:
-    cpd.check_no_arguments(argv[1:])
-    job = Job(flags.FLAGS)
-  except _INPUT_ERRORS as e:
-    sys.exit("run_pretraining_e2e.py: %s" % e)
-  try:
-    job.run()
-  except InputError as e:
-    logger.error("%s", e)
-    sys.exit(1)
-  except KeyboardInterrupt:
-    logger.error("stopped; the same command goes on from the last checkpoint "
-                 "in %s", flags.FLAGS.output_dir)
-    sys.exit(128 + signal.SIGINT)
+  with interruption.Interruption() as stop:
+    try:
+      cpd.check_no_arguments(argv[1:])
+      job = Job(flags.FLAGS, stop)
+    except _INPUT_ERRORS as e:
+      sys.exit("run_pretraining_e2e.py: %s" % e)
+    except interruption.Interrupted:
+      sys.exit(stop.exit_code)
+    try:
+      job.run()
+    except InputError as e:
+      logger.error("%s", e)
+      sys.exit(1)
+    except interruption.Interrupted:
+      pass
+    if stop.signal is not None:
+      job.log_stop()
+      sys.exit(stop.exit_code)
 
 
 if __name__ == "__main__":

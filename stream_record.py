@@ -12,7 +12,6 @@ in it that example stands:
   takes longer and gives the same.
 """
 
-import bisect
 import hashlib
 import json
 import os
@@ -33,6 +32,20 @@ _RECENT_WINDOWS = 1000
 _LINE = re.compile(rb"^(\d+) (\d+) (\d+) (\d+);$", re.MULTILINE)
 
 
+def windows_file(output_dir, shard):
+  """Returns the path of a host's WindowLog.
+
+  Args:
+    output_dir: folder.
+    shard: example_stream.Shard; several hosts have a file each.
+  """
+  path = os.path.join(output_dir, WINDOWS_FILE)
+  if shard.num_hosts == 1:
+    return path
+  root, extension = os.path.splitext(path)
+  return "%s.%dof%d%s" % (root, shard.host, shard.num_hosts, extension)
+
+
 class WindowLog:
   """The numbers of the examples that a stream's windows start with, in a file.
 
@@ -43,7 +56,8 @@ class WindowLog:
   def __init__(self, path):
     self._path = path
     self._last = -1
-    self._recent: List[Tuple[int, float]] = []  # First example, epochs.
+    # What was told of late: (first, count, epochs), see `add`.
+    self._recent: List[Tuple[int, int, Tuple[float, float]]] = []
 
   def find(self, number) -> Tuple[example_stream.Position, int]:
     """Looks up the last known window that starts at or before an example.
@@ -69,43 +83,38 @@ class WindowLog:
     with file_io.open_binary(self._path) as stream:
       return _LINE.findall(stream.read())
 
-  def add(self, position, first, epochs):
+  def add(self, position, first, count, epochs):
     """Notes a window, in the file unless it or a later one is known.
 
     Args:
       position: example_stream.Position of the window.
-      first: int, the number of its first example.
-      epochs: float, passes over the corpus before it.
+      first: int, the number of its first example; count: int, how many it has.
+      epochs: (float, float), passes over the corpus before it and before its
+        end.
     """
     # A list of its own for each state: another thread may be in `epochs`.
-    self._recent = self._recent[-_RECENT_WINDOWS:] + [(first, epochs)]
+    self._recent = self._recent[-_RECENT_WINDOWS:] + [(first, count, epochs)]
     if self._path and first > self._last:
       self._last = first
       file_io.append(self._path, b"\n%d %d %d %d;" % (
           first, position.epoch, position.group, position.window))
 
-
   def epochs(self, number):
     """Returns how many passes over the corpus an example lies behind its start.
 
     Args:
-      number: int, examples of the stream before it; of those that were built of
-        late. Between two windows' starts, and behind the last one's, examples
-        are taken for equally long.
+      number: int, examples of the stream before it; of a window that was built
+        of late.
 
     Returns:
       float, e.g. 1.25; None before the first window is known.
     """
     recent = self._recent
-    if not recent:
-      return None
-    i = max(0, bisect.bisect_right(recent, (number, float("inf"))) - 1)
-    first, epochs = recent[i]
-    near = recent[max(0, min(i, len(recent) - 2)):][:2]
-    examples = near[-1][0] - near[0][0]
-    if not examples:
-      return epochs
-    return epochs + (number - first) * (near[-1][1] - near[0][1]) / examples
+    for first, count, (before, after) in reversed(recent):
+      if first <= number or first == recent[0][0]:
+        share = min(1.0, max(0.0, (number - first) / count))
+        return before + share * (after - before)
+    return None
 
 
 class StreamRecord(NamedTuple):
@@ -139,9 +148,11 @@ class StreamRecord(NamedTuple):
 
   def save(self, output_dir):
     """Writes the record, and drops the windows of another stream."""
-    windows = os.path.join(output_dir, WINDOWS_FILE)
-    if load(output_dir) != self and file_io.exists(windows):
-      file_io.remove(windows)
+    if load(output_dir) != self:
+      root = os.path.splitext(WINDOWS_FILE)[0]
+      for name in file_io.names(output_dir):
+        if name.startswith(root):
+          file_io.remove(os.path.join(output_dir, name))
     file_io.write(os.path.join(output_dir, STREAM_FILE),
                   json.dumps(self._asdict(), indent=1).encode("utf-8"))
 

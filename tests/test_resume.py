@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import signal
 
 import numpy as np
 import pytest
@@ -42,9 +44,15 @@ def test_killed_twice_the_weights_are_bitwise_those_of_an_undisturbed_run(
   workers = [0, 1, 2]
   again = [command(dict(files, out=killed), num_workers=n, **RUN)
            for n in workers]
-  for arguments, line in zip(again, ("step 13/40", "step 33/40")):
-    with started(arguments, line):
-      pass  # Killed by SIGKILL at once.
+  with started(again[0], "step 13/40"):
+    pass  # Killed by SIGKILL at once.
+  with started(again[1], "step ") as program:
+    program.send_signal(signal.SIGTERM)
+    said = program.stdout.read()
+    assert program.wait() == 128 + signal.SIGTERM, said
+  stopped_at = int(re.findall(r"goes on from step (\d+)", said)[0])
+  assert 0 < stopped_at < 40
+  assert tensors(killed, stopped_at)["examples_seen"] == 8 * stopped_at
   last = run_program(again[2])
   assert last.returncode == 0, last.stdout
   assert "going on from step" in last.stdout
@@ -69,9 +77,9 @@ def test_another_batch_size_goes_on_at_the_same_example(
 
 
 def _noting_start(lists, starts):
-  def noting(self, start=0):
+  def noting(self, start=0, *shard):
     starts.append(int(start))
-    return lists(self, start)
+    return lists(self, start, *shard)
   return noting
 
 
@@ -147,8 +155,8 @@ class TestWindowLog:
     log = stream_record.WindowLog(path)
     assert log.find(1000) == (example_stream.Position(), 0)
     for window, first in enumerate((0, 100, 250)):
-      log.add(example_stream.Position(0, 2, window), first, 0.5)
-    log.add(example_stream.Position(1), 400, 1.0)
+      log.add(example_stream.Position(0, 2, window), first, 9, (0, 1))
+    log.add(example_stream.Position(1), 400, 9, (0, 1))
     log = stream_record.WindowLog(path)
     for number, found in ((0, (0, 2, 0, 0)), (99, (0, 2, 0, 0)),
                           (100, (0, 2, 1, 0)), (399, (0, 2, 2, 0)),
@@ -161,19 +169,20 @@ class TestWindowLog:
     for _ in range(3):
       log = stream_record.WindowLog(str(path))
       log.find(0)
-      log.add(example_stream.Position(), 0, 0.0)
-      log.add(example_stream.Position(0, 0, 1), 70, 0.1)
+      log.add(example_stream.Position(), 0, 9, (0, 1))
+      log.add(example_stream.Position(0, 0, 1), 70, 9, (0, 1))
     assert path.read_bytes() == b"\n0 0 0 0;\n70 0 0 1;"
 
   def test_tells_the_epoch_of_an_example(self):
     log = stream_record.WindowLog(None)
     assert log.epochs(0) is None
-    log.add(example_stream.Position(), 100, 1.0)
-    assert log.epochs(90) == log.epochs(130) == 1.0
-    log.add(example_stream.Position(0, 0, 1), 200, 1.5)
-    log.add(example_stream.Position(1), 400, 2.0)
-    assert [log.epochs(n) for n in (100, 150, 200, 300, 400, 500)] == [
-        1.0, 1.25, 1.5, 1.75, 2.0, 2.25]
+    log.add(example_stream.Position(), 100, 100, (1.0, 1.5))
+    assert [log.epochs(n) for n in (90, 100, 150, 250)] == [
+        1.0, 1.0, 1.25, 1.5]
+    log.add(example_stream.Position(0, 0, 1), 200, 200, (1.5, 2.0))
+    log.add(example_stream.Position(1), 400, 10, (2.0, 3.0))
+    assert [log.epochs(n) for n in (150, 200, 300, 400, 405, 500)] == [
+        1.25, 1.5, 1.75, 2.0, 2.5, 3.0]
 
   @pytest.mark.parametrize("cut", range(1, 12))
   def test_a_line_that_a_kill_cut_short_does_not_count(self, tmp_path, cut):
@@ -181,8 +190,8 @@ class TestWindowLog:
     path.write_bytes(b"\n0 0 0 0;\n70 0 0 1;"[:-cut])
     log = stream_record.WindowLog(str(path))
     assert log.find(1000)[1] == 0
-    log.add(example_stream.Position(0, 0, 1), 70, 0.1)
-    log.add(example_stream.Position(0, 0, 2), 150, 0.2)
+    log.add(example_stream.Position(0, 0, 1), 70, 9, (0, 1))
+    log.add(example_stream.Position(0, 0, 2), 150, 9, (0, 1))
     log = stream_record.WindowLog(str(path))
     assert log.find(1000) == ((0, 0, 2, 0), 150)
     assert log.find(100) == ((0, 0, 1, 0), 70)

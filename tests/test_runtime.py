@@ -59,23 +59,3 @@ def test_terminal_and_log_file(clean_logging, tmp_path, capsys):
                   "a warning of ours", "detail of TensorFlow",
                   "a deprecation of TensorFlow"):
     assert log.count(message) == 1
-
-
-def test_progress_lines(caplog):
-  """The first step, every second one, and the last; then on from there."""
-  caplog.set_level(logging.INFO, "console")
-  with tf.Graph().as_default():
-    step = tf.train.get_or_create_global_step()
-    loss = 10.0 - tf.cast(step, tf.float32)
-    with tf.control_dependencies([loss]):
-      train_op = tf.assign_add(step, 1)
-    hook = console.ProgressHook({"loss": loss}, 2, 5, 8)
-    with tf.train.SingularMonitoredSession(hooks=[hook]) as session:
-      for _ in range(5):
-        session.run(train_op)
-  lines = [r.getMessage() for r in caplog.records if r.name == "console"]
-  assert lines[0] == "training from step 0 to 5"
-  assert [line.split("  ")[:2] for line in lines[1:]] == [
-      ["step 1/5", "loss 10"], ["step 2/5", "loss 9"], ["step 4/5", "loss 7"],
-      ["step 5/5", "loss 6"]]
-  assert lines[-1].endswith(" sequences/s")

@@ -1,0 +1,72 @@
+"""--num_train_epochs: estimated once, kept by every resume."""
+
+import os
+
+import pytest
+from program import command, run_program
+
+import run_pretraining_e2e as e2e
+import training_plan
+
+
+def epoch_of(files):
+  """Returns the number of examples of an epoch."""
+  return sum(1 for _ in e2e.take_write_2_flow(
+      [files["train"]], files["vocab"], max_seq_length=16,
+      max_predictions_per_seq=3, num_epochs=1))
+
+
+def test_steps_are_those_of_the_epochs():
+  plan = training_plan.make(1.5, 1000, 32)
+  assert plan.num_train_steps == 47
+  assert str(plan) == "1.5 epochs of about 1000 examples = 47 steps of 32"
+  assert training_plan.make(0.001, 10, 32).num_train_steps == 1
+
+
+def test_a_plan_is_kept(tmp_path):
+  folder = str(tmp_path)
+  assert training_plan.load(folder) is None
+  plan = training_plan.find(folder, 2.0, 8, lambda: 100)
+  plan.save(folder)
+  # Neither a better estimate nor another batch size changes the steps.
+  assert training_plan.find(folder, 2.0, 4, lambda: 999) == plan
+  with pytest.raises(ValueError) as caught:
+    training_plan.find(folder, 3.0, 8, lambda: 100)
+  for said in ("--num_train_epochs=3,", "2 epochs of about 100 examples",
+               "--num_train_epochs=2,", "--num_train_steps"):
+    assert said in str(caught.value)
+  (tmp_path / training_plan.PLAN_FILE).write_text('{"num_train')
+  with pytest.raises(ValueError, match="damaged.*--num_train_steps"):
+    training_plan.find(folder, 2.0, 8, lambda: 100)
+
+
+def test_the_program_trains_for_its_epochs_and_resumes(files, parse_flags):
+  changes = dict(num_train_epochs=1.5, num_train_steps=None)
+  examples = epoch_of(files)  # A small corpus is estimated as a whole.
+  first = run_program(command(files, log_every_steps=7, **changes))
+  assert first.returncode == 0, first.stdout
+  plan = training_plan.load(files["out"])
+  assert abs(plan.epoch_examples - examples) <= 0.05 * examples
+  assert "training for " + str(plan) in first.stdout
+  last = [line for line in first.stdout.splitlines()
+          if line.startswith("step %d/" % plan.num_train_steps)]
+  assert len(last) == 1
+  epoch = float(last[0].split("  epoch ")[1].split()[0])
+  assert abs(epoch - 1.5) < 0.2
+  with open(os.path.join(files["out"], training_plan.PLAN_FILE)) as stream:
+    kept = stream.read()
+  again = run_program(command(files, **changes))
+  assert "nothing to train: %d steps" % plan.num_train_steps in again.stdout
+  with open(os.path.join(files["out"], training_plan.PLAN_FILE)) as stream:
+    assert stream.read() == kept
+  with pytest.raises(ValueError, match="--num_train_epochs=2"):
+    e2e.Job(parse_flags(command(
+        files, num_train_epochs=2, num_train_steps=None)))
+
+
+def test_epochs_are_refused_in_one_sentence(files, parse_flags):
+  for changes, said in (
+      (dict(num_train_epochs=2, num_train_steps=9), "twice; pass one of them"),
+      (dict(num_train_epochs=0, num_train_steps=None), "no positive number")):
+    with pytest.raises(ValueError, match=said):
+      e2e.Job(parse_flags(command(files, **changes)))

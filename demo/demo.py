@@ -43,7 +43,8 @@ CLEARLY = 1.5
 OWN_FILES = ("checkpoint", "checkpoint.tmp*", "model.ckpt-*", "graph.pbtxt",
              "graph.pbtxt.tmp*", "events.out.tfevents.*", "train.log",
              "eval_results.txt", "stream.json", "stream.json.tmp",
-             "stream_windows.txt", "tmp/tmp*.py",
+             "stream_windows*.txt", "training_plan.json",
+             "training_plan.json.tmp", "tmp/tmp*.py",
              "tmp/__autograph_generated_file*.py")
 
 Outcome = collections.namedtuple("Outcome", [

@@ -1,0 +1,188 @@
+"""Prints examples as the model sees them, to check a corpus before paying.
+
+    python show_examples.py --input_file='corpus/*.txt' --vocab_file=vocab.txt \
+        [the flags of the training] [--epoch=2] [--first_example=1000] \
+        [--num_examples=3]
+
+These are the examples, in their order, that run_pretraining_e2e.py trains on
+with the same flags: what is printed is decoded from the very bytes. A masked
+piece is written as [MASK](what stood there), one that was replaced by another as
+other(what stood there), one that was drawn and left as it is as =(piece).
+TensorFlow is not needed.
+"""
+
+import itertools
+import logging
+import struct
+import sys
+
+from absl import app, flags
+
+import corpus as corpus_lib
+import create_pretraining_data as cpd
+import example_stream
+import file_io
+import tokenization
+
+# Kinds of lists in a tf.train.Feature.
+_FLOAT_LIST, _INT64_LIST = 2, 3
+
+
+def _read_varint(data, at):
+  """Returns (number, place behind it)."""
+  number = shift = 0
+  while True:
+    byte = data[at]
+    number |= (byte & 0x7f) << shift
+    at, shift = at + 1, shift + 7
+    if byte < 0x80:
+      return number, at
+
+
+def _read_fields(data):
+  """Yields (number, bytes) of the fields, which all have a length."""
+  at = 0
+  while at < len(data):
+    key, at = _read_varint(data, at)
+    size, at = _read_varint(data, at)
+    yield key >> 3, data[at:at + size]
+    at += size
+
+
+def _read_list(kind, packed):
+  """Returns the numbers of a packed list."""
+  if kind == _FLOAT_LIST:
+    return [number for number, in struct.iter_unpack("<f", packed)]
+  numbers, at = [], 0
+  while at < len(packed):
+    number, at = _read_varint(packed, at)
+    numbers.append(number)
+  return numbers
+
+
+def parse_example(example):
+  """Reads an example that create_pretraining_data.ExampleSerializer wrote.
+
+  Args:
+    example: bytes, a serialized tf.Example.
+
+  Returns:
+    dict from a feature's name to its list of int or float.
+  """
+  found = {}
+  (_, features), = _read_fields(example)
+  for _, entry in _read_fields(features):
+    (_, name), (_, feature) = _read_fields(entry)
+    (kind, numbers), = _read_fields(feature)
+    (_, packed), = _read_fields(numbers)
+    found[name.decode("ascii")] = _read_list(kind, packed)
+  return found
+
+
+def _pieces_shown(features, names):
+  """Returns (text of A, text of B), the masks marked."""
+  length = sum(features["input_mask"])
+  shown = [names[i] for i in features["input_ids"][:length]]
+  for place, label, weight in zip(
+      features["masked_lm_positions"], features["masked_lm_ids"],
+      features["masked_lm_weights"]):
+    if weight:
+      kept = shown[place] == names[label]
+      shown[place] = "%s(%s)" % ("=" if kept else shown[place], names[label])
+  start_b = length - sum(features["segment_ids"])
+  return " ".join(shown[:start_b]), " ".join(shown[start_b:])
+
+
+def show(example, names):
+  """Writes an example for a reader.
+
+  Args:
+    example: bytes, a serialized tf.Example.
+    names: dict from id to piece.
+
+  Returns:
+    str of four lines.
+  """
+  features = parse_example(example)
+  text_a, text_b = _pieces_shown(features, names)
+  is_random = features["next_sentence_labels"] == [1]
+  length = sum(features["input_mask"])
+  return (
+      "A: %s\nB: %s\nB %s A; %d of %d pieces, of which %d are to be predicted\n"
+      "input_ids: %s\n" % (
+          text_a, text_b,
+          "is a random text, not what follows" if is_random else "follows",
+          length, len(features["input_mask"]),
+          int(sum(features["masked_lm_weights"])),
+          " ".join(map(str, features["input_ids"][:length]))))
+
+
+def examples_at(corpus, options, epoch, first, count):
+  """Returns the examples of a stream at a place of an epoch.
+
+  Args:
+    corpus: corpus.Corpus; options: example_stream.StreamOptions.
+    epoch: int, from 0; first: int, examples of it to leave out, which are
+      built; count: int.
+
+  Returns:
+    list of bytes; fewer than `count` at the end of the epoch.
+
+  Raises:
+    ValueError: the text can't be read, or yields no example.
+  """
+  stream = example_stream.ExampleStream(corpus, options, num_epochs=epoch + 1)
+  reading = stream.examples(example_stream.Position(epoch))
+  found = list(itertools.islice(reading, first, first + count))
+  reading.close()
+  return found
+
+
+def _define_flags():
+  flags.DEFINE_string(
+      "input_file", None, "Raw text: files or patterns, separated by commas.")
+  cpd.define_instance_flags(dupe_factor=1)
+  flags.DEFINE_integer(
+      "chunk_lines", 1000, "Lines of text that become examples at once.")
+  flags.DEFINE_integer("epoch", 0, "Which epoch, from 0.", lower_bound=0)
+  flags.DEFINE_integer(
+      "first_example", 0, "Examples of the epoch to leave out.", lower_bound=0)
+  flags.DEFINE_integer(
+      "num_examples", 5, "Examples to print.", lower_bound=1)
+  flags.mark_flags_as_required(["input_file", "vocab_file"])
+
+
+def _run(values):
+  """Prints the examples that the flags ask for."""
+  options = example_stream.StreamOptions(
+      values.vocab_file, values.do_lower_case, cpd.options_from_flags(values),
+      values.random_seed, values.invalid_utf8)
+  cpd.check_vocabulary(values.vocab_file)
+  corpus = corpus_lib.Corpus(
+      file_io.expand(values.input_file), chunk_lines=values.chunk_lines)
+  vocab = tokenization.load_vocab(values.vocab_file)
+  names = {number: piece for piece, number in vocab.items()}
+  found = examples_at(corpus, options, values.epoch, values.first_example,
+                      values.num_examples)
+  if not found:
+    raise ValueError("Epoch %d has no more than %d examples." %
+                     (values.epoch, values.first_example))
+  for number, example in enumerate(found, values.first_example):
+    print("--- epoch %d, example %d" % (values.epoch, number))
+    print(show(example, names))
+
+
+def main(argv):
+  logging.basicConfig(format="%(levelname)s: %(message)s")
+  try:
+    cpd.check_no_arguments(argv[1:])
+    _run(flags.FLAGS)
+  except BrokenPipeError:  # Of `| head`.
+    sys.stderr.close()
+  except (ValueError, OSError) as e:
+    sys.exit("show_examples.py: %s" % e)
+
+
+if __name__ == "__main__":
+  _define_flags()
+  app.run(main)

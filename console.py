@@ -180,7 +180,8 @@ class ProgressHook(tf.train.SessionRunHook):
     # TensorFlow starts what depends on nothing at a step's start.
     start = tf.timestamp()
     with tf.control_dependencies(list(features.values())):
-      self._wait = tf.timestamp() - start
+      # A ready input may come before the start is noted.
+      self._wait = tf.maximum(tf.timestamp() - start, 0.0)
 
   def begin(self):
     self._global_step = tf.train.get_global_step()

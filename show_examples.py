@@ -6,8 +6,8 @@
 
 These are the examples, in their order, that run_pretraining_e2e.py trains on
 with the same flags: what is printed is decoded from the very bytes. A masked
-piece is written as [MASK](what stood there), one that was replaced by another as
-other(what stood there), one that was drawn and left as it is as =(piece).
+piece is written as [MASK](what stood there), one replaced by another as
+other(what stood there), one that was drawn and left as =(piece).
 TensorFlow is not needed.
 """
 

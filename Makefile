@@ -1,6 +1,8 @@
 # make demo                    train a small BERT on real text, in minutes
 # make test                    the tests
 # make lint                    linter and type checker
+# make bench                   the speed and memory figures, as a table; with
+#                              BENCH="--text=… --vocab_file=… --full" the README's
 # make clean                   remove what these commands made
 #
 # Each first sets up .venv, once: setup_env.sh finds a Python that serves (3.7,
@@ -9,13 +11,14 @@
 
 PYTHON =
 TESTS =
+BENCH =
 export PYTHON
 
 # The shell command that sets up, once, and puts the environment's Python into
 # $python.
 SETUP = python=$$(sh ./setup_env.sh "$$PYTHON")
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint bench setup clean
 .NOTPARALLEL:
 
 demo:
@@ -26,6 +29,9 @@ test:
 
 lint:
 	@$(SETUP) && "$$python" -m ruff check . && "$$python" -m mypy .
+
+bench:
+	@$(SETUP) && "$$python" benchmarks/all.py $(BENCH)
 
 setup:
 	@$(SETUP) && echo "Ready: $$python"

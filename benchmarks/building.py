@@ -1,32 +1,28 @@
 """How fast examples are built, per core, beside google-research/bert.
 
-    python benchmarks/building.py --text=corpus.txt --vocab_file=vocab.txt \
-        [--reference=<checkout of google-research/bert>] [--num_workers=0,2]
+    python benchmarks/building.py --text=english.txt,chinese.txt \
+        --vocab_file=vocab.txt,vocab_zh.txt [--num_workers=0,1,2] \
+        [--reference=<checkout of google-research/bert>]
 
-Builds one epoch of the text as `take_write_2_flow` does, from a cold start, and
-the same text with the reference's create_pretraining_data.py program (one pass,
-the same flags, TFRecords to a temporary folder). Each runs as a process of its
-own, in turn, so that a busy machine slows all alike; the figures are medians
-over `--rounds`, and the ratios are those to compare.
+Builds one epoch of each text as `take_write_2_flow` does, from a cold start,
+and the same text with the reference's create_pretraining_data.py program (one
+pass, the same flags, TFRecords to a temporary folder). Each runs as a process
+of its own, in turn, so that a busy machine slows all alike; the figures are
+medians over `--rounds`, and the ratios are those to compare. A large text takes
+the reference long: `--reference_bytes` gives it the start of the text only. Of
+less than some MB, the seconds in which its process starts spoil the ratio.
 """
 
 import argparse
-import functools
-import json
 import os
-import platform
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
+from typing import Any, Callable, Dict
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+import common
 
 _OURS = """
-import sys, time
-start = time.time()
+import sys
 sys.path.insert(0, sys.argv[1])
 import corpus, create_pretraining_data as cpd, example_stream as es
 text, vocab, workers, length, predictions = sys.argv[2:]
@@ -35,99 +31,96 @@ stream = es.ExampleStream(
     es.StreamOptions(vocab, instances=cpd.InstanceOptions(
         int(length), int(predictions))),
     num_epochs=1, num_workers=int(workers))
-count = sum(1 for _ in stream.examples())
-print(count)
+print(sum(1 for _ in stream.examples()))
 """
 
 
-def run(command, cwd=None):
-  """Runs a command.
-
-  Returns:
-    (its standard output and error, seconds by the clock, seconds of processor
-    time of it and its children).
-  """
-  before = resource.getrusage(resource.RUSAGE_CHILDREN)
-  start = time.time()
-  result = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, check=False,
-                          universal_newlines=True)
-  seconds = time.time() - start
-  after = resource.getrusage(resource.RUSAGE_CHILDREN)
-  if result.returncode:
-    sys.exit(result.stdout[-2000:])
-  cpu = sum(getattr(after, n) - getattr(before, n)
-            for n in ("ru_utime", "ru_stime"))
-  return result.stdout, seconds, cpu
+_TARGETS = {0: "20 times the reference, 12 at the least",
+            2: "1.8 times one process"}
 
 
-def ours(options, num_workers):
-  """Returns (examples, seconds by the clock, processor seconds)."""
-  output, seconds, cpu = run([
-      sys.executable, "-c", _OURS, ROOT, options.text, options.vocab_file,
+def ours(text, vocab_file, num_workers, options):
+  """Returns (examples/s by the clock, examples/s of processor time)."""
+  output, seconds, cpu = common.run([
+      sys.executable, "-c", _OURS, common.ROOT, text, vocab_file,
       str(num_workers), str(options.max_seq_length),
       str(options.max_predictions_per_seq)])
-  return int(output), seconds, cpu
+  count = int(output.split()[-1])
+  return count / seconds, count / cpu
 
 
-def reference(options):
+def reference(text, vocab_file, options):
   """The same of the reference's program."""
   with tempfile.TemporaryDirectory() as folder:
-    output, seconds, cpu = run([
-        sys.executable, "create_pretraining_data.py",
-        "--input_file=" + os.path.abspath(options.text),
-        "--vocab_file=" + os.path.abspath(options.vocab_file),
+    start = os.path.join(folder, "text")
+    with open(text, "rb") as source, open(start, "wb") as stream:
+      data = source.read(options.reference_bytes)
+      stream.write(data[:data.rfind(b"\n") + 1])
+    output, seconds, cpu = common.run([
+        sys.executable, "create_pretraining_data.py", "--input_file=" + start,
+        "--vocab_file=" + os.path.abspath(vocab_file),
         "--output_file=" + os.path.join(folder, "examples"),
         "--max_seq_length=%d" % options.max_seq_length,
         "--max_predictions_per_seq=%d" % options.max_predictions_per_seq,
         "--dupe_factor=1"], cwd=options.reference)
-  count = output.split("Wrote ")[-1].split()[0]
-  return int(count), seconds, cpu
+  count = int(output.split("Wrote ")[-1].split()[0])
+  return count / seconds, count / cpu
 
 
-def measure(kinds, rounds):
-  """Runs each kind in turn; returns {name: (examples, median seconds, cpu)}."""
-  figures = {name: [] for name in kinds}
-  for _ in range(rounds):
-    for name, function in kinds.items():
-      figures[name].append(function())
-  return {
-      name: (runs[0][0], statistics.median(r[1] for r in runs),
-             statistics.median(r[2] for r in runs))
-      for name, runs in figures.items()
-  }
+def measure(text, vocab_file, options):
+  """Prints the rows of a text."""
+  def of_workers(count):
+    return lambda: ours(text, vocab_file, count, options)
+
+  kinds: Dict[Any, Callable] = {
+      count: of_workers(count)
+      for count in map(int, options.num_workers.split(","))}
+  if options.reference:
+    kinds["reference"] = lambda: reference(text, vocab_file, options)
+  figures = common.medians(kinds, options.rounds)
+  base = figures.pop("reference", None)
+  for count, (by_clock, by_cpu) in figures.items():
+    value = "%.0f examples/s, %.0f/s of processor time" % (by_clock, by_cpu)
+    if base:
+      value += "; %.1f and %.1f times the reference" % (
+          by_clock / base[0], by_cpu / base[1])
+    if count and 0 in figures:
+      value += "; %.2f times one process" % (by_clock / figures[0][0])
+    common.row(
+        "building, %s (%s)" % (
+            "%d workers" % count if count else "in one process",
+            common.describe(text)), value, _TARGETS.get(count, ""))
+  if base:
+    size = min(options.reference_bytes or float("inf"), os.path.getsize(text))
+    common.row(
+        "building, the reference (%s, its first %.1f MB)" % (
+            os.path.basename(text), size / 1e6),
+        "%.0f examples/s, %.0f/s of processor time" % tuple(base), "")
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  parser.add_argument("--text", required=True)
-  parser.add_argument("--vocab_file", required=True)
+  parser.add_argument(
+      "--text", required=True, help="one or more, commas between")
+  parser.add_argument(
+      "--vocab_file", required=True, help="one for all texts, or one for each")
   parser.add_argument("--reference")
-  parser.add_argument("--num_workers", default="0")
+  parser.add_argument("--reference_bytes", type=int, default=None)
+  parser.add_argument("--num_workers", default="0,1,2")
   parser.add_argument("--max_seq_length", type=int, default=128)
   parser.add_argument("--max_predictions_per_seq", type=int, default=20)
   parser.add_argument("--rounds", type=int, default=3)
   options = parser.parse_args()
-  kinds = {}
-  for workers in map(int, options.num_workers.split(",")):
-    kinds["ours, %d workers" % workers] = functools.partial(
-        ours, options, workers)
-  if options.reference:
-    kinds["reference"] = functools.partial(reference, options)
-  figures = measure(kinds, options.rounds)
-  print("%s, Python %s, %d cores, %s, %d bytes" % (
-      platform.machine(), platform.python_version(), os.cpu_count() or 0,
-      os.path.basename(options.text), os.path.getsize(options.text)))
-  base = figures.get("reference")
-  for name, (count, seconds, cpu) in figures.items():
-    line = "%-18s %8d examples  %7.1f s  %9.0f/s  %9.0f/s of processor time" % (
-        name, count, seconds, count / seconds, count / cpu)
-    if base:
-      line += "  ratio %.1f (clock) %.1f (processor)" % (
-          count / seconds / (base[0] / base[1]),
-          count / cpu / (base[0] / base[2]))
-    print(line)
-  print(json.dumps(figures))
+  texts = options.text.split(",")
+  vocab_files = options.vocab_file.split(",")
+  if len(vocab_files) == 1:
+    vocab_files *= len(texts)
+  if len(vocab_files) != len(texts):
+    parser.error("--vocab_file names %d files for %d texts." % (
+        len(vocab_files), len(texts)))
+  print(common.machine())
+  for text, vocab_file in zip(texts, vocab_files):
+    measure(text, vocab_file, options)
 
 
 if __name__ == "__main__":

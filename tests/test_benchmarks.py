@@ -1,0 +1,118 @@
+"""The benchmarks run and print their rows. What these say is no matter here."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from program import ROOT
+
+FOLDER = os.path.join(ROOT, "benchmarks")
+sys.path.insert(0, FOLDER)
+
+import common  # noqa: E402
+import text_of_packages  # noqa: E402
+
+# Name -> (arguments, what its rows begin with). The lengths are the defaults.
+BENCHMARKS = {
+    "building": (
+        ["--rounds=1", "--num_workers=0,2"],
+        ["building, in one process", "building, 2 workers"]),
+    "handing_over": (
+        ["--rounds=1", "--num_batches=5", "--num_examples=8"],
+        ["handing over, TensorFlow"]),
+    "training": (
+        ["--rounds=1", "--corpus_megabytes=1", "--num_steps=20",
+         "--batch_size=2"],
+        ["training from text of 1 MB", "first step, corpus of 1 MB"]),
+    "memory": (
+        ["--megabytes=1,2", "--num_examples=128", "--new_words_megabytes=1"],
+        ["memory, corpus of 1 MB", "memory, corpus of 2 MB",
+         "memory, large against small corpus", "memory, no word repeats"]),
+    "resuming": (
+        ["--corpus_megabytes=1", "--small_megabytes=1"],
+        ["resuming in the third epoch of 1 MB",
+         "resuming in the third epoch of 1 MB, really read",
+         "resuming there, the record lost"]),
+    "disk": (
+        ["--num_steps=2"],
+        ["disk, training from text", "disk, records of the stream",
+         "disk, two-step way"]),
+}
+
+
+def run(name, arguments):
+  return subprocess.run(
+      [sys.executable, os.path.join(FOLDER, name + ".py")] + arguments,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
+      check=False)
+
+
+def rows(output):
+  return [[cell.strip() for cell in line.strip("|").split("|")]
+          for line in output.splitlines() if line.startswith("| ")]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_prints_its_rows(files, name):
+  arguments, figures = BENCHMARKS[name]
+  result = run(name, ["--text=" + files["train"],
+                      "--vocab_file=" + files["vocab"]] + arguments)
+  assert result.returncode == 0, result.stderr
+  found = rows(result.stdout)
+  assert len(found) == len(figures)
+  for (figure, value, _), expected in zip(found, figures):
+    assert figure.startswith(expected)
+    assert any(c.isdigit() for c in value)
+  first = result.stdout.splitlines()[0]
+  assert " cores, Python " in first and ", TensorFlow " in first
+
+
+def test_every_benchmark_is_tried():
+  helpers = {"all", "common", "text_of_packages"}
+  names = {name[:-3] for name in os.listdir(FOLDER) if name.endswith(".py")}
+  assert names == set(BENCHMARKS) | helpers
+
+
+def test_what_fails_ends_the_benchmark(files, tmp_path):
+  empty = tmp_path / "empty.txt"
+  empty.write_text("")
+  result = run("building", ["--text=%s" % empty, "--rounds=1",
+                            "--vocab_file=" + files["vocab"]])
+  assert result.returncode == 1
+  assert "The corpus is empty" in result.stderr
+  assert not rows(result.stdout)
+
+
+def test_what_fails_ends_them_all(files, tmp_path):
+  result = run("all", ["--text=%s" % (tmp_path / "none.txt"),
+                       "--vocab_file=" + files["vocab"]])
+  assert result.returncode == 1
+  assert result.stderr.endswith("building.py failed.\n")
+
+
+def test_repeats_a_text_up_to_a_size(tmp_path):
+  text = tmp_path / "text.txt"
+  text.write_bytes(b"one.\ntwo.\n")
+  for num_bytes, expected in (
+      (7, b"one.\n"), (11, b"one.\ntwo.\n\n"),
+      (28, b"one.\ntwo.\n\none.\ntwo.\n\none.\n")):
+    with common.repeated(str(text), num_bytes) as path:
+      with open(path, "rb") as stream:
+        assert stream.read() == expected
+
+
+PAGE = """<html><head><title>Left out</title></head><body><h1>2. A title</h1>
+<p>One <b>sentence</b>.  Then
+"another" one. e.g. 3.5 is a number.</p><script>left(out)</script>
+<ul><li>An item<li>你好。再见。</ul></body></html>"""
+
+
+@pytest.mark.parametrize("pattern, expected", [
+    ("", ["2. A title", "One sentence.", 'Then "another" one.'
+          " e.g. 3.5 is a number.", "An item", "你好。", "再见。"]),
+    ("[一-鿿]", ["你好。", "再见。"]),
+])
+def test_sentences_of_a_page(pattern, expected):
+  assert text_of_packages.sentences(PAGE, re.compile(pattern)) == expected

@@ -160,23 +160,25 @@ def decode(data, path, offset, invalid_utf8="error"):
   return text.replace("\r", "")
 
 
-def chunk_lines(chunk, invalid_utf8="error"):
-  """Returns the lines of a chunk, decoded.
+def part_text(part, invalid_utf8="error"):
+  """Returns the text of a Part, decoded; see `decode`."""
+  return decode(part.data, part.path, part.offset, invalid_utf8)
+
+
+def chunk_text(chunk, invalid_utf8="error"):
+  """Returns the text of a chunk, decoded.
 
   Args:
     chunk: a Chunk.
     invalid_utf8: see `decode`.
 
   Returns:
-    list of str without line ends; an empty one marks the end of each file, as
-    it ends a document.
+    str of whole lines, each with its end; a blank line is added at the end of
+    each file but the last, as it ends a document.
   """
-  lines: List[str] = []
-  for part in chunk.parts:
-    if lines:
-      lines.append("")
-    lines.extend(lines_of(part, invalid_utf8))
-  return lines
+  texts = [part_text(part, invalid_utf8) for part in chunk.parts]
+  return "\n".join(
+      text if text.endswith("\n") else text + "\n" for text in texts)
 
 
 def line_number(path, offset):
@@ -200,42 +202,33 @@ def line_number(path, offset):
   return number
 
 
-def lines_of(part, invalid_utf8="error"):
-  """Returns the lines of a part, decoded, without their line ends.
-
-  Args:
-    part: a Part.
-    invalid_utf8: see `decode`.
-
-  Returns:
-    list of str. Nothing follows the last "\\n"; a rest without one is a line
-    unless it is empty once its "\\r" are gone.
-
-  >>> lines_of(Part("a.txt", 0, b"one\\r\\n\\ntw\\ro"))
-  ['one', '', 'two']
-  """
-  lines = decode(part.data, part.path, part.offset, invalid_utf8).split("\n")
-  if not lines[-1]:
-    lines.pop()
-  return lines
-
-
-def read_file(path, invalid_utf8="error"):
-  """Reads a text file line by line.
+def read_texts(path, invalid_utf8="error"):
+  """Reads a text file, about a megabyte at a time.
 
   Args:
     path: a file, plain or .gz.
     invalid_utf8: see `decode`.
 
   Yields:
-    str, each line without its end, as `lines_of` cuts them.
+    str, whole lines; together they are the file, without its "\\r".
 
   Raises:
     ValueError: the file cannot be read or is not UTF-8.
   """
   for part in _whole_lines(path):
-    for line in lines_of(part, invalid_utf8):
-      yield line
+    yield part_text(part, invalid_utf8)
+
+
+def read_file(path, invalid_utf8="error"):
+  """Reads a text file line by line.
+
+  Args, raises: see `read_texts`.
+
+  Yields:
+    str, each line without its end, as file_io.split_lines cuts them.
+  """
+  for text in read_texts(path, invalid_utf8):
+    yield from file_io.split_lines(text)
 
 
 def _whole_lines(path):

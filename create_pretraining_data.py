@@ -13,8 +13,10 @@ use). The rules are the same for both and stand here once. TensorFlow is loaded
 by the functions that write TFRecord files, not before.
 """
 
+import bisect
 import collections
 import contextlib
+import functools
 import itertools
 import logging
 import os
@@ -27,7 +29,6 @@ from absl import app, flags
 
 import corpus
 import file_io
-import random_draws
 import tokenization
 from random_draws import ReferenceDraws
 
@@ -112,25 +113,29 @@ class Pieces(NamedTuple):
     cls, sep, mask: the special pieces.
     vocabulary: sequence of pieces that a random replacement is drawn from.
     is_continuation: tells whether a piece goes on with the word before it.
+    special_in_text: whether `cls` or `sep` may stand in a text: a tokenizer of
+      somebody's own may give them, FullTokenizer never does.
   """
   cls: Any
   sep: Any
   mask: Any
   vocabulary: Sequence[Any]
   is_continuation: Callable[[Any], bool]
+  special_in_text: bool
 
 
 def text_pieces(vocab_words):
   """Returns the Pieces that are texts, for a list of all WordPieces."""
   return Pieces("[CLS]", "[SEP]", "[MASK]", vocab_words,
-                lambda piece: piece.startswith("##"))
+                lambda piece: piece.startswith("##"), True)
 
 
 def id_pieces(tokenizer):
   """Returns the Pieces that are ids, for a tokenization.FullTokenizer."""
   vocab = tokenizer.vocab
   return Pieces(vocab["[CLS]"], vocab["[SEP]"], vocab["[MASK]"],
-                list(vocab.values()), tokenizer.continuation_ids.__contains__)
+                list(vocab.values()), tokenizer.continuation_ids.__contains__,
+                False)
 
 
 def check_vocabulary(vocab_file):
@@ -165,46 +170,109 @@ def check_vocabulary(vocab_file):
 # ------------------------------------------------------ documents -> instances
 
 
-def group_documents(lines, tokenize):
+class Document(NamedTuple):
+  """A document: its segments' pieces end to end.
+
+  Attributes:
+    pieces: list of pieces.
+    starts: list of int, rising from 0: where each segment starts in `pieces`,
+      and behind them the number of all pieces.
+  """
+  pieces: List[Any]
+  starts: List[int]
+
+
+def group_documents(segments):
   """Groups lines into documents.
 
-  A line that is empty once stripped ends a document. A line with text of which
-  no piece is left is neither a segment nor an end.
+  A line of whitespace alone ends a document. A line with text of which no piece
+  is left is neither a segment nor an end.
 
   Args:
-    lines: iterable of str.
-    tokenize: function from a line, stripped, to its list of pieces.
+    segments: iterable that gives for each line its pieces, an iterable, or None
+      for whitespace alone.
 
   Returns:
-    list of documents: non-empty lists of segments (a line's list of pieces).
+    list of Document with at least one segment, of at least one piece each.
 
-  >>> group_documents(["a b", "c", " ", "", "d"], str.split)
-  [[['a', 'b'], ['c']], [['d']]]
+  >>> group_documents([["a", "b"], [], ["c"], None, None, ["d"]])[0]
+  Document(pieces=['a', 'b', 'c'], starts=[0, 2, 3])
   """
-  documents: List[List[Any]] = [[]]
+  documents = []
+  pieces: List[Any] = []
+  starts = [0]
+  for segment in segments:
+    if segment is not None:
+      pieces += segment
+      if len(pieces) > starts[-1]:
+        starts.append(len(pieces))
+    elif pieces:
+      documents.append(Document(pieces, starts))
+      pieces, starts = [], [0]
+  if pieces:
+    documents.append(Document(pieces, starts))
+  return documents
+
+
+def _tokenized(lines, tokenize):
+  """Yields each line's pieces as texts, None for whitespace alone."""
   for line in lines:
     line = line.strip()
-    if line:
-      segment = tokenize(line)
-      if segment:
-        documents[-1].append(segment)
-    elif documents[-1]:
-      documents.append([])
-  if not documents[-1]:
-    documents.pop()
-  return documents
+    yield tokenize(line) if line else None
+
+
+def documents_of_files(input_files, tokenizer, invalid_utf8="error"):
+  """Reads whole files; their pieces are ids.
+
+  Args:
+    input_files: list of paths, read in this order, repeats included; the end of
+      a file does not end a document.
+    tokenizer: tokenization.FullTokenizer.
+    invalid_utf8: see corpus.decode.
+
+  Returns:
+    list of Document.
+
+  Raises:
+    ValueError: a file can't be read or is not UTF-8.
+  """
+  return group_documents(
+      segment for path in input_files
+      for text in corpus.read_texts(path, invalid_utf8)
+      for segment in tokenizer.lines_to_ids(text))
+
+
+class _SegmentLists:
+  """Documents that are lists of segments, as a sequence of Documents.
+
+  Args:
+    documents: list of lists of lists of pieces. Of a large corpus a few are
+      asked for at a time, so none is laid end to end before.
+  """
+
+  def __init__(self, documents):
+    self._documents = documents
+
+  def __len__(self):
+    return len(self._documents)
+
+  def __getitem__(self, index):
+    segments = self._documents[index]
+    return Document(
+        list(itertools.chain.from_iterable(segments)),
+        [0, *itertools.accumulate(map(len, segments))])
 
 
 def instances_from_documents(documents, options, pieces, draws, borrowed=()):
   """Makes the instances of some documents.
 
   Args:
-    documents: list of documents; shuffled in place.
+    documents: list of Document; shuffled in place.
     options: InstanceOptions.
     pieces: Pieces.
     draws: random_draws.ReferenceDraws or StreamDraws.
-    borrowed: documents that a random next text comes from where there is but
-      one document; no instance is made of them.
+    borrowed: list of Document that a random next text comes from where there is
+      but one document; no instance is made of them.
 
   Returns:
     list of TrainingInstance, shuffled.
@@ -248,16 +316,12 @@ def create_training_instances(input_files, tokenizer, max_seq_length,
   options = InstanceOptions(
       max_seq_length, max_predictions_per_seq, masked_lm_prob, short_seq_prob,
       dupe_factor, do_whole_word_mask).validated()
-  documents = group_documents(
-      _read_files(input_files, invalid_utf8), tokenizer.tokenize)
+  lines = itertools.chain.from_iterable(
+      corpus.read_file(path, invalid_utf8) for path in input_files)
+  documents = group_documents(_tokenized(lines, tokenizer.tokenize))
   return instances_from_documents(
       documents, options, text_pieces(list(tokenizer.vocab)),
       ReferenceDraws(rng))
-
-
-def _read_files(input_files, invalid_utf8):
-  return itertools.chain.from_iterable(
-      corpus.read_file(path, invalid_utf8) for path in input_files)
 
 
 def create_instances_from_document(
@@ -267,7 +331,8 @@ def create_instances_from_document(
   """Makes the instances of one document, with pieces as texts.
 
   Args:
-    all_documents: list of documents; random next sentences come from them.
+    all_documents: list of documents, lists of segments, which are lists of
+      pieces; random next sentences come from them.
     document_index: int, which of them.
     max_seq_length, short_seq_prob, masked_lm_prob, max_predictions_per_seq,
       do_whole_word_mask: see InstanceOptions.
@@ -283,19 +348,37 @@ def create_instances_from_document(
       max_seq_length, max_predictions_per_seq, masked_lm_prob, short_seq_prob,
       do_whole_word_mask=do_whole_word_mask)
   draws = ReferenceDraws(rng)
+  documents = _SegmentLists(all_documents)
   return list(
       _document_instances(
-          all_documents[document_index],
-          _RandomNext(all_documents, document_index, (), draws), options,
+          documents[document_index],
+          _RandomNext(documents, document_index, (), draws), options,
           text_pieces(vocab_words), draws))
+
+
+class _Pair(NamedTuple):
+  """Two texts, each a stretch of a document's pieces.
+
+  Attributes:
+    pieces_a, start_a, end_a: A is pieces_a[start_a:end_a].
+    pieces_b, start_b, end_b: B, likewise.
+    is_random: bool, whether B does not follow A.
+  """
+  pieces_a: List[Any]
+  start_a: int
+  end_a: int
+  pieces_b: List[Any]
+  start_b: int
+  end_b: int
+  is_random: bool
 
 
 class _RandomNext:
   """Gives texts that do not follow: of a random other document.
 
   Args:
-    documents: list of documents; index: int, which of them is worked on.
-    borrowed: documents to take instead where there is no other one.
+    documents: sequence of Document; index: int, which of them is worked on.
+    borrowed: Documents to take instead where there is no other one.
     draws: random_draws.ReferenceDraws or StreamDraws.
 
   Attributes:
@@ -311,12 +394,13 @@ class _RandomNext:
     self.is_there = draws.OTHER_MAY_BE_SAME or any(
         i != self._index for i in range(len(self._documents)))
 
-  def text(self, target):
-    """Returns segments from a random place on that fill a length, joined."""
+  def stretch(self, target):
+    """Returns (pieces, start, end): segments from a random one on that fill a
+    length."""
     other = self._draws.other(self._index, len(self._documents))
-    document = self._documents[other]
-    start = self._draws.integer(0, len(document) - 1)
-    return _join(document[start:_run_end(document, start, target)])
+    pieces, starts = self._documents[other]
+    first = self._draws.integer(0, len(starts) - 2)
+    return pieces, starts[first], starts[_run_end(starts, first, target)]
 
 
 def _document_instances(document, random_next, options, pieces, draws):
@@ -326,36 +410,42 @@ def _document_instances(document, random_next, options, pieces, draws):
   if draws.chance(options.short_seq_prob):
     target = draws.integer(2, max_num_pieces)
   find_pairs = _sentence_pairs if random_next.is_there else _true_pairs
-  for pieces_a, pieces_b, is_random_next in find_pairs(
-      document, random_next, target, draws):
-    _truncate(pieces_a, pieces_b, max_num_pieces, draws)
-    tokens = [pieces.cls, *pieces_a, pieces.sep, *pieces_b, pieces.sep]
-    positions, labels = _mask(tokens, options, pieces, draws)
-    segment_ids = [0] * (len(pieces_a) + 2) + [1] * (len(pieces_b) + 1)
+  for pair in find_pairs(document, random_next, target, draws):
+    start_a, end_a, start_b, end_b = _truncated(
+        pair.start_a, pair.end_a, pair.start_b, pair.end_b, max_num_pieces,
+        draws)
+    tokens = [pieces.cls, *pair.pieces_a[start_a:end_a], pieces.sep,
+              *pair.pieces_b[start_b:end_b], pieces.sep]
+    positions, labels = _mask(
+        tokens, _maskable(tokens, pieces, end_a - start_a), options, pieces,
+        draws)
+    segment_ids = [0] * (end_a - start_a + 2) + [1] * (end_b - start_b + 1)
     yield TrainingInstance(tokens, segment_ids, positions, labels,
-                           is_random_next)
+                           pair.is_random)
 
 
 def _sentence_pairs(document, random_next, target, draws):
-  """Yields (A, B, whether B is random) until a document's segments are used up.
+  """Yields _Pairs until a document's segments are used up.
 
   A run of segments that fills the target length is cut in two at random. Half
   of the time its second part is B; else B is drawn from another document, and
   the second part starts the next run.
   """
-  start = 0
-  while start < len(document):
-    end = _run_end(document, start, target)
-    a_end = start + 1
-    if end - start > 1:
-      a_end = start + draws.integer(1, end - start - 1)
-    pieces_a = _join(document[start:a_end])
-    if end == a_end or draws.chance(0.5):
-      yield pieces_a, random_next.text(target - len(pieces_a)), True
-      start = a_end
+  pieces, starts = document
+  first = 0
+  while first < len(starts) - 1:
+    end = _run_end(starts, first, target)
+    cut = first + 1
+    if end - first > 1:
+      cut = first + draws.integer(1, end - first - 1)
+    start_a, end_a = starts[first], starts[cut]
+    if end == cut or draws.chance(0.5):
+      yield _Pair(pieces, start_a, end_a,
+                  *random_next.stretch(target - (end_a - start_a)), True)
+      first = cut
     else:
-      yield pieces_a, _join(document[a_end:end]), False
-      start = end
+      yield _Pair(pieces, start_a, end_a, pieces, end_a, starts[end], False)
+      first = end
 
 
 def _true_pairs(document, random_next, target, draws):
@@ -365,32 +455,26 @@ def _true_pairs(document, random_next, target, draws):
   a single piece, which can't be cut, belongs to the run before.
   """
   del random_next
-  start = 0
-  while start < len(document):
-    end = _run_end(document, start, target)
-    if end == len(document) - 1 and len(document[end]) == 1:
-      end += 1
-    run = document[start:end]
-    if len(run) == 1:
-      run = [[piece] for piece in run[0]]
-    if len(run) > 1:
-      cut = draws.integer(1, len(run) - 1)
-      yield _join(run[:cut]), _join(run[cut:]), False
-    start = end
+  pieces, starts = document
+  last = len(starts) - 1
+  first = 0
+  while first < last:
+    end = _run_end(starts, first, target)
+    if end == last - 1 and starts[last] - starts[end] == 1:
+      end = last
+    cuts = starts[first + 1:end]
+    if not cuts:
+      cuts = range(starts[first] + 1, starts[end])
+    if cuts:
+      cut = cuts[draws.integer(0, len(cuts) - 1)]
+      yield _Pair(pieces, starts[first], cut, pieces, cut, starts[end], False)
+    first = end
 
 
-def _run_end(document, start, target):
-  """Returns the end of the run of segments from `start` that fills `target`."""
-  length = 0
-  for end in range(start, len(document)):
-    length += len(document[end])
-    if length >= target:
-      return end + 1
-  return len(document)
-
-
-def _join(segments):
-  return list(itertools.chain.from_iterable(segments))
+def _run_end(starts, first, target):
+  """Returns the end of the run of segments from `first` that fills `target`."""
+  return bisect.bisect_left(
+      starts, starts[first] + target, first + 1, len(starts) - 1)
 
 
 def truncate_seq_pair(tokens_a, tokens_b, max_num_tokens, rng):
@@ -404,25 +488,29 @@ def truncate_seq_pair(tokens_a, tokens_b, max_num_tokens, rng):
 
   Source: google-research/bert, function of the same name, same draws.
   """
-  _truncate(tokens_a, tokens_b, max_num_tokens, ReferenceDraws(rng))
+  start_a, end_a, start_b, end_b = _truncated(
+      0, len(tokens_a), 0, len(tokens_b), max_num_tokens, ReferenceDraws(rng))
+  tokens_a[:] = tokens_a[start_a:end_a]
+  tokens_b[:] = tokens_b[start_b:end_b]
 
 
-def _truncate(tokens_a, tokens_b, max_num_tokens, draws):
-  """Shortens a pair; see truncate_seq_pair."""
-  length_a, length_b = len(tokens_a), len(tokens_b)
+def _truncated(start_a, end_a, start_b, end_b, max_num_tokens, draws):
+  """Returns the bounds of a pair that is shortened; see truncate_seq_pair."""
+  length_a, length_b = end_a - start_a, end_b - start_b
   excess = length_a + length_b - max_num_tokens
-  if excess <= 0:
-    return
-  # The longer one loses the difference; then they lose in turn, B first.
-  longer = 0 if length_a > length_b else 1
-  losers = [longer] * min(abs(length_a - length_b), excess)
-  rest = excess - len(losers)
-  losers += ([1, 0] * (rest // 2 + 1))[:rest]
-  length_b -= sum(losers)
-  length_a = max_num_tokens - length_b
-  front_a, front_b = draws.cuts_in_front(losers)
-  tokens_a[:] = tokens_a[front_a:front_a + length_a]
-  tokens_b[:] = tokens_b[front_b:front_b + length_b]
+  if excess > 0:
+    # The longer one loses the difference; then they lose in turn, B first.
+    longer = 0 if length_a > length_b else 1
+    losers = [longer] * min(abs(length_a - length_b), excess)
+    rest = excess - len(losers)
+    losers += ([1, 0] * (rest // 2 + 1))[:rest]
+    front_a, front_b = draws.cuts_in_front(losers)
+    lost_b = sum(losers)
+    start_a += front_a
+    end_a -= excess - lost_b - front_a
+    start_b += front_b
+    end_b -= lost_b - front_b
+  return start_a, end_a, start_b, end_b
 
 
 def create_masked_lm_predictions(tokens, masked_lm_prob,
@@ -447,14 +535,34 @@ def create_masked_lm_predictions(tokens, masked_lm_prob,
       masked_lm_prob=masked_lm_prob,
       max_predictions_per_seq=max_predictions_per_seq,
       do_whole_word_mask=do_whole_word_mask)
+  pieces = text_pieces(vocab_words)
   masked = list(tokens)
-  positions, labels = _mask(masked, options, text_pieces(vocab_words),
+  positions, labels = _mask(masked, _maskable(tokens, pieces), options, pieces,
                             ReferenceDraws(rng))
   return masked, positions, labels
 
 
-def _mask(tokens, options, pieces, draws):
+def _maskable(tokens, pieces, length_a=None):
+  """Returns the offsets of all tokens but the special ones.
+
+  Args:
+    tokens: list of pieces, an example.
+    pieces: Pieces.
+    length_a: int, pieces of A, for an example of two texts.
+  """
+  if pieces.special_in_text or length_a is None:
+    special = (pieces.cls, pieces.sep)
+    return [i for i, token in enumerate(tokens) if token not in special]
+  return [*range(1, length_a + 1), *range(length_a + 2, len(tokens) - 1)]
+
+
+def _mask(tokens, offsets, options, pieces, draws):
   """Masks an example in place; see create_masked_lm_predictions.
+
+  Args:
+    tokens: list of pieces.
+    offsets: list of int, rising, where it may be masked.
+    options: InstanceOptions; pieces: Pieces; draws: see random_draws.
 
   Returns:
     (masked offsets rising, what stood there): two lists.
@@ -462,22 +570,19 @@ def _mask(tokens, options, pieces, draws):
   num_to_predict = min(
       options.max_predictions_per_seq,
       max(1, int(round(len(tokens) * options.masked_lm_prob))))
-  special = (pieces.cls, pieces.sep)
-  offsets = [i for i, token in enumerate(tokens) if token not in special]
   if options.do_whole_word_mask:
     positions = _whole_words(
         draws.order(_words(offsets, tokens, pieces)), num_to_predict)
   else:
-    positions = draws.subset(offsets, num_to_predict)
-  labels = {position: tokens[position] for position in positions}
-  drawn = draws.replacements(len(positions), len(pieces.vocabulary))
+    positions = [
+        offsets[i] for i in draws.subset(len(offsets), num_to_predict)]
+  rising = sorted(positions)
+  labels = [tokens[position] for position in rising]
+  drawn = draws.replacements(len(positions), pieces.mask, pieces.vocabulary)
   for position, replacement in zip(positions, drawn):
-    if replacement == random_draws.MASKED:
-      tokens[position] = pieces.mask
-    elif replacement != random_draws.KEPT:
-      tokens[position] = pieces.vocabulary[replacement]
-  positions.sort()
-  return positions, [labels[position] for position in positions]
+    if replacement is not None:
+      tokens[position] = replacement
+  return rising, labels
 
 
 def _whole_words(words, num_to_predict):
@@ -508,8 +613,22 @@ def _words(offsets, tokens, pieces):
 # ------------------------------------------------------ instances -> tf.Example
 
 
+class _Memo(dict):
+  """What a function gives for the keys that were asked for."""
+
+  def __init__(self, function):
+    super().__init__()
+    self._function = function
+
+  def __missing__(self, key):
+    value = self[key] = self._function(key)
+    return value
+
+
 def _varint(value):
   """Encodes a number, 0 or more, as a protobuf varint."""
+  if value < 0:
+    raise ValueError("An id or position is negative: %d." % value)
   encoded = bytearray()
   while value > 0x7f:
     encoded.append(value & 0x7f | 0x80)
@@ -518,25 +637,30 @@ def _varint(value):
   return bytes(encoded)
 
 
-class _Varints(dict):
-  """The encodings of the numbers that were asked for; refuses negative ones."""
-
-  def __missing__(self, value):
-    if value < 0:
-      raise ValueError("An id or position is negative: %d." % value)
-    encoded = self[value] = _varint(value)
-    return encoded
+_varint_of = _Memo(_varint).__getitem__
 
 
-_varint_of = _Varints().__getitem__
-
-
-def _length_delimited(field, payload):
-  """Encodes a protobuf field of wire type 2."""
-  return _varint(field << 3 | 2) + _varint(len(payload)) + payload
+def _header(field, size):
+  """Encodes what stands before `size` bytes of a field of wire type 2."""
+  return _varint(field << 3 | 2) + _varint(size)
 
 
 _ONE = struct.pack("<f", 1.0)
+# Numbers of the fields of a tf.train.Feature.
+_FLOAT_LIST, _INT64_LIST = 2, 3
+
+
+def _feature_header(name, kind, size):
+  """Encodes what stands before the packed numbers of a feature.
+
+  That is the entry of the map from names to features, the name, the feature,
+  its list and the list's values; it depends on their size in bytes alone.
+  """
+  header = b""
+  for field in (1, kind, 2):
+    header = _header(field, len(header) + size) + header
+  header = _header(1, len(name)) + name + header
+  return _header(1, len(header) + size) + header
 
 
 class ExampleSerializer:
@@ -544,18 +668,36 @@ class ExampleSerializer:
 
   The bytes are those of protobuf's deterministic serialization (features by
   name, packed lists), the same in every run and without protobuf's objects.
+  What recurs among the examples is packed once.
 
   Args:
     max_seq_length: L, to which the lists over pieces are padded with zeros.
     max_predictions_per_seq: P, to which the lists over masks are padded.
   """
 
-  _FLOAT_LIST, _INT64_LIST = 2, 3
-
   def __init__(self, max_seq_length, max_predictions_per_seq):
     self._max_seq_length = max_seq_length
     self._max_predictions = max_predictions_per_seq
-    self._headers = {}
+
+    def feature(name, kind, packed):
+      return _feature_header(name, kind, len(packed)) + packed
+
+    def headers(name):  # By the size of the packed numbers.
+      return _Memo(functools.partial(_feature_header, name, _INT64_LIST))
+
+    self._input_ids = headers(b"input_ids")
+    self._input_mask = _Memo(lambda length: feature(
+        b"input_mask", _INT64_LIST,
+        b"\1" * length + bytes(max_seq_length - length)))
+    self._masked_lm_ids = headers(b"masked_lm_ids")
+    self._masked_lm_positions = headers(b"masked_lm_positions")
+    self._masked_lm_weights = _Memo(lambda count: feature(
+        b"masked_lm_weights", _FLOAT_LIST,
+        _ONE * count + bytes(4 * (max_predictions_per_seq - count))))
+    self._next_sentence_labels = _Memo(lambda is_random: feature(
+        b"next_sentence_labels", _INT64_LIST, b"\1" if is_random else b"\0"))
+    self._segment_ids = headers(b"segment_ids")
+    self._examples = _Memo(functools.partial(_header, 1))
 
   def serialize(self, input_ids, segment_ids, masked_lm_positions,
                 masked_lm_ids, is_random_next):
@@ -575,45 +717,38 @@ class ExampleSerializer:
     Raises:
       ValueError: a list is too long, or an id negative.
     """
-    padding = self._max_seq_length - len(input_ids)
-    mask_padding = self._max_predictions - len(masked_lm_positions)
+    length, count = len(input_ids), len(masked_lm_positions)
+    padding = self._max_seq_length - length
+    mask_padding = self._max_predictions - count
     if padding < 0 or mask_padding < 0:
       raise ValueError(
           "An instance of %d pieces and %d predictions does not fit into "
           "max_seq_length=%d and max_predictions_per_seq=%d." %
-          (len(input_ids), len(masked_lm_positions), self._max_seq_length,
-           self._max_predictions))
-    weights = _ONE * len(masked_lm_positions) + bytes(4 * mask_padding)
+          (length, count, self._max_seq_length, self._max_predictions))
+    ids = _packed(input_ids, padding)
+    labels = _packed(masked_lm_ids, mask_padding)
+    positions = _packed(masked_lm_positions, mask_padding)
+    segments = bytes(segment_ids) + bytes(padding)
     features = b"".join((
-        self._ints(b"input_ids", input_ids, padding),
-        self._feature(b"input_mask", self._INT64_LIST,
-                      b"\1" * len(input_ids) + bytes(padding)),
-        self._ints(b"masked_lm_ids", masked_lm_ids, mask_padding),
-        self._ints(b"masked_lm_positions", masked_lm_positions, mask_padding),
-        self._feature(b"masked_lm_weights", self._FLOAT_LIST, weights),
-        self._feature(b"next_sentence_labels", self._INT64_LIST,
-                      b"\1" if is_random_next else b"\0"),
-        self._feature(b"segment_ids", self._INT64_LIST,
-                      bytes(segment_ids) + bytes(padding)),
-    ))
-    return _length_delimited(1, features)
+        self._input_ids[len(ids)], ids,
+        self._input_mask[length],
+        self._masked_lm_ids[len(labels)], labels,
+        self._masked_lm_positions[len(positions)], positions,
+        self._masked_lm_weights[count],
+        self._next_sentence_labels[bool(is_random_next)],
+        self._segment_ids[len(segments)], segments))
+    return self._examples[len(features)] + features
 
-  def _ints(self, name, values, padding):
-    return self._feature(
-        name, self._INT64_LIST,
-        b"".join(map(_varint_of, values)) + bytes(padding))
 
-  def _feature(self, name, kind, packed):
-    """Encodes an entry of the map from names to features."""
-    # What stands before the numbers depends on their length alone.
-    header = self._headers.get((name, len(packed)))
-    if header is None:
-      value = _length_delimited(kind, _length_delimited(1, packed))
-      entry = _length_delimited(
-          1, _length_delimited(1, name) + _length_delimited(2, value))
-      header = entry[:len(entry) - len(packed)]
-      self._headers[name, len(packed)] = header
-    return header + packed
+def _packed(values, padding):
+  """Encodes a list of numbers and so many zeros behind them."""
+  return b"".join(map(_varint_of, values)) + bytes(padding)
+
+
+@functools.lru_cache(maxsize=None)
+def _serializer(max_seq_length, max_predictions_per_seq):
+  """Returns an ExampleSerializer that is kept with what it has packed."""
+  return ExampleSerializer(max_seq_length, max_predictions_per_seq)
 
 
 def create_instance_to_example_files(instances, tokenizer, max_seq_length,
@@ -631,7 +766,7 @@ def create_instance_to_example_files(instances, tokenizer, max_seq_length,
   Raises:
     ValueError: an instance is too long.
   """
-  serializer = ExampleSerializer(max_seq_length, max_predictions_per_seq)
+  serializer = _serializer(max_seq_length, max_predictions_per_seq)
   return [_to_example(serializer, tokenizer, i) for i in instances]
 
 
@@ -648,23 +783,23 @@ def _ids(tokenizer, pieces):
   return pieces
 
 
-def examples_from_lines(lines, tokenizer, pieces, options, draws,
-                        borrowed_lines=()):
-  """Makes the serialized examples of some lines: what the stream is made of.
+def examples_from_text(text, tokenizer, pieces, options, draws,
+                       borrowed_text=""):
+  """Makes the serialized examples of a text: what the stream is made of.
 
   Args:
-    lines: iterable of str; empty ones end documents.
+    text: str, a sentence a line; lines of whitespace alone end documents.
     tokenizer: tokenization.FullTokenizer.
     pieces: `id_pieces(tokenizer)`.
     options: InstanceOptions.
     draws: random_draws.ReferenceDraws or StreamDraws.
-    borrowed_lines: lines of other documents; see instances_from_documents.
+    borrowed_text: str, of other documents; see instances_from_documents.
 
   Returns:
     list of bytes, shuffled; see ExampleSerializer.serialize.
   """
-  documents = group_documents(lines, tokenizer.tokenize_to_ids)
-  borrowed = group_documents(borrowed_lines, tokenizer.tokenize_to_ids)
+  documents = group_documents(tokenizer.lines_to_ids(text))
+  borrowed = group_documents(tokenizer.lines_to_ids(borrowed_text))
   return create_instance_to_example_files(
       instances_from_documents(documents, options, pieces, draws, borrowed),
       tokenizer, options.max_seq_length, options.max_predictions_per_seq)
@@ -811,8 +946,7 @@ def _run(values):
   logger.info("*** Reading from input files ***")
   for path in input_files:
     logger.info("  %s", path)
-  documents = group_documents(
-      _read_files(input_files, values.invalid_utf8), tokenizer.tokenize_to_ids)
+  documents = documents_of_files(input_files, tokenizer, values.invalid_utf8)
   instances = instances_from_documents(
       documents, options, pieces,
       ReferenceDraws(random.Random(values.random_seed)))

@@ -142,12 +142,13 @@ class ExampleBuilder:
       ValueError: the chunk is not UTF-8.
     """
     rng = derived_rng(self._options.random_seed, epoch, "chunk", *chunk.key)
-    lines = corpus_lib.chunk_lines(chunk, self._options.invalid_utf8)
-    borrowed = chunk.borrowed and corpus_lib.lines_of(
-        chunk.borrowed, self._options.invalid_utf8)
-    return cpd.examples_from_lines(
-        lines, self._tokenizer, self._pieces, self._options.instances,
-        random_draws.StreamDraws(rng), borrowed or ())
+    invalid_utf8 = self._options.invalid_utf8
+    borrowed = chunk.borrowed and corpus_lib.part_text(
+        chunk.borrowed, invalid_utf8)
+    return cpd.examples_from_text(
+        corpus_lib.chunk_text(chunk, invalid_utf8), self._tokenizer,
+        self._pieces, self._options.instances, random_draws.StreamDraws(rng),
+        borrowed or "")
 
 
 class Reading:

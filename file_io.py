@@ -48,6 +48,27 @@ def open_binary(path):
   return _gfile().GFile(path, "rb")
 
 
+def split_lines(text):
+  """Returns the lines of a text, without their ends.
+
+  They end at "\\n" only. Nothing follows the last end; a rest without one is a
+  line unless it is empty.
+
+  Args:
+    text: str or bytes.
+
+  Returns:
+    list of str or bytes.
+
+  >>> split_lines("one\\n\\ntwo")
+  ['one', '', 'two']
+  """
+  lines = text.split("\n" if isinstance(text, str) else b"\n")
+  if not lines[-1]:
+    lines.pop()
+  return lines
+
+
 def size(path):
   """Returns the size of a file in bytes."""
   if is_local(path):

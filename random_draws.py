@@ -7,8 +7,12 @@ that the offline program gives its examples. `StreamDraws` has the same
 distributions and needs a fifth of the random numbers.
 """
 
-# What `replacements` gives for a piece that becomes [MASK], or stays.
-MASKED, KEPT = -1, -2
+import struct
+
+# Numbers of 32 bits below the first bound mask a piece, those from there to the
+# second one keep it.
+_MASK_BOUND, _KEEP_BOUND = int(0.8 * 2**32), int(0.9 * 2**32)
+_WORDS_AT_ONCE = 512
 
 
 class ReferenceDraws:
@@ -58,11 +62,11 @@ class ReferenceDraws:
     self.shuffle(items)
     return items
 
-  def subset(self, items, count):
-    """Returns a list of `count` different ones of a list, or all there are."""
-    items = list(items)
-    self.shuffle(items)
-    return items[:count]
+  def subset(self, size, count):
+    """Returns a list of `count` different numbers below `size`, or of all."""
+    numbers = list(range(size))
+    self.shuffle(numbers)
+    return numbers[:count]
 
   def cuts_in_front(self, losers):
     """Draws for each piece that goes whether it goes in front or at the back.
@@ -78,27 +82,28 @@ class ReferenceDraws:
     cut_b = sum(in_front)
     return len(in_front) - cut_b, cut_b
 
-  def replacements(self, count, num_pieces):
+  def replacements(self, count, mask, vocabulary):
     """Draws what becomes of masked pieces.
 
     80 % become [MASK], 10 % stay and 10 % become a random one of the vocabulary
     (Devlin et al. 2019, arXiv 1810.04805, section 3.1).
 
     Args:
-      count: int, masked pieces; num_pieces: int, size of the vocabulary.
+      count: int, masked pieces.
+      mask: the piece [MASK]; vocabulary: sequence of pieces.
 
     Returns:
-      list of int: MASKED, KEPT or the number of a piece in the vocabulary.
+      list of pieces; None for one that stays.
     """
     rng = self._rng
     drawn = []
     for _ in range(count):
       if rng.random() < 0.8:
-        drawn.append(MASKED)
+        drawn.append(mask)
       elif rng.random() < 0.5:
-        drawn.append(KEPT)
+        drawn.append(None)
       else:
-        drawn.append(rng.randint(0, num_pieces - 1))
+        drawn.append(vocabulary[rng.randint(0, len(vocabulary) - 1)])
     return drawn
 
 
@@ -106,13 +111,19 @@ class StreamDraws(ReferenceDraws):
   """Draws of the same distributions from fewer random numbers, for the stream.
 
   Different is `other`, which is never `index`. Numbers come from a float of 53
-  bits times their range, whose bias is below 1e-10.
+  bits, or from 32 bits, times their range; no chance is off by more than one in
+  a million for it.
 
   Args:
     rng: random.Random.
   """
 
   OTHER_MAY_BE_SAME = False
+
+  def __init__(self, rng):
+    super().__init__(rng)
+    self._words = ()
+    self._used = 0  # Of these.
 
   def integer(self, low, high):
     return low + int(self._rng.random() * (high - low + 1))
@@ -135,18 +146,33 @@ class StreamDraws(ReferenceDraws):
       items[last], items[other] = items[other], items[last]
       yield items[last]
 
-  def subset(self, items, count):
-    size = len(items)
-    count = min(count, size)
-    # Of many, draw those that are left out: half of the items at the most.
-    fewer = min(count, size - count)
-    random_ = self._rng.random
-    drawn = set()
+  def _next_words(self, count):
+    """Returns `count` random numbers of 32 bits, of many drawn at once."""
+    end = self._used + count
+    if end > len(self._words):
+      size = max(count, _WORDS_AT_ONCE)
+      self._words = struct.unpack("<%dI" % size, self._rng.getrandbits(
+          32 * size).to_bytes(4 * size, "little"))
+      end = count
+    self._used = end
+    return self._words[end - count:end]
+
+  def _numbers(self, size, count):
+    """Returns a dict from mostly `count` numbers or more below `size`, drawn in
+    this order, to None."""
+    return dict.fromkeys([
+        word * size >> 32 for word in self._next_words(count + count // 4 + 1)])
+
+  def subset(self, size, count):
+    # Of many, draw those that are left out: half of them at the most.
+    fewer = max(0, min(count, size - count))
+    drawn = self._numbers(size, fewer)
     while len(drawn) < fewer:
-      drawn.add(int(random_() * size))
+      drawn.update(self._numbers(size, fewer))
+    chosen = list(drawn)[:fewer]
     if fewer == count:
-      return [items[i] for i in sorted(drawn)]
-    return [item for i, item in enumerate(items) if i not in drawn]
+      return chosen
+    return [number for number in range(size) if number not in set(chosen)]
 
   def cuts_in_front(self, losers):
     lost_b = sum(losers)
@@ -156,15 +182,8 @@ class StreamDraws(ReferenceDraws):
     """Returns how many of `count` fair coins show heads."""
     return bin(self._rng.getrandbits(count)).count("1") if count else 0
 
-  def replacements(self, count, num_pieces):
-    random_ = self._rng.random
-    drawn = []
-    for _ in range(count):
-      draw = random_()
-      if draw < 0.8:
-        drawn.append(MASKED)
-      elif draw < 0.9:
-        drawn.append(KEPT)
-      else:
-        drawn.append(int(random_() * num_pieces))
-    return drawn
+  def replacements(self, count, mask, vocabulary):
+    return [
+        mask if word < _MASK_BOUND else None if word < _KEEP_BOUND else
+        vocabulary[self.integer(0, len(vocabulary) - 1)]
+        for word in self._next_words(count)]

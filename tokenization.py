@@ -35,22 +35,23 @@ _CJK_RANGES = (
     (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
     (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0xF900, 0xFAFF),
     (0x2F800, 0x2FA1F))
-_CJK = re.compile(
-    "([%s])" % "".join("%c-%c" % bounds for bounds in _CJK_RANGES))
+_CJK_RUN = re.compile(
+    "([%s]+)" % "".join("%c-%c" % bounds for bounds in _CJK_RANGES))
 
 _ASCII_PUNCTUATION = frozenset(string.punctuation)
+_ASCII_PARTS = re.compile(
+    "[{0}]|[^{0}]+".format(re.escape(string.punctuation)))
 _WHITESPACE_CONTROLS = frozenset("\t\n\r")
 
 # Controls at which str.split() splits, while the rules below drop them and so
 # join what stands on both sides. These are all such characters of Unicode.
 _JOINERS = "\x0b\x0c\x1c\x1d\x1e\x1f\x85"
-_DROP_JOINERS = dict.fromkeys(map(ord, _JOINERS))
 
 # Bounds that keep a process small whatever it reads. A cache holds up to two
 # generations of so many entries; longer words are rare and not kept.
 _TABLE_ENTRIES = 1 << 15
-_WORD_ENTRIES = 1 << 16
-_TOKEN_ENTRIES = 1 << 14
+_WORD_ENTRIES = 1 << 17
+_TOKEN_ENTRIES = 1 << 16
 _LONGEST_CACHED_WORD = 24
 
 
@@ -129,9 +130,7 @@ def load_vocab(vocab_file):
   Source: google-research/bert, tokenization.py, same contract.
   """
   with file_io.open_binary(vocab_file) as reader:
-    lines = reader.read().replace(b"\r", b"").split(b"\n")
-  if not lines[-1]:
-    lines.pop()  # What follows the last line's end is no line.
+    lines = file_io.split_lines(reader.read().replace(b"\r", b""))
   vocab = collections.OrderedDict()
   for index, line in enumerate(lines):
     try:
@@ -277,8 +276,8 @@ class BasicTokenizer(object):
 
   def _run_split_on_punc(self, text):
     """Returns the list of punctuation characters and of what lies between."""
-    if text.isalnum():
-      return [text]
+    if text.isascii():
+      return _ASCII_PARTS.findall(text)
     parts = []
     start = 0
     for place, char in enumerate(text):
@@ -293,7 +292,11 @@ class BasicTokenizer(object):
 
   def _tokenize_chinese_chars(self, text):
     """Returns `text` with a space on each side of every ideograph."""
-    return text if text.isascii() else _CJK.sub(r" \1 ", text)
+    if text.isascii():
+      return text
+    parts = _CJK_RUN.split(text)  # What lies between the runs, and the runs.
+    parts[1::2] = map("  ".join, parts[1::2])
+    return " ".join(parts)
 
   def _is_chinese_char(self, cp):
     """Tells whether the code point `cp` (int) is an ideograph's."""
@@ -301,6 +304,8 @@ class BasicTokenizer(object):
 
   def _clean_text(self, text):
     """Returns `text` without NUL, U+FFFD, controls; whitespace as spaces."""
+    if text.isascii() and text.isprintable():
+      return text
     return text.translate(_CLEANED)
 
 
@@ -415,24 +420,6 @@ class _IdCache(dict):
     return len(self) + len(self._older)
 
 
-def _raw_words(text):
-  """Splits text where `BasicTokenizer` does before it looks into words.
-
-  Each of these words can be tokenized by itself.
-
-  Args:
-    text: str.
-
-  Returns:
-    list of str; an ideograph is a word.
-  """
-  if not text.isprintable():  # Only then it may hold such controls.
-    text = text.translate(_DROP_JOINERS)
-  if not text.isascii() and _CJK.search(text):
-    text = " ".join(_CJK.split(text))
-  return text.split()
-
-
 class FullTokenizer(object):
   """Text to WordPiece tokens of a vocabulary file, and to their ids.
 
@@ -492,7 +479,7 @@ class FullTokenizer(object):
     self._start_caches()
 
   def _ids_of_word(self, word):
-    """Returns the tuple of ids of a raw word, see `_raw_words`."""
+    """Returns the tuple of ids of a raw word, see `_with_raw_words`."""
     tokens = self.basic_tokenizer.tokenize(word)
     if len(tokens) == 1:
       return self._token_ids[tokens[0]]  # Shared by all spellings.
@@ -534,11 +521,42 @@ class FullTokenizer(object):
       KeyError: there is an unknown word, and no [UNK] in the vocabulary.
       ValueError: `text` is of another type.
     """
-    words = _raw_words(convert_to_unicode(text))
+    text = self._with_raw_words(convert_to_unicode(text))
+    return list(self._ids_of_words(text.split()))
+
+  def lines_to_ids(self, text):
+    """Does for a text what `tokenize_to_ids` does for a line, faster.
+
+    Args:
+      text: str, lines as file_io.split_lines cuts them.
+
+    Yields:
+      For each line an iterable of int; None for a line of whitespace alone.
+
+    Raises:
+      KeyError: there is an unknown word, and no [UNK] in the vocabulary.
+    """
+    for line in file_io.split_lines(self._with_raw_words(text)):
+      words = line.split()
+      yield self._ids_of_words(words) if words else None
+
+  def _with_raw_words(self, text):
+    """Returns `text` as it can be split into words that the cache looks up.
+
+    That is where `BasicTokenizer` splits it before it looks into words: each of
+    them can be tokenized by itself. An ideograph is a word.
+    """
     if len(self.vocab) != self._cached_vocab_size:
       self._start_caches()
-    return list(itertools.chain.from_iterable(
-        map(self._word_ids.__getitem__, words)))
+    for joiner in _JOINERS:
+      if joiner in text:
+        text = text.replace(joiner, "")
+    return self.basic_tokenizer._tokenize_chinese_chars(text)
+
+  def _ids_of_words(self, words):
+    """Returns an iterator over the ids of a list of raw words."""
+    return itertools.chain.from_iterable(
+        map(self._word_ids.__getitem__, words))
 
   def convert_tokens_to_ids(self, tokens):
     """Returns the ids of tokens; see `convert_by_vocab`."""

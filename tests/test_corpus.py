@@ -8,7 +8,7 @@ import pytest
 
 import corpus as corpus_lib
 import file_io
-from corpus import Corpus, chunk_lines
+from corpus import Corpus
 
 SPACES = ["", " ", "\t", "\u3000", "\u2028", "\x1c \x85", "\r"]
 
@@ -35,6 +35,11 @@ def random_text(rng, num_documents, prefix):
     lines.extend(rng.choice(SPACES) for _ in range(rng.randint(1, 3)))
   text = "\n".join(lines)
   return text + rng.choice(["", "\n", "\n\n", "\r\n"])
+
+
+def chunk_lines(chunk, invalid_utf8="error"):
+  """Returns the lines of a chunk."""
+  return file_io.split_lines(corpus_lib.chunk_text(chunk, invalid_utf8))
 
 
 def texts(chunks):

@@ -41,10 +41,12 @@ def examples_of(case):
   rng = random.Random(flags.pop("random_seed", 12345))
   options = cpd.InstanceOptions(
       **dict({"dupe_factor": 10}, **flags)).validated()
-  lines = cpd._read_files(case.input_files, "error")
-  return cpd.examples_from_lines(
-      lines, tokenizer, cpd.id_pieces(tokenizer), options,
-      random_draws.ReferenceDraws(rng))
+  instances = cpd.instances_from_documents(
+      cpd.documents_of_files(case.input_files, tokenizer), options,
+      cpd.id_pieces(tokenizer), random_draws.ReferenceDraws(rng))
+  return cpd.create_instance_to_example_files(
+      instances, tokenizer, options.max_seq_length,
+      options.max_predictions_per_seq)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -186,11 +188,46 @@ def test_whole_words_are_masked_together():
 
 
 def test_group_documents():
-  lines = ["", " a b ", "\u2028", "c", "", "", "!", "d"]
-  tokenize = lambda line: [] if line == "!" else line.split()  # noqa: E731
-  assert cpd.group_documents(lines, tokenize) == [
-      [["a", "b"]], [["c"]], [["d"]]]
-  assert cpd.group_documents(["", "!"], tokenize) == []
+  segments = [None, iter("ab"), None, "c", [], "de", None, None, [], "f"]
+  assert cpd.group_documents(segments) == [
+      (["a", "b"], [0, 2]), (["c", "d", "e"], [0, 1, 3]), (["f"], [0, 1])]
+  assert cpd.group_documents([None, []]) == []
+
+
+class _Words:
+  """A tokenizer of somebody's own: words, special tokens among them."""
+
+  vocab = {w: i for i, w in enumerate(
+      ["w%d" % i for i in range(50)] + ["##x", "##y", "[SEP]", "[CLS]"])}
+  tokenize = staticmethod(str.split)
+
+
+@pytest.mark.parametrize("whole_words", [False, True])
+def test_document_by_document_gives_the_same_instances(tmp_path, whole_words):
+  """The loop of the reference's create_training_instances, by hand."""
+  rng = random.Random(8)
+  words = list(_Words.vocab)
+  documents = [
+      [rng.choices(words, k=rng.randint(1, 12))
+       for _ in range(rng.randint(1, 9))] for _ in range(20)]
+  path = tmp_path / "text.txt"
+  path.write_text("\n\n".join(
+      "\n".join(map(" ".join, document)) for document in documents))
+  whole = cpd.create_training_instances(
+      [str(path)], _Words, 24, 1, 0.4, 0.3, 5, random.Random(3),
+      do_whole_word_mask=whole_words)
+  rng = random.Random(3)
+  rng.shuffle(documents)
+  instances = [
+      instance for index in range(len(documents))
+      for instance in cpd.create_instances_from_document(
+          documents, index, 24, 0.4, 0.3, 5, words, rng,
+          do_whole_word_mask=whole_words)]
+  rng.shuffle(instances)
+  assert list(map(str, instances)) == list(map(str, whole))
+  assert len(instances) > 40
+  assert not any(label in ("[SEP]", "[CLS]") for instance in instances
+                 for label in instance.masked_lm_labels)
 
 
 @pytest.mark.parametrize("name, value", [

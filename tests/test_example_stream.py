@@ -331,14 +331,17 @@ def test_a_chunks_examples_are_those_of_create_pretraining_data(odd_corpus):
   for epoch, chunk in enumerate(chunks):
     rng = es.derived_rng(
         12345, epoch, "chunk", chunk.file_index, chunk.parts[0].offset)
-    documents = cpd.group_documents(
-        corpus_lib.chunk_lines(chunk), tokenizer.tokenize)
-    borrowed = cpd.group_documents(
-        corpus_lib.lines_of(chunk.borrowed) if chunk.borrowed else (),
-        tokenizer.tokenize)
+    texts = [corpus_lib.chunk_text(chunk)]
+    if chunk.borrowed:
+      texts.append(corpus_lib.part_text(chunk.borrowed))
+    documents = [
+        cpd.group_documents(
+            tokenizer.tokenize(line) if line.strip() else None
+            for line in text.split("\n")) for text in texts]
     instances = cpd.instances_from_documents(
-        documents, options.instances, cpd.text_pieces(list(tokenizer.vocab)),
-        random_draws.StreamDraws(rng), borrowed)
+        documents[0], options.instances,
+        cpd.text_pieces(list(tokenizer.vocab)), random_draws.StreamDraws(rng),
+        *documents[1:])
     assert builder.build(epoch, chunk) == cpd.create_instance_to_example_files(
         instances, tokenizer, 160, 24)
 

@@ -18,12 +18,12 @@ OPERATIONS = {
     "shuffle": lambda draws: _shuffled(draws, 4),
     "order": lambda draws: tuple(draws.order([1, 2, 3, 4])),
     "first_of_order": lambda draws: next(iter(draws.order(list(range(9))))),
-    "few": lambda draws: tuple(sorted(draws.subset("abcde", 2))),
-    "most": lambda draws: tuple(sorted(draws.subset("abcde", 4))),
-    "all": lambda draws: tuple(sorted(draws.subset("abcde", 7))),
+    "few": lambda draws: tuple(sorted(draws.subset(5, 2))),
+    "most": lambda draws: tuple(sorted(draws.subset(5, 4))),
+    "all": lambda draws: tuple(sorted(draws.subset(5, 7))),
     "cuts": lambda draws: tuple(draws.cuts_in_front([0, 0, 1, 0, 1])),
     "no_cuts_in_b": lambda draws: tuple(draws.cuts_in_front([0, 0])),
-    "replacements": lambda draws: tuple(draws.replacements(2, 4)),
+    "replacements": lambda draws: tuple(draws.replacements(2, "M", "abcd")),
 }
 
 
@@ -55,10 +55,10 @@ def test_both_have_one_distribution(name):
 
 def test_replacements_follow_the_paper():
   draws = random_draws.StreamDraws(random.Random(1))
-  drawn = collections.Counter(draws.replacements(ROUNDS, 10))
-  assert abs(drawn[random_draws.MASKED] / ROUNDS - 0.8) < 0.015
-  assert abs(drawn[random_draws.KEPT] / ROUNDS - 0.1) < 0.01
-  assert {n for n in drawn if n >= 0} == set(range(10))
+  drawn = collections.Counter(draws.replacements(ROUNDS, "M", "abcdefghij"))
+  assert abs(drawn["M"] / ROUNDS - 0.8) < 0.015
+  assert abs(drawn[None] / ROUNDS - 0.1) < 0.01
+  assert set(drawn) == set("abcdefghij") | {"M", None}
 
 
 def test_the_streams_other_is_never_the_same():

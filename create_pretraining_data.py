@@ -8,9 +8,10 @@ of the same name does: for the same flags and seed the same examples, one for
 one and in order.
 
 A **piece** is one WordPiece, either as its text (what the functions that carry
-the reference's names take and return) or as its id (faster; what the programs
-use). The rules are the same for both and stand here once. TensorFlow is loaded
-by the functions that write TFRecord files, not before.
+the reference's names take and return) or as its id, packed as an example holds
+it (faster; what the programs use). The rules are the same for both and stand
+here once. TensorFlow is loaded by the functions that write TFRecord files, not
+before.
 """
 
 import bisect
@@ -130,8 +131,17 @@ def text_pieces(vocab_words):
                 lambda piece: piece.startswith("##"), True)
 
 
+def packing_tokenizer(vocab_file, do_lower_case):
+  """Returns a tokenization.FullTokenizer whose ids are packed.
+
+  Raises:
+    OSError, ValueError: the vocabulary can't be read.
+  """
+  return tokenization.FullTokenizer(vocab_file, do_lower_case).with_ids(_varint)
+
+
 def id_pieces(tokenizer):
-  """Returns the Pieces that are ids, for a tokenization.FullTokenizer."""
+  """Returns the Pieces that a FullTokenizer's ids are, packed or not."""
   vocab = tokenizer.vocab
   return Pieces(vocab["[CLS]"], vocab["[SEP]"], vocab["[MASK]"],
                 list(vocab.values()), tokenizer.continuation_ids.__contains__,
@@ -227,7 +237,7 @@ def documents_of_files(input_files, tokenizer, invalid_utf8="error"):
   Args:
     input_files: list of paths, read in this order, repeats included; the end of
       a file does not end a document.
-    tokenizer: tokenization.FullTokenizer.
+    tokenizer: see packing_tokenizer.
     invalid_utf8: see corpus.decode.
 
   Returns:
@@ -440,8 +450,9 @@ def _sentence_pairs(document, random_next, target, draws):
       cut = first + draws.integer(1, end - first - 1)
     start_a, end_a = starts[first], starts[cut]
     if end == cut or draws.chance(0.5):
-      yield _Pair(pieces, start_a, end_a,
-                  *random_next.stretch(target - (end_a - start_a)), True)
+      pieces_b, start_b, end_b = random_next.stretch(
+          target - (end_a - start_a))
+      yield _Pair(pieces, start_a, end_a, pieces_b, start_b, end_b, True)
       first = cut
     else:
       yield _Pair(pieces, start_a, end_a, pieces, end_a, starts[end], False)
@@ -704,9 +715,10 @@ class ExampleSerializer:
     """Returns the tf.Example of one instance.
 
     Args:
-      input_ids: list of int of 0 or more, at most L; segment_ids: as many, 0
-        or 1.
-      masked_lm_positions: list of int, at most P; masked_lm_ids: as many.
+      input_ids: list of int of 0 or more, or of bytes, packed ones; at most L.
+      segment_ids: as many int, 0 or 1.
+      masked_lm_positions: list of int, at most P; masked_lm_ids: as many, like
+        `input_ids`.
       is_random_next: bool.
 
     Returns:
@@ -741,8 +753,10 @@ class ExampleSerializer:
 
 
 def _packed(values, padding):
-  """Encodes a list of numbers and so many zeros behind them."""
-  return b"".join(map(_varint_of, values)) + bytes(padding)
+  """Packs a list of numbers, or of packed ones, and so many zeros."""
+  if values and not isinstance(values[0], bytes):
+    values = map(_varint_of, values)
+  return b"".join(values) + bytes(padding)
 
 
 @functools.lru_cache(maxsize=None)
@@ -789,7 +803,7 @@ def examples_from_text(text, tokenizer, pieces, options, draws,
 
   Args:
     text: str, a sentence a line; lines of whitespace alone end documents.
-    tokenizer: tokenization.FullTokenizer.
+    tokenizer: see packing_tokenizer.
     pieces: `id_pieces(tokenizer)`.
     options: InstanceOptions.
     draws: random_draws.ReferenceDraws or StreamDraws.
@@ -940,8 +954,7 @@ def _run(values):
   _check_output(output_files)
   input_files = file_io.expand(values.input_file)
   check_vocabulary(values.vocab_file)
-  tokenizer = tokenization.FullTokenizer(
-      vocab_file=values.vocab_file, do_lower_case=values.do_lower_case)
+  tokenizer = packing_tokenizer(values.vocab_file, values.do_lower_case)
   pieces = id_pieces(tokenizer)
   logger.info("*** Reading from input files ***")
   for path in input_files:

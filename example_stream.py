@@ -22,7 +22,6 @@ import corpus as corpus_lib
 import create_pretraining_data as cpd
 import example_worker
 import random_draws
-import tokenization
 
 SPLITS_PER_GROUP = 32
 CHUNKS_PER_WINDOW = 16
@@ -124,7 +123,7 @@ class ExampleBuilder:
 
   def __init__(self, options):
     self._options = options
-    self._tokenizer = tokenization.FullTokenizer(
+    self._tokenizer = cpd.packing_tokenizer(
         options.vocab_file, options.do_lower_case)
     self._pieces = cpd.id_pieces(self._tokenizer)
 

@@ -8,6 +8,7 @@ distributions and needs a fifth of the random numbers.
 """
 
 import struct
+from typing import Tuple
 
 # Numbers of 32 bits below the first bound mask a piece, those from there to the
 # second one keep it.
@@ -122,7 +123,7 @@ class StreamDraws(ReferenceDraws):
 
   def __init__(self, rng):
     super().__init__(rng)
-    self._words = ()
+    self._words: Tuple[int, ...] = ()
     self._used = 0  # Of these.
 
   def integer(self, low, high):

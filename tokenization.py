@@ -13,6 +13,7 @@ scheme such as "gs://").
 """
 
 import collections
+import copy
 import itertools
 import re
 import string
@@ -259,19 +260,25 @@ class BasicTokenizer(object):
     Raises:
       ValueError: `text` is of another type.
     """
-    text = self._clean_text(convert_to_unicode(text))
+    text = convert_to_unicode(text)
+    is_ascii = text.isascii()
+    text = self._clean_text(text)
+    if not is_ascii:
+      text = self._tokenize_chinese_chars(text)
     tokens = []
-    for word in whitespace_tokenize(self._tokenize_chinese_chars(text)):
+    for word in text.split():
       if self.do_lower_case:
-        word = self._run_strip_accents(word.lower())
+        word = word.lower()
+        if not is_ascii:
+          word = self._run_strip_accents(word)
       tokens.extend(self._run_split_on_punc(word))
+    if is_ascii:
+      return tokens
     # Decomposing could bring new whitespace in: split there as well.
     return whitespace_tokenize(" ".join(tokens))
 
   def _run_strip_accents(self, text):
     """Returns `text` decomposed (NFD), without nonspacing marks."""
-    if text.isascii():
-      return text
     return unicodedata.normalize("NFD", text).translate(_WITHOUT_MARK)
 
   def _run_split_on_punc(self, text):
@@ -292,8 +299,6 @@ class BasicTokenizer(object):
 
   def _tokenize_chinese_chars(self, text):
     """Returns `text` with a space on each side of every ideograph."""
-    if text.isascii():
-      return text
     parts = _CJK_RUN.split(text)  # What lies between the runs, and the runs.
     parts[1::2] = map("  ".join, parts[1::2])
     return " ".join(parts)
@@ -335,12 +340,13 @@ class WordpieceTokenizer(object):
     self._measure()
 
   def _measure(self):
-    """Notes how long the vocabulary's entries are, in characters."""
+    """Notes what goes on with a word, and how long entries are at the most."""
     self._measured = len(self.vocab)
     self._longest_first = max(map(len, self.vocab), default=0)
-    self._longest_next = max(
-        (len(token) - 2 for token in self.vocab if token.startswith("##")),
-        default=0)
+    # To look a piece up without "##" costs half as much as with it.
+    self._next = frozenset(
+        token[2:] for token in self.vocab if token.startswith("##"))
+    self._longest_next = max(map(len, self._next), default=0)
 
   def tokenize(self, text):
     """Splits words into pieces.
@@ -370,17 +376,16 @@ class WordpieceTokenizer(object):
       return [word]
     pieces = []
     start = 0
-    prefix, longest = "", self._longest_first
+    prefix, known, longest = "", self.vocab, self._longest_first
     while start < len(word):
       for end in range(min(len(word), start + longest), start, -1):
-        piece = prefix + word[start:end]
-        if piece in self.vocab:
+        if word[start:end] in known:
           break
       else:
         return [self.unk_token]
-      pieces.append(piece)
+      pieces.append(prefix + word[start:end])
       start = end
-      prefix, longest = "##", self._longest_next
+      prefix, known, longest = "##", self._next, self._longest_next
     return pieces
 
 
@@ -441,7 +446,8 @@ class FullTokenizer(object):
     == tokenizer.convert_tokens_to_ids(tokens)
 
   Source: google-research/bert, tokenization.py, same contract;
-    `tokenize_to_ids` and `continuation_ids` are additions.
+    `tokenize_to_ids`, `lines_to_ids`, `with_ids` and `continuation_ids` are
+    additions.
   """
 
   def __init__(self, vocab_file, do_lower_case=True):
@@ -455,13 +461,30 @@ class FullTokenizer(object):
       OSError: the file cannot be opened.
       ValueError: the file is not UTF-8.
     """
-    self.vocab = load_vocab(vocab_file)
-    self.inv_vocab = {index: token for token, index in self.vocab.items()}
-    self.continuation_ids = frozenset(
-        index for token, index in self.vocab.items() if token.startswith("##"))
+    vocab = load_vocab(vocab_file)
     self.basic_tokenizer = BasicTokenizer(do_lower_case=do_lower_case)
-    self.wordpiece_tokenizer = WordpieceTokenizer(vocab=self.vocab)
+    self.wordpiece_tokenizer = WordpieceTokenizer(vocab=vocab)
+    self._use(vocab)
+
+  def _use(self, vocab):
+    """Takes a dict of token to id."""
+    self.vocab = vocab
+    self.inv_vocab = {index: token for token, index in vocab.items()}
+    self.continuation_ids = frozenset(
+        index for token, index in vocab.items() if token.startswith("##"))
     self._start_caches()
+
+  def with_ids(self, function):
+    """Returns a FullTokenizer that gives something else for the same tokens.
+
+    Args:
+      function: from an id to what takes its place, e.g. to its encoding. This
+        is computed once, not with every token.
+    """
+    other = copy.copy(self)
+    other._use(collections.OrderedDict(
+        (token, function(index)) for token, index in self.vocab.items()))
+    return other
 
   def _start_caches(self):
     """Starts empty caches for the vocabulary as it is now."""
@@ -479,7 +502,7 @@ class FullTokenizer(object):
     self._start_caches()
 
   def _ids_of_word(self, word):
-    """Returns the tuple of ids of a raw word, see `_with_raw_words`."""
+    """Returns the tuple of ids of a raw word, see `_raw_words`."""
     tokens = self.basic_tokenizer.tokenize(word)
     if len(tokens) == 1:
       return self._token_ids[tokens[0]]  # Shared by all spellings.
@@ -521,8 +544,8 @@ class FullTokenizer(object):
       KeyError: there is an unknown word, and no [UNK] in the vocabulary.
       ValueError: `text` is of another type.
     """
-    text = self._with_raw_words(convert_to_unicode(text))
-    return list(self._ids_of_words(text.split()))
+    text = self._prepared(convert_to_unicode(text))
+    return list(self._ids_of_words(self._raw_words(text)))
 
   def lines_to_ids(self, text):
     """Does for a text what `tokenize_to_ids` does for a line, faster.
@@ -536,22 +559,32 @@ class FullTokenizer(object):
     Raises:
       KeyError: there is an unknown word, and no [UNK] in the vocabulary.
     """
-    for line in file_io.split_lines(self._with_raw_words(text)):
-      words = line.split()
+    # Line by line: what is not ASCII takes longer, and few lines may be.
+    for line in file_io.split_lines(self._prepared(text)):
+      words = self._raw_words(line)
       yield self._ids_of_words(words) if words else None
 
-  def _with_raw_words(self, text):
-    """Returns `text` as it can be split into words that the cache looks up.
-
-    That is where `BasicTokenizer` splits it before it looks into words: each of
-    them can be tokenized by itself. An ideograph is a word.
-    """
+  def _prepared(self, text):
+    """Returns `text` without what str.split() takes for whitespace and the
+    rules do not; makes the caches ready."""
     if len(self.vocab) != self._cached_vocab_size:
       self._start_caches()
     for joiner in _JOINERS:
       if joiner in text:
         text = text.replace(joiner, "")
-    return self.basic_tokenizer._tokenize_chinese_chars(text)
+    return text
+
+  def _raw_words(self, text):
+    """Splits text where `BasicTokenizer` does before it looks into words.
+
+    Each of these words can be tokenized by itself. An ideograph is a word.
+    """
+    if text.isascii():
+      return text.split()
+    words = []
+    for place, part in enumerate(_CJK_RUN.split(text)):
+      words += part if place % 2 else part.split()
+    return words
 
   def _ids_of_words(self, words):
     """Returns an iterator over the ids of a list of raw words."""

@@ -36,7 +36,7 @@ def run_program(arguments):
 def examples_of(case):
   """Returns a case's examples by the functions that the program calls."""
   flags = dict(case.flags)
-  tokenizer = tokenization.FullTokenizer(
+  tokenizer = cpd.packing_tokenizer(
       case.vocab_file, flags.pop("do_lower_case", True))
   rng = random.Random(flags.pop("random_seed", 12345))
   options = cpd.InstanceOptions(

@@ -985,28 +985,24 @@ def test_a_death_names_the_chunk(plain_corpus, started, monkeypatch):
   """The only worker is killed while it is known to build nothing yet."""
   path = plain_corpus.files[0]
   del plain_corpus.files[1:]
-  start = example_worker._Worker.__init__
+  send, check = example_worker.WorkerPool._send, example_worker.WorkerPool.check
 
-  def start_stopped(worker):
-    start(worker)
-    os.kill(worker.process.pid, signal.SIGSTOP)
+  def stop_and_send(pool, worker, payload):
+    if worker.tasks:
+      os.kill(worker.process.pid, signal.SIGSTOP)
+    send(pool, worker, payload)
 
-  monkeypatch.setattr(example_worker._Worker, "__init__", start_stopped)
-  monkeypatch.setattr(
-      example_worker.WorkerPool, "check",
-      _kill_then(started, example_worker.WorkerPool.check))
+  def kill_and_check(pool):
+    if pool._workers[0].tasks:  # It may still be told what to do with them.
+      os.kill(started[0], signal.SIGKILL)
+      _until(lambda: pool._workers[0].process.poll() is not None)
+    check(pool)
+
+  monkeypatch.setattr(example_worker.WorkerPool, "_send", stop_and_send)
+  monkeypatch.setattr(example_worker.WorkerPool, "check", kill_and_check)
   with pytest.raises(example_worker.WorkerError) as raised:
     next(plain_corpus.stream(1, 1, chunk_lines=1000).examples())
   assert "the lines of %s from byte 0 on" % path in str(raised.value)
-
-
-def _kill_then(started, check):
-  def kill_and_check(pool):
-    os.kill(started[0], signal.SIGKILL)
-    _until(lambda: pool._workers[0].process.poll() is not None)
-    check(pool)
-
-  return kill_and_check
 
 
 @needs_workers

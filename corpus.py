@@ -129,6 +129,31 @@ class _Boundary(NamedTuple):
   ends_document: bool
 
 
+class InvalidUtf8(ValueError):
+  """Text that is not UTF-8; its message names file, line and byte.
+
+  To count the lines the file is read, when the message is asked for: by who
+  shows it, not by a worker process, which can open local files only.
+
+  Args:
+    path: the file.
+    byte: int, the bad one; offset: int, where in the text it stands.
+    place: int, which byte of its line it is, from 1.
+    reason: str, what is wrong with it.
+  """
+
+  def __init__(self, path, byte, offset, place, reason):
+    super().__init__(path, byte, offset, place, reason)  # What is pickled.
+
+  def __str__(self):
+    path, byte, offset, place, reason = self.args
+    return (
+        "%s is not UTF-8: byte 0x%02x at byte offset %d, line %d, byte %d of "
+        "that line (%s). Convert the file (e.g. `iconv -t UTF-8`), or pass "
+        "--invalid_utf8=replace to drop such bytes." % (
+            path, byte, offset, line_number(path, offset), place, reason))
+
+
 def decode(data, path, offset, invalid_utf8="error"):
   """Decodes UTF-8 text.
 
@@ -143,20 +168,15 @@ def decode(data, path, offset, invalid_utf8="error"):
     str, with every "\\r" deleted.
 
   Raises:
-    ValueError: the text is not UTF-8; names file, line and byte offset.
+    InvalidUtf8: the text is not UTF-8.
   """
   try:
     text = data.decode(
         "utf-8", "replace" if invalid_utf8 == "replace" else "strict")
   except UnicodeDecodeError as e:
-    bad = offset + e.start
     line_start = data.rfind(b"\n", 0, e.start) + 1
-    raise ValueError(
-        "%s is not UTF-8: byte 0x%02x at byte offset %d, line %d, byte %d of "
-        "that line (%s). Convert the file (e.g. `iconv -t UTF-8`), or pass "
-        "--invalid_utf8=replace to drop such bytes." % (
-            path, data[e.start], bad, line_number(path, bad),
-            e.start - line_start + 1, e.reason)) from None
+    raise InvalidUtf8(path, data[e.start], offset + e.start,
+                      e.start - line_start + 1, e.reason) from None
   return text.replace("\r", "")
 
 

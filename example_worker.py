@@ -12,6 +12,7 @@ It ends when its stdin does, so none outlives its parent, however that died.
 """
 
 import collections
+import contextlib
 import itertools
 import os
 import pickle
@@ -39,6 +40,12 @@ _DRAIN_SECONDS = 5
 # A worker's reading thread has to ask the building one for the interpreter. At
 # Python's 5 ms a parent would wait that long for every 64 KB that it sends.
 _SWITCH_SECONDS = 0.0005
+
+
+# Linux lets anybody have pipes of up to a megabyte. Python's `fcntl` knows the
+# name of the call from 3.10 on.
+_PIPE_BYTES = 1 << 20
+_F_SETPIPE_SZ = 1031
 
 
 class WorkerError(RuntimeError):
@@ -136,7 +143,7 @@ class WorkerPool:
       (tag, function(*args)).
 
     Raises:
-      ValueError: the function raised one; with its message.
+      ValueError: the function raised it.
       WorkerError: the function raised something else, whose traceback is the
         message, or a worker died or hangs.
       Stopped: `stop` was called.
@@ -223,7 +230,7 @@ class WorkerPool:
     task = worker.tasks.popleft()
     kind, result = pickle.loads(frame)
     if kind == _VALUE_ERROR:
-      raise ValueError(result)
+      raise result
     if kind == _TRACEBACK:
       raise WorkerError("%s failed on %s:\n%s" %
                         (self._name(worker), task, result))
@@ -249,6 +256,7 @@ class _Worker:
     self.tasks: Deque[str] = collections.deque()
     self.results: queue.SimpleQueue = queue.SimpleQueue()
     read_end, write_end = os.pipe()
+    _widen(write_end)
     try:
       # In a session of its own it gets no Ctrl-C, while it starts either.
       self.process = subprocess.Popen(
@@ -294,6 +302,15 @@ def _end_workers(workers):
     worker.process.kill()
   for worker in workers:
     worker.end()
+
+
+def _widen(pipe):
+  """Lets a pipe hold a chunk's examples, where the system lets it: else their
+  worker would wait for the parent to read instead of building more."""
+  if sys.platform.startswith("linux"):
+    import fcntl  # pylint: disable=import-outside-toplevel
+    with contextlib.suppress(OSError):
+      fcntl.fcntl(pipe, _F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _how_it_ended(returncode):
@@ -342,11 +359,11 @@ def _read_tasks(frames):
 
 
 def _reply(function, frame):
-  """Returns (kind of reply, result or message) of a task."""
+  """Returns (kind of reply, result, exception or message) of a task."""
   try:
     return _RESULT, function(*pickle.loads(frame))
   except ValueError as e:
-    return _VALUE_ERROR, str(e)
+    return _VALUE_ERROR, e
   except Exception:
     return _TRACEBACK, traceback.format_exc()
 

@@ -503,6 +503,12 @@ class FullTokenizer(object):
 
   def _ids_of_word(self, word):
     """Returns the tuple of ids of a raw word, see `_raw_words`."""
+    if word.isascii():
+      # What lies between punctuation recurs more often than the whole. (Of
+      # other words no part can be lower-cased by itself: a sigma at the end.)
+      parts = _ASCII_PARTS.findall(word)
+      if len(parts) > 1:
+        return tuple(self._ids_of_words(parts))
     tokens = self.basic_tokenizer.tokenize(word)
     if len(tokens) == 1:
       return self._token_ids[tokens[0]]  # Shared by all spellings.

@@ -1,0 +1,165 @@
+"""Files behind a scheme: TensorFlow reads and writes them, in the trainer."""
+
+import gzip
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import tensorflow.compat.v1 as tf
+from program import LENGTHS, ROOT, command
+
+import corpus as corpus_lib
+import example_stream
+import file_io
+import run_pretraining_e2e as e2e
+import stream_record
+import training_plan
+
+SCHEME = "standin://"
+
+
+class StandIn:
+  """Does what tf.io.gfile does, with real GFiles, for paths that nothing else
+  can open: `standin://name` is `name` in a folder."""
+
+  def __init__(self, folder):
+    self._folder = folder
+
+  def _local(self, path):
+    assert path.startswith(SCHEME)
+    return os.path.join(self._folder, path[len(SCHEME):])
+
+  def GFile(self, path, mode):
+    return tf.io.gfile.GFile(self._local(path), mode)
+
+  def stat(self, path):
+    return tf.io.gfile.stat(self._local(path))
+
+  def exists(self, path):
+    return tf.io.gfile.exists(self._local(path))
+
+  def listdir(self, path):
+    return tf.io.gfile.listdir(self._local(path))
+
+  def remove(self, path):
+    tf.io.gfile.remove(self._local(path))
+
+  def glob(self, pattern):
+    return [SCHEME + os.path.relpath(path, self._folder)
+            for path in tf.io.gfile.glob(self._local(pattern))]
+
+
+@pytest.fixture
+def remote(files, tmp_path, monkeypatch):
+  """Puts the files behind a scheme; returns {name: remote path}."""
+  with open(files["train"], "rb") as stream:
+    text = stream.read()
+  with gzip.open(str(tmp_path / "train2.txt.gz"), "wb") as stream:
+    stream.write(text)
+  stand_in = StandIn(str(tmp_path))
+  monkeypatch.setattr(file_io, "_gfile", lambda: stand_in)
+  return {name: SCHEME + os.path.basename(path)
+          for name, path in files.items()}
+
+
+def flow_of(pattern, vocab_file, **options):
+  return e2e.take_write_2_flow(
+      [pattern], vocab_file, num_epochs=2, chunk_lines=50, **dict(
+          LENGTHS, **options))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_the_flow_of_remote_files_is_that_of_local_ones(
+    files, remote, tmp_path, num_workers):
+  """Worker processes know nothing of the stand-in: they are given the text."""
+  with pytest.raises(OSError):
+    open(remote["train"])
+  local = list(flow_of(str(tmp_path / "train*"), files["vocab"]))
+  log = remote["out"] + "_windows.txt"
+  assert list(flow_of(
+      SCHEME + "train*", remote["vocab"], num_workers=num_workers,
+      log=stream_record.WindowLog(log))) == local
+  rest = flow_of(
+      SCHEME + "train*", remote["vocab"], num_workers=num_workers,
+      first_example=len(local) - 3, log=stream_record.WindowLog(log))
+  assert list(rest) == local[-3:]
+  assert (tmp_path / "out_windows.txt").stat().st_size > 0
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_bad_byte_of_a_remote_file_is_named(
+    remote, tmp_path, num_workers):
+  with open(str(tmp_path / "train.txt"), "ab") as stream:
+    stream.write(b"caf\xe9 au lait\n")
+  with pytest.raises(corpus_lib.InvalidUtf8) as caught:
+    for _ in flow_of(remote["train"], remote["vocab"],
+                     num_workers=num_workers):
+      pass
+  assert "standin://train.txt is not UTF-8" in str(caught.value)
+  assert "line 301, byte 4" in str(caught.value)
+
+
+def test_records_go_to_remote_folders(remote, tmp_path):
+  (tmp_path / "out").mkdir()
+  folder = remote["out"]
+  record = stream_record.describe(
+      [remote["train"]], remote["vocab"], {"chunk_lines": 50})
+  assert stream_record.load(folder) is None
+  record.save(folder)
+  assert stream_record.load(folder) == record
+  path = stream_record.windows_file(folder, example_stream.Shard())
+  stream_record.WindowLog(path).add(example_stream.Position(), 0, 9, (0, 1))
+  record._replace(first_example=7).save(folder)  # Of another stream.
+  assert not file_io.exists(path)
+  plan = training_plan.make(2.0, 100, 8)
+  plan.save(folder)
+  assert training_plan.load(folder) == plan
+  assert sorted(os.listdir(str(tmp_path / "out"))) == [
+      stream_record.STREAM_FILE, training_plan.PLAN_FILE]
+
+
+# TensorFlow's file system in memory, which there is from version 2 on.
+WHOLE_PROGRAM = """
+    import glob, os, sys
+    from absl import flags
+    import run_pretraining_e2e as e2e
+    gfile = e2e.tf.io.gfile
+    folder, *arguments = sys.argv[1:]
+    for path in glob.glob(os.path.join(folder, "*.*")):
+      with gfile.GFile("ram://in/" + os.path.basename(path), "wb") as stream:
+        stream.write(open(path, "rb").read())
+    e2e.define_flags()
+    flags.FLAGS(["program"] + arguments)
+    e2e.main(["program"])
+    for name in gfile.listdir("ram://out"):
+      print("left", name)
+    """
+
+
+def has_memory_files():
+  try:
+    return not tf.io.gfile.exists("ram://nothing")
+  except tf.errors.UnimplementedError:
+    return False
+
+
+@pytest.mark.skipif(not has_memory_files(),
+                    reason="this TensorFlow has no file system in memory")
+def test_the_program_with_all_files_remote(files):
+  paths = {name: "ram://in/" + os.path.basename(path)
+           for name, path in files.items()}
+  arguments = command(dict(paths, out="ram://out"), num_workers=2, do_eval=True,
+                      input_file="ram://in/tra*.txt")
+  run = subprocess.run(
+      [sys.executable, "-c", textwrap.dedent(WHOLE_PROGRAM),
+       os.path.dirname(files["train"])] + arguments, cwd=ROOT,
+      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+  assert run.returncode == 0, run.stdout
+  assert "step 4/4" in run.stdout
+  left = {line[5:] for line in run.stdout.splitlines()
+          if line.startswith("left ")}
+  assert {"model.ckpt-4.index", "eval_results.txt", "stream.json",
+          "stream_windows.txt"} <= left
+  assert not any(os.path.exists(os.path.join(ROOT, name)) for name in left)

@@ -554,7 +554,7 @@ def create_masked_lm_predictions(tokens, masked_lm_prob,
 
 
 def _maskable(tokens, pieces, length_a=None):
-  """Returns the offsets of all tokens but the special ones.
+  """Returns the offsets of all tokens but the special ones, rising.
 
   Args:
     tokens: list of pieces, an example.
@@ -564,7 +564,13 @@ def _maskable(tokens, pieces, length_a=None):
   if pieces.special_in_text or length_a is None:
     special = (pieces.cls, pieces.sep)
     return [i for i, token in enumerate(tokens) if token not in special]
-  return [*range(1, length_a + 1), *range(length_a + 2, len(tokens) - 1)]
+  return _text_offsets(length_a, len(tokens))
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _text_offsets(length_a, length):
+  """Returns the offsets of A and B in an example of so many pieces."""
+  return (*range(1, length_a + 1), *range(length_a + 2, length - 1))
 
 
 def _mask(tokens, offsets, options, pieces, draws):
@@ -572,7 +578,7 @@ def _mask(tokens, offsets, options, pieces, draws):
 
   Args:
     tokens: list of pieces.
-    offsets: list of int, rising, where it may be masked.
+    offsets: sequence of int, rising, where it may be masked.
     options: InstanceOptions; pieces: Pieces; draws: see random_draws.
 
   Returns:
@@ -585,8 +591,7 @@ def _mask(tokens, offsets, options, pieces, draws):
     positions = _whole_words(
         draws.order(_words(offsets, tokens, pieces)), num_to_predict)
   else:
-    positions = [
-        offsets[i] for i in draws.subset(len(offsets), num_to_predict)]
+    positions = draws.subset(offsets, num_to_predict)
   rising = sorted(positions)
   labels = [tokens[position] for position in rising]
   drawn = draws.replacements(len(positions), pieces.mask, pieces.vocabulary)

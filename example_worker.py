@@ -1,8 +1,8 @@
 """Worker processes: a function mapped over tasks, in order, beside the trainer.
 
     parent                                           worker k of N
-    tasks ── dealt in turn ──> stdin pipe ──> thread ──> queue ──> function
-    results <── read in turn <── queue <── thread <── result pipe <──┘
+    tasks ── to the idlest ──> stdin pipe ──> thread ──> queue ──> function
+    results <── in the tasks' order <── queue <── thread <── result pipe <──┘
 
 `WorkerPool` is the parent's side; run as a program, this file is the worker's.
 Both sides send frames: 8 bytes of length, then a pickle. A worker is a fresh
@@ -13,7 +13,7 @@ It ends when its stdin does, so none outlives its parent, however that died.
 
 import collections
 import contextlib
-import itertools
+import gc
 import os
 import pickle
 import queue
@@ -40,6 +40,8 @@ _DRAIN_SECONDS = 5
 # A worker's reading thread has to ask the building one for the interpreter. At
 # Python's 5 ms a parent would wait that long for every 64 KB that it sends.
 _SWITCH_SECONDS = 0.0005
+# New objects of a worker between two looks for cycles.
+_COLLECT_EVERY = 50000
 
 
 # Linux lets anybody have pipes of up to a megabyte. Python's `fcntl` knows the
@@ -149,7 +151,6 @@ class WorkerPool:
       Stopped: `stop` was called.
     """
     tasks = iter(tasks)
-    turns = itertools.cycle(self._workers)
     sent: Deque[Tuple[Any, _Worker]] = collections.deque()
     more, failure = True, None
     while True:
@@ -161,7 +162,7 @@ class WorkerPool:
         except Exception as e:
           more, failure = False, e
         else:
-          worker = next(turns)
+          worker = min(self._workers, key=_Worker.num_unfinished)
           worker.tasks.append(self._describe(*args))
           self._send(worker, pickle.dumps(args, pickle.HIGHEST_PROTOCOL))
           sent.append((tag, worker))
@@ -269,11 +270,16 @@ class _Worker:
     finally:
       os.close(write_end)
     self.stdin: Any = self.process.stdin
+    _widen(self.stdin.fileno())
     os.set_blocking(self.stdin.fileno(), False)
     # The thread must not hold the pool, which would then never be collected.
     self._thread = threading.Thread(
         target=_read_frames, args=(read_end, self.results), daemon=True)
     self._thread.start()
+
+  def num_unfinished(self):
+    """Returns how many tasks there is no result of."""
+    return len(self.tasks) - self.results.qsize()
 
   def wait_for_room(self, seconds):
     """Waits until the pipe to it takes more, or so many seconds."""
@@ -285,10 +291,9 @@ class _Worker:
     """Returns what a worker is busy with, or was when it died."""
     if self.process.poll() is not None:
       self._thread.join(_DRAIN_SECONDS)
-    done = self.results.qsize()
-    if done < len(self.tasks):
-      return "worked on " + self.tasks[done]
-    return "waited for work"
+    unfinished = self.num_unfinished()
+    return ("worked on " + self.tasks[-unfinished] if unfinished else
+            "waited for work")
 
   def end(self):
     """Reaps the killed process."""
@@ -305,8 +310,8 @@ def _end_workers(workers):
 
 
 def _widen(pipe):
-  """Lets a pipe hold a chunk's examples, where the system lets it: else their
-  worker would wait for the parent to read instead of building more."""
+  """Lets a pipe hold chunks and their examples, where the system lets it: else
+  each side would wait for the other to read."""
   if sys.platform.startswith("linux"):
     import fcntl  # pylint: disable=import-outside-toplevel
     with contextlib.suppress(OSError):
@@ -376,6 +381,8 @@ def main(result_fd):
   """
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   sys.setswitchinterval(_SWITCH_SECONDS)
+  # A chunk's examples are thousands of objects, and no cycle is among them.
+  gc.set_threshold(_COLLECT_EVERY)
   frames: queue.SimpleQueue = queue.SimpleQueue()
   threading.Thread(target=_read_tasks, args=(frames,), daemon=True).start()
   function = pickle.loads(frames.get())

@@ -63,11 +63,11 @@ class ReferenceDraws:
     self.shuffle(items)
     return items
 
-  def subset(self, size, count):
-    """Returns a list of `count` different numbers below `size`, or of all."""
-    numbers = list(range(size))
-    self.shuffle(numbers)
-    return numbers[:count]
+  def subset(self, items, count):
+    """Returns `count` items of a list without repeats, or all, as a list."""
+    items = list(items)
+    self.shuffle(items)
+    return items[:count]
 
   def cuts_in_front(self, losers):
     """Draws for each piece that goes whether it goes in front or at the back.
@@ -158,22 +158,25 @@ class StreamDraws(ReferenceDraws):
     self._used = end
     return self._words[end - count:end]
 
-  def _numbers(self, size, count):
-    """Returns a dict from mostly `count` numbers or more below `size`, drawn in
-    this order, to None."""
+  def _some(self, items, count):
+    """Returns a dict from items in the order drawn, mostly `count` or more, to
+    None."""
+    size = len(items)
     return dict.fromkeys([
-        word * size >> 32 for word in self._next_words(count + count // 4 + 1)])
+        items[word * size >> 32]
+        for word in self._next_words(count + count // 4 + 1)])
 
-  def subset(self, size, count):
+  def subset(self, items, count):
     # Of many, draw those that are left out: half of them at the most.
-    fewer = max(0, min(count, size - count))
-    drawn = self._numbers(size, fewer)
+    fewer = max(0, min(count, len(items) - count))
+    drawn = self._some(items, fewer)
     while len(drawn) < fewer:
-      drawn.update(self._numbers(size, fewer))
+      drawn.update(self._some(items, fewer))
     chosen = list(drawn)[:fewer]
     if fewer == count:
       return chosen
-    return [number for number in range(size) if number not in set(chosen)]
+    left_out = set(chosen)
+    return [item for item in items if item not in left_out]
 
   def cuts_in_front(self, losers):
     lost_b = sum(losers)

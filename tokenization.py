@@ -18,6 +18,7 @@ import itertools
 import re
 import string
 import unicodedata
+from typing import List
 
 import file_io
 
@@ -42,6 +43,13 @@ _CJK_RUN = re.compile(
 _ASCII_PUNCTUATION = frozenset(string.punctuation)
 _ASCII_PARTS = re.compile(
     "[{0}]|[^{0}]+".format(re.escape(string.punctuation)))
+# The same of many words at once. A text may be cut there before its characters
+# are lower-cased or decomposed, as these depend on no other ones, but for this
+# letter: lower-cased, it looks for letters on both sides, beyond punctuation.
+_PARTS = re.compile(
+    "[{0}]|[^\\s{0}]+".format(re.escape(string.punctuation)))
+_CONTEXTUAL = "\u03a3"
+_WORDS = re.compile(r"\S+")
 _WHITESPACE_CONTROLS = frozenset("\t\n\r")
 
 # Controls at which str.split() splits, while the rules below drop them and so
@@ -503,12 +511,6 @@ class FullTokenizer(object):
 
   def _ids_of_word(self, word):
     """Returns the tuple of ids of a raw word, see `_raw_words`."""
-    if word.isascii():
-      # What lies between punctuation recurs more often than the whole. (Of
-      # other words no part can be lower-cased by itself: a sigma at the end.)
-      parts = _ASCII_PARTS.findall(word)
-      if len(parts) > 1:
-        return tuple(self._ids_of_words(parts))
     tokens = self.basic_tokenizer.tokenize(word)
     if len(tokens) == 1:
       return self._token_ids[tokens[0]]  # Shared by all spellings.
@@ -581,15 +583,17 @@ class FullTokenizer(object):
     return text
 
   def _raw_words(self, text):
-    """Splits text where `BasicTokenizer` does before it looks into words.
+    """Splits text into parts that can each be tokenized by itself.
 
-    Each of these words can be tokenized by itself. An ideograph is a word.
+    These are ideographs, ASCII punctuation, and what lies between: few enough
+    different ones that most of a text is found in the cache.
     """
     if text.isascii():
-      return text.split()
-    words = []
+      return _PARTS.findall(text)
+    parts = _WORDS if _CONTEXTUAL in text else _PARTS
+    words: List[str] = []
     for place, part in enumerate(_CJK_RUN.split(text)):
-      words += part if place % 2 else part.split()
+      words += part if place % 2 else parts.findall(part)
     return words
 
   def _ids_of_words(self, words):

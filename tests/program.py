@@ -8,6 +8,7 @@ import sys
 import tensorflow.compat.v1 as tf
 
 import create_pretraining_data as cpd
+import run_pretraining_e2e as e2e
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = os.path.join(ROOT, "run_pretraining_e2e.py")
@@ -40,6 +41,12 @@ def command(files, **changes):
       "train_batch_size": 8, "learning_rate": 1e-3,
   }, **dict(LENGTHS, **changes))
   return ["--%s=%s" % item for item in values.items() if item[1] is not None]
+
+
+def epoch_of(files):
+  """Returns the number of examples of a first epoch."""
+  return sum(1 for _ in e2e.take_write_2_flow(
+      [files["train"]], files["vocab"], num_epochs=1, **LENGTHS))
 
 
 def run_program(arguments):

@@ -12,6 +12,7 @@ import hashlib
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -699,7 +700,7 @@ def test_another_exception_comes_with_its_traceback(functions, name, text):
   assert results == [0, 1, 2]
   assert isinstance(error, RuntimeError)
   assert isinstance(error, example_worker.WorkerError)
-  assert "Worker 2 of 2" in str(error)
+  assert re.match(r"Worker [12] of 2 \(process \d+\) ", str(error))
   assert "number 3" in str(error)
   assert "in " + name in str(error)  # A line of the traceback.
   assert text in str(error)
@@ -712,7 +713,7 @@ def test_a_workers_death_names_it_and_its_task(functions, name, text):
   results, error = _map(getattr(functions, name))
   assert results == [0, 1, 2][:len(results)]
   assert isinstance(error, example_worker.WorkerError)
-  assert "Worker 2 of 2" in str(error)
+  assert re.match(r"Worker [12] of 2 \(process \d+\) ", str(error))
   assert text in str(error)
   assert "number 3." in str(error)
 

@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from program import CONFIG, command, run_program, started
+from program import CONFIG, command, epoch_of, run_program, started
 
 import corpus
 import example_counter
@@ -16,8 +16,8 @@ import example_stream
 import run_pretraining_e2e as e2e
 import stream_record
 
-# About 110 examples an epoch at this length: 40 steps of 8 reach the third.
-RUN = dict(num_train_steps=40, num_warmup_steps=4, save_checkpoints_steps=5,
+# Some 140 examples an epoch at this length: 50 steps of 8 reach the third.
+RUN = dict(num_train_steps=50, num_warmup_steps=4, save_checkpoints_steps=5,
            log_every_steps=1, learning_rate=1e-2)
 
 
@@ -36,31 +36,33 @@ def tensors(out, step):
           for name in reader.get_variable_to_shape_map()}
 
 
-def test_killed_twice_the_weights_are_bitwise_those_of_an_undisturbed_run(
+def test_killed_thrice_the_weights_are_bitwise_those_of_an_undisturbed_run(
     files, dropout_config):
   undisturbed, killed = files["out"] + "1", files["out"] + "2"
   run = run_program(command(dict(files, out=undisturbed), **RUN))
   assert run.returncode == 0, run.stdout
-  workers = [0, 1, 2]
   again = [command(dict(files, out=killed), num_workers=n, **RUN)
-           for n in workers]
-  with started(again[0], "step 13/40"):
+           for n in (0, 1, 0, 2)]
+  with started(again[0], "step 13/50"):
     pass  # Killed by SIGKILL at once.
   with started(again[1], "step ") as program:
     program.send_signal(signal.SIGTERM)
     said = program.stdout.read()
     assert program.wait() == 128 + signal.SIGTERM, said
   stopped_at = int(re.findall(r"goes on from step (\d+)", said)[0])
-  assert 0 < stopped_at < 40
+  assert 0 < stopped_at < 50
   assert tensors(killed, stopped_at)["examples_seen"] == 8 * stopped_at
-  last = run_program(again[2])
+  with started(again[2], "step 43/50"):
+    pass  # In the third epoch.
+  last = run_program(again[3])
   assert last.returncode == 0, last.stdout
-  assert "going on from step" in last.stdout
-  expected, found = tensors(undisturbed, 40), tensors(killed, 40)
+  resumed_at = int(re.findall(r"going on from step (\d+)", last.stdout)[0])
+  assert 8 * resumed_at > 2 * epoch_of(files)
+  expected, found = tensors(undisturbed, 50), tensors(killed, 50)
   assert sorted(found) == sorted(expected)
   different = [n for n in expected if not np.array_equal(found[n], expected[n])]
   assert different == []
-  assert expected["examples_seen"] == 320
+  assert expected["examples_seen"] == 400
 
 
 def test_another_batch_size_goes_on_at_the_same_example(

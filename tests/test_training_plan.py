@@ -3,17 +3,10 @@
 import os
 
 import pytest
-from program import command, run_program
+from program import command, epoch_of, run_program
 
 import run_pretraining_e2e as e2e
 import training_plan
-
-
-def epoch_of(files):
-  """Returns the number of examples of an epoch."""
-  return sum(1 for _ in e2e.take_write_2_flow(
-      [files["train"]], files["vocab"], max_seq_length=16,
-      max_predictions_per_seq=3, num_epochs=1))
 
 
 def test_steps_are_those_of_the_epochs():

@@ -10,8 +10,8 @@ one and in order.
 A **piece** is one WordPiece, either as its text (what the functions that carry
 the reference's names take and return) or as its id, packed as an example holds
 it (faster; what the programs use). The rules are the same for both and stand
-here once. TensorFlow is loaded by the functions that write TFRecord files, not
-before.
+here once. TensorFlow and absl are loaded by the functions that need them, so
+that a worker process starts without them.
 """
 
 import bisect
@@ -25,8 +25,6 @@ import random
 import struct
 import sys
 from typing import Any, Callable, List, NamedTuple, Sequence
-
-from absl import app, flags
 
 import corpus
 import file_io
@@ -887,6 +885,7 @@ def define_instance_flags(dupe_factor):
   Args:
     dupe_factor: the default of --dupe_factor, which the programs differ in.
   """
+  from absl import flags  # pylint: disable=import-outside-toplevel
   flags.DEFINE_string(
       "vocab_file", None,
       "The vocabulary that the model was trained with, a WordPiece a line.")
@@ -928,6 +927,7 @@ def options_from_flags(values):
 
 def _define_flags():
   """Defines this program's flags: the reference's, and --invalid_utf8."""
+  from absl import flags  # pylint: disable=import-outside-toplevel
   flags.DEFINE_string(
       "input_file", None,
       "Raw text: files or patterns, separated by commas; one sentence a line, "
@@ -992,6 +992,7 @@ def check_no_arguments(arguments):
 
 
 def main(argv):
+  from absl import flags  # pylint: disable=import-outside-toplevel
   root = logging.getLogger()
   handler = logging.StreamHandler()
   handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
@@ -1005,5 +1006,6 @@ def main(argv):
 
 
 if __name__ == "__main__":
+  from absl import app
   _define_flags()
   app.run(main)

@@ -16,8 +16,9 @@ def get_or_create():
   existing = get()
   if existing is not None:
     return existing
-  # Beside the global step, wherever that is.
-  with tf.variable_scope(tf.get_variable_scope(), reuse=False):
+  # Beside the global step, whatever device an input_fn is called on: another
+  # one would make a checkpoint of two parts.
+  with tf.device(None), tf.variable_scope(tf.get_variable_scope(), reuse=False):
     return tf.get_variable(
         NAME, [], tf.int64, initializer=tf.zeros_initializer(),
         trainable=False,

@@ -18,7 +18,6 @@ import itertools
 import re
 import string
 import unicodedata
-from typing import List
 
 import file_io
 
@@ -37,19 +36,32 @@ _CJK_RANGES = (
     (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
     (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0xF900, 0xFAFF),
     (0x2F800, 0x2FA1F))
-_CJK_RUN = re.compile(
-    "([%s]+)" % "".join("%c-%c" % bounds for bounds in _CJK_RANGES))
+_CJK_CLASS = "".join("%c-%c" % bounds for bounds in _CJK_RANGES)
+_CJK_RUN = re.compile("([%s]+)" % _CJK_CLASS)
 
 _ASCII_PUNCTUATION = frozenset(string.punctuation)
-_ASCII_PARTS = re.compile(
-    "[{0}]|[^{0}]+".format(re.escape(string.punctuation)))
-# The same of many words at once. A text may be cut there before its characters
-# are lower-cased or decomposed, as these depend on no other ones, but for this
-# letter: lower-cased, it looks for letters on both sides, beyond punctuation.
-_PARTS = re.compile(
-    "[{0}]|[^\\s{0}]+".format(re.escape(string.punctuation)))
-_CONTEXTUAL = "\u03a3"
-_WORDS = re.compile(r"\S+")
+_PUNCTUATION_CLASS = re.escape(string.punctuation)
+_ASCII_PARTS = re.compile("[{0}]|[^{0}]+".format(_PUNCTUATION_CLASS))
+
+
+def _parts(single):
+  """Returns the pattern of what a text is cut into.
+
+  Args:
+    single: str, a class of characters that each are a part; whitespace is
+      none, and what else lies between is one.
+  """
+  return re.compile("[{0}]|[^\\s{0}]+".format(single))
+
+
+_PARTS = _parts(_PUNCTUATION_CLASS + _CJK_CLASS)
+# The same of ASCII, a quarter faster.
+_PARTS_OF_ASCII = _parts(_PUNCTUATION_CLASS)
+# A text may be cut at punctuation before its characters are lower-cased or
+# decomposed, as these depend on no other ones, but for a capital sigma: lower-
+# cased, it looks for letters on both sides, beyond punctuation.
+_SIGMA = "\u03a3"
+_PARTS_WITH_SIGMA = _parts(_CJK_CLASS)
 _WHITESPACE_CONTROLS = frozenset("\t\n\r")
 
 # Controls at which str.split() splits, while the rules below drop them and so
@@ -589,12 +601,8 @@ class FullTokenizer(object):
     different ones that most of a text is found in the cache.
     """
     if text.isascii():
-      return _PARTS.findall(text)
-    parts = _WORDS if _CONTEXTUAL in text else _PARTS
-    words: List[str] = []
-    for place, part in enumerate(_CJK_RUN.split(text)):
-      words += part if place % 2 else parts.findall(part)
-    return words
+      return _PARTS_OF_ASCII.findall(text)
+    return (_PARTS_WITH_SIGMA if _SIGMA in text else _PARTS).findall(text)
 
   def _ids_of_words(self, words):
     """Returns an iterator over the ids of a list of raw words."""

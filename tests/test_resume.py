@@ -63,6 +63,7 @@ def test_killed_thrice_the_weights_are_bitwise_those_of_an_undisturbed_run(
   different = [n for n in expected if not np.array_equal(found[n], expected[n])]
   assert different == []
   assert expected["examples_seen"] == 400
+  assert "model.ckpt-50.data-00000-of-00001" in os.listdir(killed)
 
 
 def test_another_batch_size_goes_on_at_the_same_example(

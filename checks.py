@@ -269,16 +269,19 @@ def check_stream(record, output_dir, accept):
   Raises:
     ValueError: it is of another stream, and that is not to be accepted.
   """
-  before = stream_record.load(output_dir)
-  if before is None:
-    return None
-  differences = before.differences(record)
-  if not differences:
-    return before
+  try:
+    before = stream_record.load(output_dir)
+    if before is None:
+      return None
+    differences = before.differences(record)
+    if not differences:
+      return before
+    said = ("--output_dir=%s was trained on another stream of examples: %s. "
+            "Restore what changed" % (output_dir, "; ".join(differences)))
+  except ValueError as e:
+    said = "%s Restore it" % e
   if not accept:
     raise ValueError(
-        "--output_dir=%s was trained on another stream of examples: %s. "
-        "Restore what changed, or pass --accept_new_stream to go on with these "
-        "weights at the start of the new stream." %
-        (output_dir, "; ".join(differences)))
+        "%s, or pass --accept_new_stream to go on with these weights at the "
+        "start of the new stream." % said)
   return None

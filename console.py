@@ -43,7 +43,7 @@ class _Bar:
     self._due = 0.0
 
   def is_due(self):
-    """Tells whether there is a terminal, and the bar is older than a second."""
+    """Tells whether there is a terminal, and the bar is due anew."""
     return sys.stderr.isatty() and time.monotonic() >= self._due
 
   def draw(self, share, text):

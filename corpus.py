@@ -22,7 +22,7 @@ import hashlib
 import logging
 import re
 import zlib
-from typing import Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import file_io
 
@@ -48,6 +48,7 @@ _SPACE = (
     rb"|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)")
 # A blank line behind the end of another line: where a document ends.
 _DOCUMENT_END = re.compile(rb"\n(?:" + _SPACE + rb"*\n)+")
+_BLANKS = re.compile(rb"(?:\n|" + _SPACE + rb")*")
 
 # A chunk of one document borrows so many bytes of others, from a random place;
 # after so many tries that can't be shown to be of another document, what lies
@@ -76,6 +77,16 @@ class Part(NamedTuple):
   offset: int
   data: bytes
 
+  @property
+  def text_start(self) -> int:
+    """Where in `data` its text starts; the end where there is none."""
+    return _text_start(self.data, 0)
+
+
+def _text_start(data, place):
+  """Returns the first place from `place` on that is no whitespace."""
+  return _BLANKS.match(data, place).end()  # type: ignore[union-attr]
+
 
 class Chunk(NamedTuple):
   """The lines that are turned into examples at once.
@@ -84,14 +95,11 @@ class Chunk(NamedTuple):
     file_index: the number of its first part's file in the corpus.
     parts: list of Part; more than one where files are small. The end of a file
       ends a document.
-    continues_document: whether it starts inside a document that was too long
-      for one chunk.
     borrowed: None, or lines of other documents, for a chunk that has but one
       (see Corpus.lend); no part of the chunk.
   """
   file_index: int
   parts: List[Part]
-  continues_document: bool
   borrowed: Optional[Part] = None
 
   @property
@@ -104,17 +112,17 @@ class Chunk(NamedTuple):
     """Bytes of its text."""
     return sum(len(part.data) for part in self.parts)
 
-  def num_bytes_on_disk(self) -> int:
-    """Returns `num_bytes`; of .gz files about what they take compressed."""
-    return sum(
-        len(zlib.compress(part.data) if _is_gzip(part.path) else part.data)
-        for part in self.parts)
-
   @property
-  def has_one_document(self) -> bool:
-    """Whether no document ends inside it."""
-    return len(self.parts) == 1 and not _DOCUMENT_END.search(
-        self.parts[0].data.strip())
+  def only_document(self) -> Optional[Part]:
+    """The part with all of its text, if that is of one document; else None."""
+    with_text = [p for p in self.parts if p.text_start < len(p.data)]
+    if len(with_text) != 1:
+      return None
+    part, = with_text
+    found = _DOCUMENT_END.search(part.data, part.text_start)
+    if found and _text_start(part.data, found.end()) < len(part.data):
+      return None
+    return part
 
 
 class Split(NamedTuple):
@@ -348,6 +356,7 @@ class Corpus:
     # (file number, from, to): known to hold no document's end; infinity is the
     # file's.
     self._without_end: Tuple[int, int, float] = (-1, 0, 0)
+    self._compression: Dict[str, float] = {}
     self._is_one_document = self._warned_of_one_document = False
 
   def _choose_split_bytes(self, num_hosts):
@@ -385,12 +394,30 @@ class Corpus:
     }
 
   def splits(self) -> List[Split]:
-    """Returns all splits in the files' order; together they are the corpus."""
-    step = self.split_bytes
-    return [
-        Split(start, min(start + step, self.num_bytes))
-        for start in range(0, self.num_bytes, step)
-    ]
+    """Returns all splits in the files' order; together they are the corpus.
+
+    A .gz file, which can't be cut, is in one split as a whole.
+    """
+    found = []
+    start = 0
+    for end in range(self.split_bytes, self.num_bytes, self.split_bytes):
+      index = bisect.bisect_right(self._starts, end) - 1
+      if _is_gzip(self.files[index]) and end > self._starts[index]:
+        end = self._starts[index + 1]
+      if start < end < self.num_bytes:
+        found.append(Split(start, end))
+        start = end
+    found.append(Split(start, self.num_bytes))
+    return found
+
+  def num_bytes_on_disk(self, chunk) -> float:
+    """Returns a chunk's bytes; of .gz files about what they take compressed."""
+    total = 0.0
+    for path, _, data in chunk.parts:
+      if _is_gzip(path) and path not in self._compression:
+        self._compression[path] = len(zlib.compress(data)) / max(1, len(data))
+      total += len(data) * self._compression.get(path, 1.0)
+    return total
 
   def chunks(self, split: Split) -> Iterator[Chunk]:
     """Reads a split's chunks.
@@ -407,7 +434,6 @@ class Corpus:
       ValueError: a file cannot be read.
     """
     start, end = self._boundary(split.start), self._boundary(split.end)
-    continues = not start.ends_document
     parts: List[Part] = []
     lines = first = 0
     for index, lo, hi in self._ranges(start.offset, end.offset):
@@ -421,12 +447,30 @@ class Corpus:
         parts.append(piece.part)
         lines += piece.num_lines
         if lines >= self.chunk_lines:
-          yield Chunk(first, parts, continues)
+          yield Chunk(first, parts)
           parts, lines = [], 0
-          continues = not piece.ends_document
-          self._note_cut(piece)
+          if not piece.ends_document:
+            self._note_cut(index, piece.part.offset + len(piece.part.data))
     if parts:
-      yield Chunk(first, parts, continues)
+      yield Chunk(first, parts)
+    if not end.ends_document and start.offset < end.offset:
+      index = bisect.bisect_right(self._starts, end.offset) - 1
+      self._note_cut(index, end.offset - self._starts[index])
+
+  def chunk_at(self, place) -> Optional[Chunk]:
+    """Reads a chunk of the file at a place, as a sample of it.
+
+    Args:
+      place: int, a byte of the files laid end to end.
+
+    Returns:
+      The Chunk behind the place, or the first one of a .gz file; None if no
+      document starts behind it.
+    """
+    index = bisect.bisect_right(self._starts, place) - 1
+    if _is_gzip(self.files[index]):
+      place = self._starts[index]
+    return next(self.chunks(Split(place, self._starts[index + 1])), None)
 
   def lend(self, chunk, rng) -> Chunk:
     """Gives a chunk of one document lines of others, if the corpus has any.
@@ -446,58 +490,56 @@ class Corpus:
     Raises:
       ValueError: a file cannot be read.
     """
-    if not chunk.has_one_document:
-      return chunk
-    if self._is_one_document:
+    own = chunk.only_document
+    if own is None or self._is_one_document:
       return chunk
     for _ in range(_LENDING_TRIES):
-      part = self._text_at(int(rng.random() * self.num_bytes), chunk)
+      part = self._text_at(int(rng.random() * self.num_bytes), own)
       if part:
         return chunk._replace(borrowed=part)
-    part = self._nearest_other(chunk)
+    part = self._nearest_other(own)
     if not part:
       if not self._warned_of_one_document:
         self._warned_of_one_document = True
         logger.warning(
             "There is no document in reach but the one of %s: its next "
             "sentences are always the true ones. Are blank lines between "
-            "documents missing?", chunk.parts[0].path)
+            "documents missing?", own.path)
     return chunk._replace(borrowed=part)
 
-  def _text_at(self, offset, chunk) -> Optional[Part]:
-    """Returns lines near an offset if they are of other documents for sure."""
+  def _text_at(self, offset, own) -> Optional[Part]:
+    """Returns lines near an offset if they are of other documents than the one
+    of the Part `own` for sure."""
     index = bisect.bisect_right(self._starts, offset) - 1
     start, starts_document = 0, True
     if not _is_gzip(self.files[index]):
       start, starts_document = self._boundary(offset)
       start -= self._starts[index]
-    if index != chunk.file_index:
+    if self.files[index] != own.path:
       return self._lines_at(index, start)
-    first = chunk.parts[0]
-    own = first.offset + len(first.data) - len(first.data.lstrip())
-    if not starts_document or start > own:
+    own_start = own.offset + own.text_start
+    if not starts_document or start > own_start:
       # A document that starts behind the chunk's start is another one.
       return self._lines_at(index, start) if starts_document else None
     # One that starts before is another one if it ends before, too.
-    end = self._document_end(index, start, min(own, start + _LENT_BYTES))
+    end = self._document_end(index, start, min(own_start, start + _LENT_BYTES))
     return self._lines_at(index, start, end) if end else None
 
-  def _nearest_other(self, chunk) -> Optional[Part]:
-    """Returns lines of another file, or else of another document of this one;
-    None if there is none."""
-    index, path = chunk.file_index, self.files[chunk.file_index]
+  def _nearest_other(self, own) -> Optional[Part]:
+    """Returns lines of another file than the Part `own`, or else of another
+    document of this one; None if there is none."""
+    index = self.files.index(own.path)
     for other in range(index + 1, index + len(self.files)):
       part = self._lines_at(other % len(self.files), 0)
       if part:
         return part
-    first = chunk.parts[0]
-    head = b"".join(_blocks(path, 0, _LENT_BYTES))
-    start = len(head) - len(head.lstrip())
-    end = self._document_end(index, start, first.offset)
+    start = _text_start(b"".join(_blocks(own.path, 0, _LENT_BYTES)), 0)
+    end = self._document_end(index, start, own.offset)
     if end:
       return self._lines_at(index, start, end)
-    # The chunk may end with the blank line that ends its document.
-    text_end = first.offset + len(first.data.rstrip())
+    # It may end with the blank line that ends its document.
+    found = _DOCUMENT_END.search(own.data, own.text_start)
+    text_end = own.offset + (found.start() if found else len(own.data) - 1)
     end = self._document_end(index, text_end, None)
     self._is_one_document = self._without_end == (index, start, float("inf"))
     return self._lines_at(index, end) if end else None
@@ -516,7 +558,8 @@ class Corpus:
     """
     known, low, high = self._without_end
     searched = high if known == index and low <= start <= high else start
-    limit = searched + _SEARCH_BYTES
+    # From `start` on: what is known already must not change what is found.
+    limit = start + _SEARCH_BYTES
     if stop is not None:
       limit = min(stop, limit)
     if searched >= limit:
@@ -548,20 +591,23 @@ class Corpus:
     data = b"".join(_blocks(self.files[index], start, limit))
     if len(data) == _LENT_BYTES:
       data = data[:data.rfind(b"\n") + 1]
-    return Part(self.files[index], start, data) if data.strip() else None
+    part = Part(self.files[index], start, data)
+    return part if part.text_start < len(data) else None
 
-  def _note_cut(self, piece):
-    """Counts cuts through documents; warns of the first and of some more."""
-    if piece.ends_document:
-      return
+  def _note_cut(self, index, offset):
+    """Counts cuts through documents; warns of the first and of some more.
+
+    Args:
+      index: int, number of the file; offset: int, where in it the cut is.
+    """
     self.num_cut_documents += 1
     count = str(self.num_cut_documents)
     if count.strip("0") == "1":  # The first, the tenth, the hundredth ...
       logger.warning(
           "A document in %s goes on for more than %d bytes beyond its chunk; "
           "it is cut at the end of a line, at byte %d (cut number %s). Are "
-          "blank lines between documents missing?", piece.part.path,
-          CARRY_BYTES, piece.part.offset + len(piece.part.data), count)
+          "blank lines between documents missing?", self.files[index],
+          CARRY_BYTES, offset, count)
 
   def _ranges(self, start, end):
     """Yields (file number, from byte, to byte or None) of a snapped range."""
@@ -581,7 +627,8 @@ class Corpus:
     """Snaps an offset to where the corpus may be cut: a pure function of it.
 
     That is the first document boundary behind it within CARRY_BYTES, else the
-    next end of a line; a file's start is one, and a .gz file has none inside.
+    last end of a line in these, or the next one behind them; a file's start is
+    one, and a .gz file has none inside.
     """
     if offset >= self.num_bytes:
       return _Boundary(self.num_bytes, True)

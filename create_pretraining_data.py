@@ -398,14 +398,16 @@ class _RandomNext:
     self._draws = draws
     self._documents, self._index = documents, index
     if len(documents) == 1 and borrowed:
-      self._documents, self._index = borrowed, len(borrowed)
-    self.is_there = draws.OTHER_MAY_BE_SAME or any(
-        i != self._index for i in range(len(self._documents)))
+      self._documents, self._index = borrowed, None  # It is none of them.
+    self.is_there = (draws.OTHER_MAY_BE_SAME or self._index is None or
+                     len(self._documents) > 1)
 
   def stretch(self, target):
     """Returns (pieces, start, end): segments from a random one on that fill a
     length."""
-    other = self._draws.other(self._index, len(self._documents))
+    count = len(self._documents)
+    other = (self._draws.integer(0, count - 1) if self._index is None else
+             self._draws.other(self._index, count))
     pieces, starts = self._documents[other]
     first = self._draws.integer(0, len(starts) - 2)
     return pieces, starts[first], starts[_run_end(starts, first, target)]
@@ -660,8 +662,8 @@ def _header(field, size):
 
 
 _ONE = struct.pack("<f", 1.0)
-# Numbers of the fields of a tf.train.Feature.
-_FLOAT_LIST, _INT64_LIST = 2, 3
+# Kinds of lists in a tf.train.Feature: the numbers of its fields.
+FLOAT_LIST, INT64_LIST = 2, 3
 
 
 def _feature_header(name, kind, size):
@@ -697,19 +699,19 @@ class ExampleSerializer:
       return _feature_header(name, kind, len(packed)) + packed
 
     def headers(name):  # By the size of the packed numbers.
-      return _Memo(functools.partial(_feature_header, name, _INT64_LIST))
+      return _Memo(functools.partial(_feature_header, name, INT64_LIST))
 
     self._input_ids = headers(b"input_ids")
     self._input_mask = _Memo(lambda length: feature(
-        b"input_mask", _INT64_LIST,
+        b"input_mask", INT64_LIST,
         b"\1" * length + bytes(max_seq_length - length)))
     self._masked_lm_ids = headers(b"masked_lm_ids")
     self._masked_lm_positions = headers(b"masked_lm_positions")
     self._masked_lm_weights = _Memo(lambda count: feature(
-        b"masked_lm_weights", _FLOAT_LIST,
+        b"masked_lm_weights", FLOAT_LIST,
         _ONE * count + bytes(4 * (max_predictions_per_seq - count))))
     self._next_sentence_labels = _Memo(lambda is_random: feature(
-        b"next_sentence_labels", _INT64_LIST, b"\1" if is_random else b"\0"))
+        b"next_sentence_labels", INT64_LIST, b"\1" if is_random else b"\0"))
     self._segment_ids = headers(b"segment_ids")
     self._examples = _Memo(functools.partial(_header, 1))
 

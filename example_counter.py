@@ -59,6 +59,11 @@ def use_saver(batch_size, keep_checkpoint_max):
                defer_build=True, save_relative_paths=True))
 
 
+def is_counted(checkpoint):
+  """Tells whether a checkpoint, a path prefix, counts its examples."""
+  return tf.train.load_checkpoint(checkpoint).has_tensor(NAME)
+
+
 def read(checkpoint, batch_size):
   """Returns how many examples a checkpoint was trained on.
 

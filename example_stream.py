@@ -29,9 +29,10 @@ CHUNKS_PER_WINDOW = 16
 # file, which can't be cut into splits, makes a group larger than that.
 POOL_BYTES = 1 << 26
 MAX_DEFAULT_WORKERS = 8
-# What an estimate of an epoch's examples looks at.
-_SAMPLED_SPLITS = 8
-_SAMPLED_CHUNKS = 2
+# An estimate of an epoch's examples looks at all of a corpus of so many bytes,
+# or at a chunk at each of so many places, spread evenly over it.
+_BYTES_TO_COUNT = 1 << 21
+_SAMPLED_PLACES = 16
 # Examples between two looks at whether the workers live.
 _EXAMPLES_PER_CHECK = 256
 
@@ -336,9 +337,9 @@ class ExampleStream:
       first = start.window if group == start.group else 0
       windows = self._group(epoch, group, mine[members])
       for window, chunks in enumerate(windows):
-        # A .gz file holds more than its size, which is all that is known.
+        # Of a .gz file it is an estimate.
         before = min(done, size)
-        done += sum(chunk.num_bytes for chunk in chunks)
+        done += sum(map(self._corpus.num_bytes_on_disk, chunks))
         if window >= first:
           before, after = (
               epoch + (sum(sizes[:members.start]) + part) / sum(sizes)
@@ -402,8 +403,8 @@ def _checked(window, mapper):
 def estimate_epoch_examples(corpus, options) -> int:
   """Estimates how many examples an epoch has, from a sample of the corpus.
 
-  A small corpus is built as a whole, of a larger one chunks spread over it: a
-  second's work or so.
+  A small corpus is built as a whole, of a larger one some chunks spread over
+  it: a second's work or so.
 
   Args:
     corpus: corpus.Corpus; options: StreamOptions.
@@ -415,17 +416,23 @@ def estimate_epoch_examples(corpus, options) -> int:
     ValueError: text that can't be read, or without an example.
   """
   builder = ExampleBuilder(options)
-  splits = corpus.splits()
-  step = max(1, len(splits) // _SAMPLED_SPLITS)
-  chunks_per_split = None if step == 1 else _SAMPLED_CHUNKS
-  count = size = 0
-  for split in splits[step // 2::step]:
-    for chunk in itertools.islice(corpus.chunks(split), chunks_per_split):
-      count += len(builder.build(0, corpus.lend(chunk, random.Random(0))))
-      size += chunk.num_bytes_on_disk()
-  if not count:
-    raise _no_example(corpus, Shard())
-  return max(1, round(count / size * corpus.num_bytes))
+
+  def count(chunk):
+    return len(builder.build(0, corpus.lend(chunk, random.Random(0))))
+
+  if corpus.num_bytes <= _BYTES_TO_COUNT:
+    found = sum(count(chunk) for split in corpus.splits()
+                for chunk in corpus.chunks(split))
+    return max(1, found)
+  sample = (corpus.chunk_at((2 * i + 1) * corpus.num_bytes //
+                            (2 * _SAMPLED_PLACES))
+            for i in range(_SAMPLED_PLACES))
+  rates = [count(c) / corpus.num_bytes_on_disk(c) for c in sample if c]
+  if not sum(rates):
+    raise ValueError(
+        "A sample of the corpus yields no example, so an epoch's can't be "
+        "estimated. Pass --num_train_steps in place of --num_train_epochs.")
+  return max(1, round(sum(rates) / len(rates) * corpus.num_bytes))
 
 
 def default_num_workers():

@@ -14,6 +14,7 @@ It ends when its stdin does, so none outlives its parent, however that died.
 import collections
 import contextlib
 import gc
+import itertools
 import os
 import pickle
 import queue
@@ -188,12 +189,18 @@ class WorkerPool:
                 self._name(worker), _how_it_ended(worker.process.returncode),
                 worker.doing()))
 
-  def _check_wait(self, worker, since):
-    """Raises what should end a wait for a worker that lasts since `since`."""
+  def _check_wait(self, worker, num_polls):
+    """Raises what should end a wait for a worker.
+
+    Args:
+      worker: _Worker.
+      num_polls: int, how often _POLL_SECONDS were waited. Not the time on the
+        clock, which goes on while a machine sleeps or a job is suspended.
+    """
     if self._stopped.is_set():
       raise Stopped
     self.check()
-    if time.monotonic() - since > self._timeout_seconds:
+    if num_polls * _POLL_SECONDS > self._timeout_seconds:
       raise WorkerError(
           "%s has not answered for %d seconds while it %s. Is it stopped, or "
           "the machine out of memory? The same command goes on from the last "
@@ -201,28 +208,29 @@ class WorkerPool:
                            worker.doing()))
 
   def _send(self, worker, payload):
+    num_polls = 0
     try:
-      since = time.monotonic()
       for data in (_LENGTH.pack(len(payload)), payload):
         rest = memoryview(data)
         while rest:
           count = worker.stdin.write(rest)
           if count is None:  # The pipe is full: its reader is busy, or hangs.
-            self._check_wait(worker, since)
-            worker.wait_for_room(_POLL_SECONDS)
+            self._check_wait(worker, num_polls)
+            num_polls += not worker.wait_for_room(_POLL_SECONDS)
           else:
             rest = rest[count:]
-            since = time.monotonic()
+            num_polls = 0
     except BrokenPipeError:
-      # Only its death closes that pipe, maybe a moment before it shows.
-      worker.process.wait()
-      self.check()
+      # Its death closes that pipe, mostly a moment before it shows.
+      while True:
+        self._check_wait(worker, num_polls)
+        time.sleep(_POLL_SECONDS)
+        num_polls += 1
 
   def _receive(self, worker):
     """Returns the result of the oldest task that a worker has."""
-    since = time.monotonic()
-    while True:
-      self._check_wait(worker, since)
+    for num_polls in itertools.count():
+      self._check_wait(worker, num_polls)
       try:
         frame = worker.results.get(timeout=_POLL_SECONDS)
         break
@@ -282,10 +290,11 @@ class _Worker:
     return len(self.tasks) - self.results.qsize()
 
   def wait_for_room(self, seconds):
-    """Waits until the pipe to it takes more, or so many seconds."""
+    """Returns whether the pipe to it takes more, after so many seconds at the
+    most."""
     poll = select.poll()
     poll.register(self.stdin, select.POLLOUT)
-    poll.poll(1000 * seconds)
+    return bool(poll.poll(1000 * seconds))
 
   def doing(self):
     """Returns what a worker is busy with, or was when it died."""
@@ -358,9 +367,16 @@ def _read_frames(fd, frames):
 
 
 def _read_tasks(frames):
-  """A worker's reading thread: ends the process where the tasks end."""
-  _read_frames(sys.stdin.fileno(), frames)
-  os._exit(0)
+  """A worker's reading thread: ends the process where the tasks end, or can't
+  be read."""
+  code = 1
+  try:
+    _read_frames(sys.stdin.fileno(), frames)
+    code = 0
+  except Exception:
+    traceback.print_exc()
+  finally:
+    os._exit(code)
 
 
 def _reply(function, frame):

@@ -5,6 +5,7 @@ TensorFlow brings along, so TensorFlow is imported for such a path, and for such
 a path only: a process that reads local files never loads it.
 """
 
+import contextlib
 import glob
 import os
 import re
@@ -24,28 +25,66 @@ def is_local(path):
   return _SCHEME.match(path) is None
 
 
-def _gfile():
-  """Returns TensorFlow's file module, loaded at the first remote path."""
+@contextlib.contextmanager
+def _gfile(path):
+  """Gives TensorFlow's file module, loaded at the first remote path.
+
+  Its errors are raised as the OSErrors that local files raise.
+  """
   import tensorflow.compat.v1 as tf  # pylint: disable=import-outside-toplevel
-  return tf.io.gfile
+  try:
+    yield tf.io.gfile
+  except tf.errors.OpError as e:
+    raise OSError("%s: %s" % (path, e.message)) from e
 
 
-def open_binary(path):
-  """Opens a file for reading bytes, from its start.
+class _RemoteFile:
+  """What is used of a binary file object, on a file of TensorFlow's."""
+
+  def __init__(self, path, mode):
+    self._path = path
+    with _gfile(path) as gfile:
+      self._file = gfile.GFile(path, mode)
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *exc_info):
+    self.close()
+
+  def read(self, size=-1):
+    with _gfile(self._path):
+      return self._file.read(size)
+
+  def write(self, data):
+    with _gfile(self._path):
+      self._file.write(data)
+
+  def seek(self, offset):
+    with _gfile(self._path):
+      self._file.seek(offset)
+
+  def close(self):
+    with _gfile(self._path):
+      self._file.close()
+
+
+def open_binary(path, mode="rb"):
+  """Opens a file of bytes.
 
   Args:
     path: str, local or with a scheme.
+    mode: "rb", "wb" or "ab".
 
   Returns:
-    A binary file object with `read`, `seek` and `close`; a context manager.
+    A binary file object with `read`, `write`, `seek` and `close`; a context
+    manager.
 
   Raises:
-    OSError: a local file cannot be opened. (A remote one raises the
-      corresponding tf.errors.OpError, from `read` at the latest.)
+    OSError: the file cannot be opened. (A remote one raises it from `read` or
+      `close` at the latest.)
   """
-  if is_local(path):
-    return open(path, "rb")
-  return _gfile().GFile(path, "rb")
+  return open(path, mode) if is_local(path) else _RemoteFile(path, mode)
 
 
 def split_lines(text):
@@ -73,12 +112,27 @@ def size(path):
   """Returns the size of a file in bytes."""
   if is_local(path):
     return os.path.getsize(path)
-  return _gfile().stat(path).length
+  with _gfile(path) as gfile:
+    return gfile.stat(path).length
 
 
 def exists(path):
   """Tells whether there is a file or folder."""
-  return os.path.exists(path) if is_local(path) else _gfile().exists(path)
+  if is_local(path):
+    return os.path.exists(path)
+  with _gfile(path) as gfile:
+    return gfile.exists(path)
+
+
+@contextlib.contextmanager
+def _named(path):
+  """Names the file in an error that does not: of a full disk, say."""
+  try:
+    yield
+  except OSError as e:
+    if e.filename or e.errno is None:
+      raise
+    raise OSError(e.errno, e.strerror, path) from e
 
 
 def append(path, data):
@@ -86,37 +140,44 @@ def append(path, data):
 
   Once this returns the bytes survive the end of the process.
   """
-  with open(path, "ab") if is_local(path) else _gfile().GFile(
-      path, "ab") as stream:
+  with _named(path), open_binary(path, "ab") as stream:
     stream.write(data)
 
 
 def write(path, data):
   """Writes a file of bytes, so that it is whole or as it was before."""
   if not is_local(path):
-    with _gfile().GFile(path, "wb") as stream:
+    with open_binary(path, "wb") as stream:
       stream.write(data)
     return
   temporary = path + ".tmp"
-  with open(temporary, "wb") as stream:
-    stream.write(data)
-  os.replace(temporary, path)
+  try:
+    with _named(path), open(temporary, "wb") as stream:
+      stream.write(data)
+    os.replace(temporary, path)
+  except OSError:
+    with contextlib.suppress(OSError):
+      os.remove(temporary)
+    raise
 
 
 def remove(path):
   """Removes a file."""
   if is_local(path):
     os.remove(path)
-  else:
-    _gfile().remove(path)
+    return
+  with _gfile(path) as gfile:
+    gfile.remove(path)
 
 
 def names(folder):
   """Returns the sorted names of what is in a folder; none if it is missing."""
   if not exists(folder):
     return []
-  return sorted(os.listdir(folder) if is_local(folder) else
-                (name.rstrip("/") for name in _gfile().listdir(folder)))
+  if is_local(folder):
+    return sorted(os.listdir(folder))
+  with _gfile(folder) as gfile:
+    return sorted(name.rstrip("/") for name in gfile.listdir(folder))
 
 
 def matches(pattern):
@@ -132,7 +193,8 @@ def matches(pattern):
     a pattern.
   """
   if not is_local(pattern):
-    return sorted(_gfile().glob(pattern))
+    with _gfile(pattern) as gfile:
+      return sorted(gfile.glob(pattern))
   if os.path.exists(pattern):
     return [pattern]
   return sorted(path for path in glob.glob(pattern) if os.path.isfile(path))

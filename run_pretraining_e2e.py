@@ -164,13 +164,14 @@ class Flow:
       examples = self._open_examples(
           int(start), example_stream.Shard(int(host), int(num_hosts)))
       self._readings.append(examples)
-      while not self._is_stopped:
-        # A list, not a NumPy array of bytes, which would lose trailing NULs.
-        block = list(itertools.islice(examples, _EXAMPLES_PER_LIST))
-        if not block:
-          return
-        self.num_examples += len(block)
-        yield block
+      with contextlib.closing(examples):
+        while not self._is_stopped:
+          # A list, not a NumPy array of bytes, which would lose trailing NULs.
+          block = list(itertools.islice(examples, _EXAMPLES_PER_LIST))
+          if not block:
+            return
+          self.num_examples += len(block)
+          yield block
     except Exception as e:
       self.error = e
       raise
@@ -185,6 +186,15 @@ class Flow:
     self._is_stopped = True
     for reading in self._readings:
       reading.stop()
+
+  def close(self):
+    """Ends the workers, too, once nobody needs the examples any more."""
+    self.stop()
+    for reading in self._readings:
+      try:
+        reading.close()
+      except ValueError:
+        pass  # A thread of TensorFlow's is in it, which `stop` makes end it.
 
 
 def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
@@ -608,23 +618,21 @@ class _Input:
     self.options = dict(cpd.options_from_flags(values)._asdict())
     for name in ("do_lower_case", "random_seed", "invalid_utf8", "chunk_lines"):
       self.options[name] = getattr(values, name)
+    self._text = _text(self.files, self._vocab_file, **self.options)
     # What is wrong with the text should be said before a model is built.
-    example_stream.check_corpus(*self._text())
-
-  def _text(self):
-    """Returns (Corpus, StreamOptions)."""
-    return _text(self.files, self._vocab_file, **self.options)
+    example_stream.check_corpus(*self._text)
 
   def epoch_examples(self):
     """Returns about how many examples a pass over the text has."""
-    return example_stream.estimate_epoch_examples(*self._text())
+    return example_stream.estimate_epoch_examples(*self._text)
 
   def record(self):
     """Returns the stream_record.StreamRecord of the stream."""
     # A run that met a bad byte may go on with --invalid_utf8=replace: up to
     # there the stream is the same.
     deciding = {n: v for n, v in self.options.items() if n != "invalid_utf8"}
-    return stream_record.describe(self.files, self._vocab_file, deciding)
+    corpus, _ = self._text
+    return stream_record.describe(corpus, self._vocab_file, deciding)
 
   def open_flow(self, skipped=0, folder=None, **how):
     """Makes the flow.
@@ -728,7 +736,15 @@ class Job:
     values = self._values
     before = checks.check_stream(record, values.output_dir,
                                  values.accept_new_stream)
-    return before or record._replace(first_example=example_counter.read(
+    if before:
+      return before
+    if (example_counter.is_counted(self._latest) and
+        not stream_record.exists(values.output_dir)):
+      logger.warning(
+          "%s lacks %s, so where in its stream the run was is not known: it "
+          "goes on at the start of a new one", values.output_dir,
+          stream_record.STREAM_FILE)
+    return record._replace(first_example=example_counter.read(
         self._latest, values.train_batch_size))
 
   def _find_plan(self):
@@ -742,8 +758,9 @@ class Job:
           "--num_train_epochs needs raw text, and --input_file=%s holds "
           "TFRecords; pass --num_train_steps." % values.input_file)
     return training_plan.find(
-        values.output_dir, values.num_train_epochs, values.train_batch_size,
-        self._train_input.epoch_examples)
+        # A run that has saved nothing yet may be planned anew.
+        self._latest and values.output_dir, values.num_train_epochs,
+        values.train_batch_size, self._train_input.epoch_examples)
 
   def _open_flows(self):
     """Opens the flows of raw text; from here on a record is kept."""
@@ -765,11 +782,11 @@ class Job:
     try:
       tf.io.gfile.makedirs(values.output_dir)
       console.log_to_file(values.output_dir)
+      self._open_flows()
     except (OSError, tf.errors.OpError) as e:
       raise InputError("--output_dir=%s cannot be written: %s" %
                        (values.output_dir, e)) from e
     self._log_start()
-    self._open_flows()
     estimator = self._estimator()
     if self._train_input:
       self._train(estimator)
@@ -791,12 +808,16 @@ class Job:
             max_steps=self._num_train_steps)
     finally:
       self._stop.train(False)
+      if source.flow:
+        source.flow.close()
     self._log_flow(source, "training")
 
   def _evaluate(self, estimator):
     source = self._eval_input
     tf.logging.info("***** Running evaluation *****")
     tf.logging.info("  Batch size = %d", self._values.eval_batch_size)
+    if source.flow:
+      self._stop.on_first(source.flow.stop)
     with _own_errors(source.flow):
       result = estimator.evaluate(
           input_fn=source.input_fn(
@@ -843,6 +864,7 @@ class Job:
       self._train_input.log("Input Files")
       if self._plan:
         logger.info("training for %s", self._plan)
+        self._warn_of_plan()
     if self._eval_input:
       self._eval_input.log("Evaluation Files")
       if not values.eval_input_file:
@@ -864,6 +886,21 @@ class Job:
             values.init_checkpoint, len(self._fresh), ", ".join(self._fresh))
     else:
       logger.info("starting from fresh random weights")
+
+  def _warn_of_plan(self):
+    """Warns where a kept plan's epochs are no longer those of the run."""
+    values = self._values
+    changed = []
+    if self._plan.train_batch_size != values.train_batch_size:
+      changed.append("--train_batch_size was %d and is %d" % (
+          self._plan.train_batch_size, values.train_batch_size))
+    if self._latest and self._record.first_example:
+      changed.append("the stream is another one since")
+    if changed:
+      logger.warning(
+          "the number of steps stays the planned one, so the epochs will be "
+          "others: %s. --num_train_steps sets another number",
+          "; ".join(changed))
 
   def log_stop(self):
     """Logs that a signal ended the run, and where it will go on."""

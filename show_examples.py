@@ -24,9 +24,6 @@ import example_stream
 import file_io
 import tokenization
 
-# Kinds of lists in a tf.train.Feature.
-_FLOAT_LIST, _INT64_LIST = 2, 3
-
 
 def _read_varint(data, at):
   """Returns (number, place behind it)."""
@@ -51,7 +48,7 @@ def _read_fields(data):
 
 def _read_list(kind, packed):
   """Returns the numbers of a packed list."""
-  if kind == _FLOAT_LIST:
+  if kind == cpd.FLOAT_LIST:
     return [number for number, in struct.iter_unpack("<f", packed)]
   numbers, at = [], 0
   while at < len(packed):

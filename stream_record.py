@@ -14,13 +14,15 @@ in it that example stands:
 
 import hashlib
 import json
+import logging
 import os
 import re
 from typing import List, NamedTuple, Tuple
 
-import corpus
 import example_stream
 import file_io
+
+logger = logging.getLogger(__name__)
 
 STREAM_FILE = "stream.json"
 WINDOWS_FILE = "stream_windows.txt"
@@ -96,8 +98,17 @@ class WindowLog:
     self._recent = self._recent[-_RECENT_WINDOWS:] + [(first, count, epochs)]
     if self._path and first > self._last:
       self._last = first
-      file_io.append(self._path, b"\n%d %d %d %d;" % (
+      self._write(b"\n%d %d %d %d;" % (
           first, position.epoch, position.group, position.window))
+
+  def _write(self, line):
+    """Appends to the file. Where that fails, the run goes on: a later one then
+    finds its place in a longer way."""
+    try:
+      file_io.append(self._path, line)
+    except OSError as e:
+      logger.warning("%s; a resumed run will take longer to find its place", e)
+      self._path = None
 
   def epochs(self, number):
     """Returns how many passes over the corpus an example lies behind its start.
@@ -147,37 +158,53 @@ class StreamRecord(NamedTuple):
     return found
 
   def save(self, output_dir):
-    """Writes the record, and drops the windows of another stream."""
-    if load(output_dir) != self:
-      root = os.path.splitext(WINDOWS_FILE)[0]
-      for name in file_io.names(output_dir):
-        if name.startswith(root):
-          file_io.remove(os.path.join(output_dir, name))
-    file_io.write(os.path.join(output_dir, STREAM_FILE),
-                  json.dumps(self._asdict(), indent=1).encode("utf-8"))
+    """Writes the record and drops the windows of another stream, unless it is
+    there already."""
+    data = json.dumps(self._asdict(), indent=1).encode("utf-8")
+    path = os.path.join(output_dir, STREAM_FILE)
+    if exists(output_dir):
+      with file_io.open_binary(path) as stream:
+        if stream.read() == data:
+          return
+    root = os.path.splitext(WINDOWS_FILE)[0]
+    for name in file_io.names(output_dir):
+      if name.startswith(root):
+        file_io.remove(os.path.join(output_dir, name))
+    file_io.write(path, data)
+
+
+def exists(output_dir):
+  """Tells whether a folder has a record, be it a damaged one."""
+  return file_io.exists(os.path.join(output_dir, STREAM_FILE))
 
 
 def load(output_dir):
-  """Returns the StreamRecord of a folder, or None without a readable one."""
+  """Returns the StreamRecord of a folder, or None without one.
+
+  Raises:
+    ValueError: there is one that can't be read.
+  """
   path = os.path.join(output_dir, STREAM_FILE)
-  if not file_io.exists(path):
+  if not exists(output_dir):
     return None
   with file_io.open_binary(path) as stream:
     try:
       return StreamRecord(**json.loads(stream.read().decode("utf-8")))
-    except (ValueError, TypeError):
-      return None
+    except (ValueError, TypeError) as e:
+      raise ValueError(
+          "%s is damaged (%s). It says which stream of examples the run is "
+          "in." % (path, e)) from e
 
 
-def describe(files, vocab_file, options):
+def describe(corpus, vocab_file, options):
   """Returns the StreamRecord of a stream that starts now.
 
   Args:
-    files: list of paths.
+    corpus: corpus.Corpus.
     vocab_file: path.
     options: dict, name -> number, bool or str, of what else decides the stream.
   """
   with file_io.open_binary(vocab_file) as stream:
     vocabulary = hashlib.sha256(stream.read()).hexdigest()[:16]
-  return StreamRecord(0, corpus.Corpus(files).fingerprint(),
+  return StreamRecord(0, corpus.fingerprint(),
                       dict(options, vocabulary=vocabulary))

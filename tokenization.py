@@ -1,9 +1,9 @@
 """Text to WordPiece tokens and ids, equal to google-research/bert's.
 
-`FullTokenizer.tokenize` gives tokens; `FullTokenizer.tokenize_to_ids` gives
-their ids by way of a cache from whitespace-separated words to ids, which is how
-a corpus is read fast. Both follow the same rules, each written once, in
-`BasicTokenizer` and `WordpieceTokenizer`.
+`FullTokenizer.tokenize` gives tokens; `FullTokenizer.lines_to_ids` gives their
+ids by way of a cache from words, without the punctuation round them, to ids,
+which is how a corpus is read fast. Both follow the same rules, each written
+once, in `BasicTokenizer` and `WordpieceTokenizer`.
 
 The classes of characters are those of the running Python's `unicodedata`, as
 the reference's are, so results for a few code points change with Python.
@@ -421,7 +421,7 @@ class _IdCache(dict):
     """Starts empty.
 
     Args:
-      compute: function of str to tuple of int.
+      compute: function of str to tuple of ids.
       entries: int, words in a generation, of which there are two at most.
     """
     super(_IdCache, self).__init__()
@@ -574,7 +574,7 @@ class FullTokenizer(object):
       text: str, lines as file_io.split_lines cuts them.
 
     Yields:
-      For each line an iterable of int; None for a line of whitespace alone.
+      For each line an iterable of ids; None for a line of whitespace alone.
 
     Raises:
       KeyError: there is an unknown word, and no [UNK] in the vocabulary.

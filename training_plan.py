@@ -69,7 +69,7 @@ def find(output_dir, num_train_epochs, train_batch_size, estimate):
   """Returns the plan that a run goes by: the folder's, or a new one.
 
   Args:
-    output_dir: folder.
+    output_dir: folder, or None for a run that starts now.
     num_train_epochs: float; train_batch_size: int.
     estimate: function that returns the examples of an epoch, called for a new
       plan only.
@@ -77,8 +77,8 @@ def find(output_dir, num_train_epochs, train_batch_size, estimate):
   Raises:
     ValueError: the folder's run was planned for another number of epochs.
   """
-  plan = load(output_dir)
-  if plan is None:
+  plan = output_dir and load(output_dir)
+  if not plan:
     return make(num_train_epochs, estimate(), train_batch_size)
   if plan.num_train_epochs != num_train_epochs:
     raise ValueError(

@@ -85,7 +85,7 @@ def test_every_line_is_in_one_chunk_of_one_split(write, seed):
       assert texts(chunks) == expected
       assert len({c.key for c in chunks}) == len(chunks)
       assert [d for c in chunks for d in documents(chunk_lines(c))] == whole
-      assert not any(c.continues_document for c in chunks)
+      assert corpus.num_cut_documents == 0
 
 
 def test_chunks_have_their_lines(write):
@@ -120,13 +120,35 @@ def test_a_document_beyond_the_cap_is_cut_and_warned_of(
     expected = "short 1,short 2," + long.replace("\n", ",") + "last 1,last 2"
     assert ",".join(texts(chunks)) == expected
     assert max(len(p.data) for c in chunks for p in c.parts) < 200 + 20 * 10
-    cut = [c for c in chunks if c.continues_document]
-    assert len(cut) > 5
-    for chunk in cut:
-      assert chunk_lines(chunk)[0].startswith("long ")
-      assert chunk_lines(chunk)[0] != "long 0"
+    starts = [chunk_lines(c)[0] for c in chunks]
+    cut = [line for line in starts if line.startswith("long ")]
+    assert len(cut) > 5 and "long 0" not in cut
+    assert corpus.num_cut_documents == len(cut)
   assert any("cut number 1)" in r.getMessage() for r in caplog.records)
-  assert corpus.num_cut_documents > 5
+
+
+def test_a_document_that_a_splits_end_cuts_is_counted(write, monkeypatch):
+  """Its lines are too long for a chunk to have its number of them."""
+  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 200)
+  path = write("a.txt", "".join("%d %s\n" % (i, "x" * 90) for i in range(60)))
+  corpus = Corpus([path], split_bytes=700)
+  chunks = [c for s in corpus.splits() for c in corpus.chunks(s)]
+  assert len(chunks) > 5
+  assert corpus.num_cut_documents == len(chunks) - 1
+
+
+def test_a_gzip_file_is_in_one_split(write):
+  files = [write("a.txt", "a\n" * 500), write("b.gz", gzip.compress(
+      os.urandom(2000))), write("c.txt", "c\n" * 500), write(
+          "d.gz", gzip.compress(os.urandom(100)))]
+  corpus = Corpus(files, split_bytes=300)
+  end_of_b = 1000 + os.path.getsize(files[1])
+  splits = corpus.splits()
+  assert [s.end for s in splits[:-1]] == [s.start for s in splits[1:]]
+  assert [s.end for s in splits if s.end <= 1000] == [300, 600, 900]
+  assert [s.end for s in splits if 1000 < s.end <= end_of_b] == [end_of_b]
+  assert splits[-1].end == corpus.num_bytes
+  assert all(s.end > s.start for s in splits)
 
 
 def test_one_endless_line(write, monkeypatch):

@@ -438,6 +438,85 @@ def test_lending_reads_little_of_a_large_document(maker, monkeypatch):
   assert not read
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_lent_hangs_on_the_chunk_alone(maker, monkeypatch, seed):
+  """Not on what was lent before: a resumed run has lent nothing yet."""
+  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 40)
+  monkeypatch.setattr(corpus_lib, "_SEARCH_BYTES", 300)
+  monkeypatch.setattr(corpus_lib, "_LENT_BYTES", 80)
+  rng = random.Random(seed)
+  for i in range(rng.randint(1, 3)):
+    sizes = [rng.choice((1, 3, 80)) for _ in range(rng.randint(1, 3))]
+    maker.write("%d.txt" % i, rng.choice(("", "\n\u3000\n")) + (
+        "\n%s\n" % rng.choice(("", " \u2003"))).join(
+            maker.lines(size)[:-1] for size in sizes) + "\n")
+  options = dict(chunk_lines=5, split_bytes=rng.choice((100, 100000)))
+  warm = maker.corpus(**options)
+  chunks = [c for split in warm.splits() for c in warm.chunks(split)]
+  rng.shuffle(chunks)
+  for chunk in chunks:
+    number = rng.random()
+    cold = maker.corpus(**options)
+    lent = warm.lend(chunk, random.Random(number))
+    assert lent == cold.lend(chunk, random.Random(number))
+
+
+@pytest.mark.parametrize("space", ["", " ", "\u3000", "\t\u2003"])
+def test_whitespace_of_any_script_is_no_text_of_a_document(maker, space):
+  """Neither behind a document's end nor as a file of its own."""
+  blank = space + "\n"
+  maker.write("blank.txt", blank)
+  maker.write("own.txt", blank * 2 + maker.lines(8) + blank * 2)
+  chunk, = chunks_of(maker.corpus(chunk_lines=1000))
+  own = chunk.only_document
+  assert own.path == maker.files[1]
+  assert own.data[own.text_start:].startswith(b"w0 ")
+
+
+def test_every_borrowed_document_may_come_next():
+  documents = [cpd.Document(list(range(9)), [0, 3, 6, 9])]
+  borrowed = [cpd.Document([i] * 4, [0, 2, 4]) for i in (101, 102, 103)]
+  draws = random_draws.StreamDraws(random.Random(4))
+  random_next = cpd._RandomNext(documents, 0, borrowed, draws)
+  assert random_next.is_there
+  drawn = collections.Counter(
+      random_next.stretch(2)[0][0] for _ in range(3000))
+  assert set(drawn) == {101, 102, 103}
+  assert min(drawn.values()) > 900
+
+
+# --------------------------------------------------------- epochs, in examples
+
+
+@pytest.mark.parametrize("names", [
+    ("a.txt", "b.txt"), ("a.gz",), ("a.txt", "b.gz"), ("a.gz", "b.txt")])
+@pytest.mark.parametrize("small", [True, False])
+def test_an_epoch_is_estimated(maker, monkeypatch, names, small):
+  if not small:
+    monkeypatch.setattr(es, "_BYTES_TO_COUNT", 1)
+  for name in names:
+    maker.write(name, maker.documents(*[5, 3, 6, 4, 2] * 40))
+  options = dict(chunk_lines=300, split_bytes=7000)
+  count = sum(1 for _ in maker.stream(1, **options).examples())
+  estimate = es.estimate_epoch_examples(
+      maker.corpus(**options), maker.options())
+  assert abs(estimate - count) < (0.1 if small else 0.25) * count
+
+
+@pytest.mark.parametrize("names", [("a.txt",), ("a.gz",), ("a.txt", "b.gz")])
+def test_the_epoch_that_is_told_rises_evenly(maker, monkeypatch, names):
+  monkeypatch.setattr(es, "CHUNKS_PER_WINDOW", 2)
+  for name in names:
+    maker.write(name, maker.documents(*[5, 3, 6, 4, 2] * 40))
+  stream = maker.stream(2, split_bytes=150)
+  windows = list(stream._windows(es.Position(), stream._mapper()))
+  epochs = [bound for window in windows for bound in window.epochs]
+  assert epochs == sorted(epochs)
+  assert epochs[0] == 0 and abs(epochs[-1] - 2) < 0.1
+  steps = [after - before for before, after in zip(epochs, epochs[1:])]
+  assert max(steps) < 0.2
+
+
 # ------------------------------------------------------------------------ seek
 
 
@@ -748,6 +827,35 @@ def test_a_worker_that_hangs_is_an_error(started, size):
   assert "Worker 1 of 1 (process %d) has not answered" % started[0] in message
   assert "worked on task of x" in message
   assert all(map(_reaped, started))
+
+
+@needs_workers
+def test_a_time_in_which_all_is_suspended_does_not_count(started, monkeypatch):
+  """A scheduler stops trainer and workers, and lets them go on later."""
+  suspended = []
+
+  class Results(example_worker.queue.Queue):  # Slow to wake up, once.
+    def get(self, timeout=None):
+      if not suspended:
+        suspended.append(os.kill(started[0], signal.SIGSTOP))
+        time.sleep(1.5)
+        os.kill(started[0], signal.SIGCONT)
+      return super().get(timeout=timeout)
+
+  monkeypatch.setattr(example_worker.queue, "SimpleQueue", Results)
+  with example_worker.WorkerPool(time.sleep, 1, 1, str,
+                                 timeout_seconds=1) as pool:
+    assert list(pool.map([("tag", (0.5,))])) == [("tag", None)]
+  assert suspended
+
+
+@needs_workers
+def test_a_worker_that_cannot_read_its_tasks_is_an_error(started, capfd):
+  with example_worker.WorkerPool(len, 1, 8, str) as pool:
+    with pytest.raises(example_worker.WorkerError, match="exit code 1"):
+      pool._workers[0].stdin.write(b"\xff" * 8)  # No frame is so long.
+      list(pool.map((i, ("x" * 100000,)) for i in range(30)))
+  assert "Error" in capfd.readouterr().err
 
 
 @needs_workers

@@ -1,5 +1,6 @@
 """Files behind a scheme: TensorFlow reads and writes them, in the trainer."""
 
+import contextlib
 import gzip
 import os
 import subprocess
@@ -59,7 +60,8 @@ def remote(files, tmp_path, monkeypatch):
   with gzip.open(str(tmp_path / "train2.txt.gz"), "wb") as stream:
     stream.write(text)
   stand_in = StandIn(str(tmp_path))
-  monkeypatch.setattr(file_io, "_gfile", lambda: stand_in)
+  monkeypatch.setattr(
+      file_io, "_gfile", lambda path: contextlib.nullcontext(stand_in))
   return {name: SCHEME + os.path.basename(path)
           for name, path in files.items()}
 
@@ -101,11 +103,34 @@ def test_a_bad_byte_of_a_remote_file_is_named(
   assert "line 301, byte 4" in str(caught.value)
 
 
+def test_what_a_remote_file_system_says_is_an_os_error():
+  path = "nosuch://folder/file"
+  for function in (file_io.size, file_io.exists, file_io.names,
+                   file_io.matches, file_io.remove,
+                   lambda path: file_io.write(path, b"x"),
+                   lambda path: file_io.append(path, b"x")):
+    with pytest.raises(OSError, match="nosuch"):
+      function(path)
+  with pytest.raises(OSError, match="nosuch"), file_io.open_binary(
+      path) as stream:
+    stream.read()
+
+
+def test_a_program_says_it_in_one_sentence(files):
+  run = subprocess.run(
+      [sys.executable, os.path.join(ROOT, "show_examples.py"),
+       "--input_file=" + files["train"], "--vocab_file=nosuch://vocab.txt"],
+      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+  assert run.returncode == 1
+  assert "nosuch://vocab.txt" in run.stdout and "Traceback" not in run.stdout
+
+
 def test_records_go_to_remote_folders(remote, tmp_path):
   (tmp_path / "out").mkdir()
   folder = remote["out"]
   record = stream_record.describe(
-      [remote["train"]], remote["vocab"], {"chunk_lines": 50})
+      corpus_lib.Corpus([remote["train"]]), remote["vocab"],
+      {"chunk_lines": 50})
   assert stream_record.load(folder) is None
   record.save(folder)
   assert stream_record.load(folder) == record

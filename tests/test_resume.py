@@ -13,6 +13,7 @@ from program import CONFIG, command, epoch_of, run_program, started
 import corpus
 import example_counter
 import example_stream
+import file_io
 import run_pretraining_e2e as e2e
 import stream_record
 
@@ -128,6 +129,64 @@ class TestOtherStream:
         [trained["train"]], trained["vocab"], max_seq_length=16,
         max_predictions_per_seq=3, random_seed=5)
     assert list(zip(range(17), flow))[16][1] == first
+
+  def test_a_damaged_record_is_an_error_unless_that_is_accepted(
+      self, trained, parse_flags):
+    path = os.path.join(trained["out"], stream_record.STREAM_FILE)
+    with open(path, "r+b") as stream:
+      stream.truncate(40)
+    with pytest.raises(ValueError, match="stream.json is damaged.*Restore it, "
+                       "or pass --accept_new_stream"):
+      e2e.Job(parse_flags(command(trained)))
+    job = e2e.Job(parse_flags(command(trained, accept_new_stream=True)))
+    assert job._record.first_example == 24
+
+  def test_a_lost_record_is_warned_of(self, trained, parse_flags, caplog):
+    os.remove(os.path.join(trained["out"], stream_record.STREAM_FILE))
+    job = e2e.Job(parse_flags(command(trained)))
+    assert job._record.first_example == 24
+    assert "lacks stream.json" in caplog.text
+
+  def test_the_record_stays_as_it_is(self, trained, parse_flags):
+    path = os.path.join(trained["out"], stream_record.STREAM_FILE)
+    before = os.stat(path).st_ino
+    e2e.Job(parse_flags(command(trained)))._open_flows()
+    assert os.stat(path).st_ino == before
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+class TestFullDisk:
+
+  def test_the_file_is_named(self):
+    with pytest.raises(OSError, match="No space left.*'/dev/full'"):
+      file_io.append("/dev/full", b"x")
+
+  def test_windows_need_not_be_noted(self, caplog):
+    """The run goes on; it is a shortcut that is lost."""
+    log = stream_record.WindowLog("/dev/full")
+    for first in (0, 10, 20):
+      log.add(example_stream.Position(), first, 10, (0, 1))
+    assert caplog.text.count("will take longer") == 1
+    assert log.epochs(20) == 0
+
+  def test_a_file_that_fits_only_in_part_leaves_the_one_before(
+      self, tmp_path, monkeypatch):
+    path = str(tmp_path / "record")
+    file_io.write(path, b"before")
+    real = open
+
+    def open_full(name, mode):
+      assert mode == "wb"
+      os.close(os.open(name, os.O_CREAT))
+      return real("/dev/full", mode)
+
+    monkeypatch.setattr(file_io, "open", open_full, raising=False)
+    with pytest.raises(OSError, match="record"):
+      file_io.write(path, b"after")
+    monkeypatch.undo()
+    assert os.listdir(str(tmp_path)) == ["record"]
+    with open(path, "rb") as stream:
+      assert stream.read() == b"before"
 
 
 def test_a_folder_of_the_references_checkpoints_goes_on(

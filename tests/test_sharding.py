@@ -1,9 +1,11 @@
 """input_fn: each host reads its part of the text."""
 
 import collections
+import time
 
 import pytest
 import tensorflow.compat.v1 as tf
+from program import LENGTHS
 from tensorflow_estimator.python.estimator.tpu import tpu_context
 from test_example_stream import (  # noqa: F401  `maker` is a fixture.
     lines_used,
@@ -85,3 +87,21 @@ def test_hosts_share_an_epoch(
   used = [lines_used(examples) for examples in built.values()]
   assert all(used)
   assert sum(used, collections.Counter()) == once(maker.num_lines)
+
+
+def test_a_flow_that_is_closed_leaves_no_worker(files):
+  """Training is over; an evaluation may go on for long."""
+  flow = e2e.Flow(lambda start, shard: e2e.take_write_2_flow(
+      [files["train"]], files["vocab"], num_workers=2, **LENGTHS))
+  with tf.Graph().as_default(), tf.Session() as session:
+    session.run(tf.data.make_one_shot_iterator(e2e.input_fn_builder(
+        [], *LENGTHS.values(), is_training=True, flow=flow)(
+            {"batch_size": 4})).get_next())
+  workers = [worker.process for reading in flow._readings
+             for worker in reading._mapper._workers]
+  assert len(workers) == 2
+  flow.close()
+  deadline = time.monotonic() + 60
+  while any(w.poll() is None for w in workers):
+    assert time.monotonic() < deadline
+    time.sleep(0.05)

@@ -57,6 +57,33 @@ def test_the_program_trains_for_its_epochs_and_resumes(files, parse_flags):
         files, num_train_epochs=2, num_train_steps=None)))
 
 
+def test_a_start_that_saved_nothing_is_planned_anew(files, parse_flags):
+  changes = dict(num_train_epochs=2, num_train_steps=None)
+  job = e2e.Job(parse_flags(command(files, **changes)))
+  os.makedirs(files["out"])
+  job._open_flows()
+  assert training_plan.load(files["out"]) == job._plan
+  changes = dict(num_train_epochs=3, num_train_steps=None, train_batch_size=4)
+  job = e2e.Job(parse_flags(command(files, **changes)))
+  assert job._plan == training_plan.make(
+      3, job._train_input.epoch_examples(), 4)
+  job._open_flows()
+  assert training_plan.load(files["out"]) == job._plan
+
+
+def test_what_makes_a_plans_epochs_others_is_warned_of(
+    files, parse_flags, caplog):
+  changes = dict(num_train_epochs=0.1, num_train_steps=None)
+  assert run_program(command(files, **changes)).returncode == 0
+  job = e2e.Job(parse_flags(command(
+      files, train_batch_size=4, random_seed=1, accept_new_stream=True,
+      **changes)))
+  assert job._plan.train_batch_size == 8
+  job._log_start()
+  assert "--train_batch_size was 8 and is 4; the stream is another" in (
+      caplog.text)
+
+
 def test_epochs_are_refused_in_one_sentence(files, parse_flags):
   for changes, said in (
       (dict(num_train_epochs=2, num_train_steps=9), "twice; pass one of them"),

@@ -300,9 +300,8 @@ def _blocks(path, start, end, block_bytes=None, raw=False):
   """
   block_bytes = block_bytes or _BLOCK_BYTES
   left = float("inf") if end is None else end - start
-  open_file = file_io.open_binary if raw else _open_text
   try:
-    with open_file(path) as stream:
+    with (file_io.open_binary(path) if raw else _open_text(path)) as stream:
       if start:
         stream.seek(start)
       while left > 0:

@@ -596,7 +596,7 @@ def _noted(items, drawn):
 
 def test_pools_hold_a_bounded_number_of_bytes(monkeypatch):
   monkeypatch.setattr(es, "POOL_BYTES", 1000)
-  chunks = [corpus_lib.Chunk(0, [corpus_lib.Part("a", i, b"x" * 300)], False)
+  chunks = [corpus_lib.Chunk(0, [corpus_lib.Part("a", i, b"x" * 300)])
             for i in range(10)]
   drawn: List[object] = []
   pools = es._pools(_noted(chunks, drawn))
@@ -837,7 +837,8 @@ def test_a_time_in_which_all_is_suspended_does_not_count(started, monkeypatch):
   class Results(example_worker.queue.Queue):  # Slow to wake up, once.
     def get(self, timeout=None):
       if not suspended:
-        suspended.append(os.kill(started[0], signal.SIGSTOP))
+        suspended.append(started[0])
+        os.kill(started[0], signal.SIGSTOP)
         time.sleep(1.5)
         os.kill(started[0], signal.SIGCONT)
       return super().get(timeout=timeout)

@@ -5,6 +5,7 @@
 `AdamWeightDecayOptimizer` updates variables by gradients.
 """
 
+import math
 import re
 
 import tensorflow.compat.v1 as tf
@@ -14,47 +15,92 @@ import tensorflow.compat.v1 as tf
 #   rate = tf.get_collection(optimization.LEARNING_RATE)[-1]
 LEARNING_RATE = "learning_rate"
 
+# What the learning rate may do behind the warm-up.
+DECAYS = ("linear", "constant", "cosine")
+
 # The settings that BERT was pretrained with.
 _WEIGHT_DECAY_RATE = 0.01
 _NOT_DECAYED = ("LayerNorm", "layer_norm", "bias")
 _CLIP_NORM = 1.0
 
 
-def learning_rate_at(global_step, init_lr, num_train_steps, num_warmup_steps):
-  """Linear warm-up, then linear decay to 0.
+def learning_rate_at(global_step, init_lr, num_train_steps, num_warmup_steps,
+                     *, decay="linear"):
+  """Linear warm-up, then a decay.
 
-  Below `num_warmup_steps` W the rate is init_lr * step / W, from there on
-  init_lr * (1 - step / num_train_steps): both lines start at step 0, so the
-  rate drops at W, from init_lr to init_lr * (1 - W / num_train_steps).
+  Below `num_warmup_steps` W the rate is init_lr * step / W. From there on, up
+  to `num_train_steps` N, it is by `decay`:
+  * "linear": init_lr * (1 - step / N). Both lines start at step 0, so the rate
+    drops at W, from init_lr to init_lr * (1 - W / N).
+  * "cosine": init_lr * (1 + cos(pi * (step - W) / (N - W))) / 2, half a wave
+    from init_lr at W to 0 at N.
+  * "constant": init_lr.
 
   Args:
     global_step: integer tensor [], the number of updates before this one.
     init_lr: float, the peak.
-    num_train_steps: int, the step from which on the rate is 0.
+    num_train_steps: int, N, from which on the rate is 0, unless it is constant.
     num_warmup_steps: int, W; 0 or None for no warm-up.
+    decay: one of DECAYS.
 
   Returns:
     float32 tensor [].
 
   Raises:
-    ValueError: `num_train_steps` is below 1.
+    ValueError: `num_train_steps` is below 1, or `decay` none of DECAYS.
 
-  Source: google-research/bert, optimization.create_optimizer; the same values
-  to the last bit.
+  Source: google-research/bert, optimization.create_optimizer; "linear" gives
+  the same values to the last bit. "cosine": Loshchilov and Hutter 2016, arXiv
+  1608.03983, equation 5, without restarts.
   """
   if num_train_steps < 1:
     raise ValueError("num_train_steps must be at least 1 to train, got %r."
                      % (num_train_steps,))
+  if decay not in DECAYS:
+    raise ValueError("decay=%r is none of %s." % (decay, ", ".join(DECAYS)))
+  num_warmup_steps = num_warmup_steps or 0
   step = tf.cast(global_step, tf.float32)
-  end = tf.cast(tf.constant(num_train_steps), tf.float32)
-  decayed = init_lr * (1.0 - tf.minimum(step, end) / end)
+  decayed = init_lr * _decay_factor(
+      step, num_train_steps, num_warmup_steps, decay)
   if not num_warmup_steps:
     return decayed
   warmup = tf.cast(tf.constant(num_warmup_steps), tf.float32)
   return tf.where(step < warmup, init_lr * (step / warmup), decayed)
 
 
-def create_optimizer(loss, init_lr, num_train_steps, num_warmup_steps, use_tpu):
+def _decay_factor(step, num_train_steps, num_warmup_steps, decay):
+  """Returns the rate's share of its peak behind the warm-up, float32 []."""
+  if decay == "constant":
+    return tf.ones_like(step)
+  end = tf.cast(tf.constant(num_train_steps), tf.float32)
+  if decay == "linear":
+    return 1.0 - tf.minimum(step, end) / end
+  warmup = float(min(num_warmup_steps, num_train_steps - 1))
+  done = (tf.minimum(step, end) - warmup) / (end - warmup)
+  return (1.0 + tf.cos(math.pi * tf.maximum(done, 0.0))) / 2.0
+
+
+def describe_learning_rate(init_lr, num_train_steps, num_warmup_steps, decay):
+  """Says in one sentence how the rate goes; see `learning_rate_at`.
+
+  >>> describe_learning_rate(1e-4, 1000, 100, "linear")
+  '0 to 0.0001 in 100 steps, then from 9e-05 linearly to 0 at step 1000'
+  """
+  end = {"linear": "linearly to 0 at step %d", "constant": "on, to step %d",
+         "cosine": "by half a cosine wave to 0 at step %d"}[decay]
+  if not num_warmup_steps:
+    return "from %g %s" % (init_lr, end % num_train_steps)
+  rising = "0 to %g in %d steps" % (init_lr, num_warmup_steps)
+  if num_warmup_steps >= num_train_steps:
+    return "%s, of which %d are trained" % (rising, num_train_steps)
+  start = init_lr
+  if decay == "linear":
+    start *= 1 - num_warmup_steps / num_train_steps
+  return "%s, then from %g %s" % (rising, start, end % num_train_steps)
+
+
+def create_optimizer(loss, init_lr, num_train_steps, num_warmup_steps, use_tpu,
+                     *, decay="linear"):
   """Makes the op that updates all trainable variables once.
 
   Gradients are clipped to a global norm of 1.0; the weight decay rate is 0.01.
@@ -66,6 +112,7 @@ def create_optimizer(loss, init_lr, num_train_steps, num_warmup_steps, use_tpu):
     num_train_steps: int.
     num_warmup_steps: int.
     use_tpu: bool, whether to average the gradients of a TPU's cores.
+    decay: one of DECAYS, see `learning_rate_at`.
 
   Returns:
     An op. One run of it updates the variables at the rate of the current
@@ -77,7 +124,7 @@ def create_optimizer(loss, init_lr, num_train_steps, num_warmup_steps, use_tpu):
   """
   global_step = tf.train.get_or_create_global_step()
   learning_rate = learning_rate_at(
-      global_step, init_lr, num_train_steps, num_warmup_steps)
+      global_step, init_lr, num_train_steps, num_warmup_steps, decay=decay)
   tf.add_to_collection(LEARNING_RATE, learning_rate)
   optimizer = AdamWeightDecayOptimizer(
       learning_rate=learning_rate,

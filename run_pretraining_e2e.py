@@ -315,7 +315,8 @@ def _parse_batch(examples, max_seq_length, max_predictions_per_seq):
 def model_fn_builder(bert_config, init_checkpoint, learning_rate,
                      num_train_steps, num_warmup_steps, use_tpu,
                      use_one_hot_embeddings, *, log_every_steps=100,
-                     random_seed=12345, epochs=None):
+                     random_seed=12345, epochs=None,
+                     learning_rate_decay="linear"):
   """Makes the `model_fn` of an estimator.
 
   Args:
@@ -329,6 +330,7 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
     random_seed: int, seed of what is dropped out, a function of the step.
     epochs: function from a number of examples that were trained on to the
       passes over the text that they are, or None; for the progress lines.
+    learning_rate_decay: one of optimization.DECAYS.
 
   Returns:
     A function from (features, labels, mode, params, config) to a
@@ -354,7 +356,8 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
           mode, loss=loss, eval_metrics=heads.eval_metrics(),
           scaffold_fn=scaffold_fn)
     train_op = optimization.create_optimizer(
-        loss, learning_rate, num_train_steps, num_warmup_steps, use_tpu)
+        loss, learning_rate, num_train_steps, num_warmup_steps, use_tpu,
+        decay=learning_rate_decay)
     # On a TPU the parameter is a core's share.
     context = params.get("context")
     batch_size = params["batch_size"] * (context.num_replicas if context else 1)
@@ -556,6 +559,15 @@ def define_flags():
       "these are is estimated at the first start, and kept from then on.")
   flags.DEFINE_integer(
       "num_warmup_steps", 10000, "Steps over which the learning rate rises.")
+  flags.DEFINE_float(
+      "warmup_proportion", None,
+      "Share of the steps over which the learning rate rises, in place of "
+      "--num_warmup_steps.")
+  flags.DEFINE_enum(
+      "learning_rate_decay", "linear", list(optimization.DECAYS),
+      "What the learning rate does behind the warm-up: falls in a line (the "
+      "original's, which starts below the peak), stays, or falls by half a "
+      "cosine wave.")
   flags.DEFINE_integer(
       "save_checkpoints_steps", 1000, "Steps between two checkpoints.")
   flags.DEFINE_integer(
@@ -724,6 +736,7 @@ class Job:
       if values.num_train_epochs is not None:
         self._plan = self._find_plan()
         self._num_train_steps = self._plan.num_train_steps
+    self._num_warmup_steps = _num_warmup_steps(values, self._num_train_steps)
     if values.do_eval:
       self._eval_input = _Input(
           values, values.eval_input_file or values.input_file)
@@ -750,9 +763,6 @@ class Job:
   def _find_plan(self):
     """Returns the training_plan.TrainingPlan that the training goes by."""
     values = self._values
-    if values["num_train_steps"].present:
-      raise ValueError("--num_train_steps and --num_train_epochs say the same "
-                       "thing twice; pass one of them.")
     if not self._train_input.options:
       raise ValueError(
           "--num_train_epochs needs raw text, and --input_file=%s holds "
@@ -834,12 +844,13 @@ class Job:
         init_checkpoint=values.init_checkpoint,
         learning_rate=values.learning_rate,
         num_train_steps=self._num_train_steps,
-        num_warmup_steps=values.num_warmup_steps,
+        num_warmup_steps=self._num_warmup_steps,
         use_tpu=values.use_tpu,
         use_one_hot_embeddings=values.use_tpu,
         log_every_steps=values.log_every_steps,
         random_seed=values.random_seed,
-        epochs=self._train_input and self._train_input.epochs)
+        epochs=self._train_input and self._train_input.epochs,
+        learning_rate_decay=values.learning_rate_decay)
     return engine.build_estimator(
         model_fn,
         model_dir=values.output_dir,
@@ -865,6 +876,7 @@ class Job:
       if self._plan:
         logger.info("training for %s", self._plan)
         self._warn_of_plan()
+      self._log_learning_rate()
     if self._eval_input:
       self._eval_input.log("Evaluation Files")
       if not values.eval_input_file:
@@ -886,6 +898,21 @@ class Job:
             values.init_checkpoint, len(self._fresh), ", ".join(self._fresh))
     else:
       logger.info("starting from fresh random weights")
+
+  def _log_learning_rate(self):
+    """Logs how the learning rate goes; warns where it never has its peak."""
+    values = self._values
+    logger.info("learning rate: %s", optimization.describe_learning_rate(
+        values.learning_rate, self._num_train_steps, self._num_warmup_steps,
+        values.learning_rate_decay))
+    if self._num_warmup_steps >= self._num_train_steps:
+      logger.warning(
+          "--num_warmup_steps=%d is no less than the %d steps of the run: the "
+          "learning rate ends at %g and never is --learning_rate=%g. Pass e.g. "
+          "--warmup_proportion=0.1", self._num_warmup_steps,
+          self._num_train_steps, values.learning_rate *
+          (self._num_train_steps - 1) / self._num_warmup_steps,
+          values.learning_rate)
 
   def _warn_of_plan(self):
     """Warns where a kept plan's epochs are no longer those of the run."""
@@ -918,6 +945,13 @@ class Job:
                   source.flow.num_examples, purpose)
 
 
+def _num_warmup_steps(values, num_train_steps):
+  """Returns the steps of the warm-up that the flags ask for."""
+  if values.warmup_proportion is None:
+    return values.num_warmup_steps
+  return round(values.warmup_proportion * num_train_steps)
+
+
 def _check_numbers(values):
   """Raises ValueError for a number that no run could mean."""
   for name in ("train_batch_size", "eval_batch_size", "num_train_steps",
@@ -930,6 +964,15 @@ def _check_numbers(values):
       0 < values.num_train_epochs < float("inf")):
     raise ValueError("--num_train_epochs=%s is no positive number." %
                      values.num_train_epochs)
+  for steps, other in (("num_train_steps", "num_train_epochs"),
+                       ("num_warmup_steps", "warmup_proportion")):
+    if values[steps].present and getattr(values, other) is not None:
+      raise ValueError("--%s and --%s say the same thing twice; pass one of "
+                       "them." % (steps, other))
+  if values.warmup_proportion is not None and not (
+      0 <= values.warmup_proportion < 1):
+    raise ValueError("--warmup_proportion=%s is out of range: it is a share of "
+                     "the steps, 0 to 1." % values.warmup_proportion)
   if values.num_warmup_steps < 0:
     raise ValueError("--num_warmup_steps=%d is negative." %
                      values.num_warmup_steps)

@@ -150,6 +150,48 @@ def test_a_run_without_steps_is_refused():
     optimization.learning_rate_at(tf.constant(3), 0.1, 0, 0)
 
 
+def rates(steps, *schedule, **options):
+  """Returns the schedule's rates at some steps."""
+  step = tf.placeholder(tf.int64, [])
+  rate = optimization.learning_rate_at(step, *schedule, **options)
+  with tf.Session() as session:
+    return [session.run(rate, {step: number}) for number in steps]
+
+
+@pytest.mark.parametrize("num_warmup_steps", [0, 10])
+def test_a_cosine_falls_from_the_peak_to_0(num_warmup_steps):
+  steps = np.arange(0, 120)
+  expected = 0.3 * (1 + np.cos(np.pi * np.clip(
+      (steps - num_warmup_steps) / (100 - num_warmup_steps), 0, 1))) / 2
+  expected[:num_warmup_steps] = 0.3 * steps[:num_warmup_steps] / 10
+  np.testing.assert_allclose(
+      rates(steps, 0.3, 100, num_warmup_steps, decay="cosine"), expected,
+      rtol=1e-5, atol=1e-7)
+
+
+def test_a_constant_rate_stays(variable_kind):
+  assert rates((0, 5, 10, 99, 1000), 0.5, 100, 10, decay="constant") == [
+      0, 0.25, 0.5, 0.5, 0.5]
+
+
+def test_another_decay_is_refused():
+  with pytest.raises(ValueError, match="'square' is none of linear, const"):
+    optimization.learning_rate_at(tf.constant(3), 0.1, 9, 0, decay="square")
+
+
+@pytest.mark.parametrize("schedule, said", [
+    ((1e-4, 1000, 100, "linear"),
+     "0 to 0.0001 in 100 steps, then from 9e-05 linearly to 0 at step 1000"),
+    ((1e-4, 1000, 0, "linear"), "from 0.0001 linearly to 0 at step 1000"),
+    ((1e-4, 1000, 100, "constant"),
+     "0 to 0.0001 in 100 steps, then from 0.0001 on, to step 1000"),
+    ((1e-4, 50, 100, "cosine"),
+     "0 to 0.0001 in 100 steps, of which 50 are trained"),
+])
+def test_a_schedule_is_told(schedule, said):
+  assert optimization.describe_learning_rate(*schedule) == said
+
+
 def test_gradients_are_clipped_to_a_norm_of_1(variable_kind):
   first = tf.get_variable("a", [2], initializer=tf.zeros_initializer())
   second = tf.get_variable("b", [1], initializer=tf.zeros_initializer())

@@ -1,5 +1,6 @@
-"""--num_train_epochs: estimated once, kept by every resume."""
+"""How long a run trains, and at which rates: epochs, warm-up, decay."""
 
+import logging
 import os
 
 import pytest
@@ -84,9 +85,42 @@ def test_what_makes_a_plans_epochs_others_is_warned_of(
       caplog.text)
 
 
+def test_a_warm_up_is_a_share_of_the_steps(files, parse_flags, caplog):
+  job = e2e.Job(parse_flags(command(
+      files, num_train_steps=50, num_warmup_steps=None, warmup_proportion=0.1,
+      learning_rate_decay="cosine")))
+  with caplog.at_level(logging.INFO):
+    job._log_start()
+  assert ("learning rate: 0 to 0.001 in 5 steps, then from 0.001 by half a "
+          "cosine wave to 0 at step 50") in caplog.text
+  assert not any(r.levelno > logging.INFO for r in caplog.records)
+
+
+def test_a_warm_up_that_never_ends_is_warned_of(files, parse_flags, caplog):
+  """The original's default of 10000 steps makes that easy."""
+  e2e.Job(parse_flags(command(
+      files, num_train_steps=101, num_warmup_steps=None)))._log_start()
+  assert ("--num_warmup_steps=10000 is no less than the 101 steps of the run: "
+          "the learning rate ends at 1e-05 and never is --learning_rate=0.001. "
+          "Pass e.g. --warmup_proportion=0.1") in caplog.text
+
+
+def test_the_program_follows_the_schedule(files):
+  run = run_program(command(
+      files, num_train_steps=6, num_warmup_steps=None, warmup_proportion=0.5,
+      learning_rate_decay="constant", log_every_steps=1))
+  assert run.returncode == 0, run.stdout
+  told = [float(line.split("learning_rate ")[1].split()[0])
+          for line in run.stdout.splitlines() if line.startswith("step ")]
+  assert told == pytest.approx([0, 1e-3 / 3, 2e-3 / 3, 1e-3, 1e-3, 1e-3],
+                               rel=1e-3)
+
+
 def test_epochs_are_refused_in_one_sentence(files, parse_flags):
   for changes, said in (
       (dict(num_train_epochs=2, num_train_steps=9), "twice; pass one of them"),
-      (dict(num_train_epochs=0, num_train_steps=None), "no positive number")):
+      (dict(num_train_epochs=0, num_train_steps=None), "no positive number"),
+      (dict(warmup_proportion=0.1), "twice; pass one of them"),
+      (dict(warmup_proportion=1.5, num_warmup_steps=None), "out of range")):
     with pytest.raises(ValueError, match=said):
       e2e.Job(parse_flags(command(files, **changes)))

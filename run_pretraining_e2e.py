@@ -828,11 +828,17 @@ class Job:
     tf.logging.info("  Batch size = %d", self._values.eval_batch_size)
     if source.flow:
       self._stop.on_first(source.flow.stop)
-    with _own_errors(source.flow):
-      result = estimator.evaluate(
-          input_fn=source.input_fn(
-              is_training=False, fixed_batches=self._values.use_tpu),
-          steps=self._values.max_eval_steps)
+    try:
+      with _own_errors(source.flow):
+        result = estimator.evaluate(
+            input_fn=source.input_fn(
+                is_training=False, fixed_batches=self._values.use_tpu),
+            steps=self._values.max_eval_steps)
+    except Exception as e:
+      if self._stop.signal is None:
+        raise
+      # Interrupted, raised inside TensorFlow, may come out as another error.
+      raise interruption.Interrupted from e
     self._log_flow(source, "evaluation")
     if self._stop.signal is None:
       _write_results(result, self._values.output_dir)

@@ -7,7 +7,7 @@ in it that example stands:
 * `stream.json` says what stream it is: a fingerprint of the corpus, and the
   options that decide what is made of it.
 * `stream_windows.txt` has a line for each window of the stream that was built,
-  with the number of its first example: 20 to 32 bytes for 16 chunks of text. If
+  with the number of its first example: up to 32 bytes for 16 chunks of text. If
   it is lost, the windows are counted anew from the nearest known one on, which
   takes longer and gives the same.
 """

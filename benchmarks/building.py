@@ -11,6 +11,7 @@ of its own, in turn, so that a busy machine slows all alike; the figures are
 medians over `--rounds`, and the ratios are those to compare. A large text takes
 the reference long: `--reference_bytes` gives it the start of the text only. Of
 less than some MB, the seconds in which its process starts spoil the ratio.
+Apart from that, untimed, the examples are counted whose B is a random text.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from typing import Any, Callable, Dict
 
 import common
 
-_OURS = """
+_STREAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import corpus, create_pretraining_data as cpd, example_stream as es
@@ -31,40 +32,70 @@ stream = es.ExampleStream(
     es.StreamOptions(vocab, instances=cpd.InstanceOptions(
         int(length), int(predictions))),
     num_epochs=1, num_workers=int(workers))
+"""
+_OURS = _STREAM + """
 print(sum(1 for _ in stream.examples()))
 """
-
+_OUR_RANDOM_PAIRS = _STREAM + """
+import show_examples
+labels = [show_examples.parse_example(example)["next_sentence_labels"][0]
+          for example in stream.examples()]
+print(sum(labels) / len(labels))
+"""
+_RANDOM_PAIRS_OF_RECORDS = """
+import sys
+import tensorflow.compat.v1 as tf
+labels = [
+    tf.train.Example.FromString(record).features.feature[
+        "next_sentence_labels"].int64_list.value[0]
+    for record in tf.io.tf_record_iterator(sys.argv[1])]
+print(sum(labels) / len(labels))
+"""
 
 _TARGETS = {0: "20 times the reference, 12 at the least",
             2: "1.8 times one process"}
 
 
-def ours(text, vocab_file, num_workers, options):
-  """Returns (examples/s by the clock, examples/s of processor time)."""
-  output, seconds, cpu = common.run([
-      sys.executable, "-c", _OURS, common.ROOT, text, vocab_file,
+def run_ours(code, text, vocab_file, num_workers, options):
+  """Runs one of the codes on the stream; returns what common.run does."""
+  return common.run([
+      sys.executable, "-c", code, common.ROOT, text, vocab_file,
       str(num_workers), str(options.max_seq_length),
       str(options.max_predictions_per_seq)])
+
+
+def ours(text, vocab_file, num_workers, options):
+  """Returns (examples/s by the clock, examples/s of processor time)."""
+  output, seconds, cpu = run_ours(_OURS, text, vocab_file, num_workers, options)
   count = int(output.split()[-1])
   return count / seconds, count / cpu
 
 
+def our_random_pairs(text, vocab_file, options):
+  """Returns the share of random pairs among the examples of an epoch."""
+  output, _, _ = run_ours(_OUR_RANDOM_PAIRS, text, vocab_file, 0, options)
+  return float(output.split()[-1])
+
+
 def reference(text, vocab_file, options):
-  """The same of the reference's program."""
+  """The same as `ours` of the reference's program, and its random pairs."""
   with tempfile.TemporaryDirectory() as folder:
     start = os.path.join(folder, "text")
+    records = os.path.join(folder, "examples")
     with open(text, "rb") as source, open(start, "wb") as stream:
       data = source.read(options.reference_bytes)
       stream.write(data[:data.rfind(b"\n") + 1])
     output, seconds, cpu = common.run([
         sys.executable, "create_pretraining_data.py", "--input_file=" + start,
         "--vocab_file=" + os.path.abspath(vocab_file),
-        "--output_file=" + os.path.join(folder, "examples"),
+        "--output_file=" + records,
         "--max_seq_length=%d" % options.max_seq_length,
         "--max_predictions_per_seq=%d" % options.max_predictions_per_seq,
         "--dupe_factor=1"], cwd=options.reference)
+    random_pairs, _, _ = common.run(
+        [sys.executable, "-c", _RANDOM_PAIRS_OF_RECORDS, records])
   count = int(output.split("Wrote ")[-1].split()[0])
-  return count / seconds, count / cpu
+  return count / seconds, count / cpu, float(random_pairs.split()[-1])
 
 
 def measure(text, vocab_file, options):
@@ -95,7 +126,12 @@ def measure(text, vocab_file, options):
     common.row(
         "building, the reference (%s, its first %.1f MB)" % (
             os.path.basename(text), size / 1e6),
-        "%.0f examples/s, %.0f/s of processor time" % tuple(base), "")
+        "%.0f examples/s, %.0f/s of processor time" % tuple(base[:2]), "")
+  value = "%.1f %%" % (100 * our_random_pairs(text, vocab_file, options))
+  if base:
+    value += ", of the reference %.1f %%" % (100 * base[2])
+  common.row("random pairs (%s)" % common.describe(text), value,
+             "as many as the reference")
 
 
 def main():

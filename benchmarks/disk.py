@@ -5,8 +5,12 @@
 The program trains some steps from the text; then create_pretraining_data.py
 writes one pass over the same text to TFRecords, and the program trains the same
 steps from these. Shown are the bytes of the files that were left, by kind, and
-what the kernel counted as written by the processes (`write_bytes` of
-/proc/<process>/io, with a trainer's workers).
+what the kernel counted as written by the processes, a trainer's workers
+included: the `ru_oublock` of children that have ended, in blocks of 512 bytes.
+It counts nothing where no disk is below, e.g. in a TMPDIR in memory.
+
+The records of the stream are those of one epoch, read here and not trained on:
+a few steps would show the first window's only.
 """
 
 import argparse
@@ -17,6 +21,8 @@ import tempfile
 
 import common
 
+import corpus as corpus_lib
+import example_stream
 import stream_record
 
 _KINDS = (("checkpoints", ("model.ckpt", "checkpoint")),
@@ -32,7 +38,10 @@ def kind_of(name):
 
 
 def written(arguments, environment=None):
-  """Returns the bytes that a program and its children gave to the disk."""
+  """Returns the bytes that a program and its children gave to the disk.
+
+  They may be 0: not every file system is on a disk.
+  """
   before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_oublock
   common.run([sys.executable] + arguments, environment=environment)
   after = resource.getrusage(resource.RUSAGE_CHILDREN).ru_oublock
@@ -48,6 +57,32 @@ def sizes(folder):
       size = os.path.getsize(os.path.join(where, name))
       found[kind] = found.get(kind, 0) + size
   return found
+
+
+def records_of_epoch(text, vocab_file, path):
+  """Reads an epoch with a record of its windows.
+
+  Returns:
+    (bytes of the record, windows in it, chunks of the text).
+  """
+  corpus = corpus_lib.Corpus([text])
+  stream = example_stream.ExampleStream(
+      corpus, example_stream.StreamOptions(vocab_file), num_epochs=1,
+      num_workers=example_stream.default_num_workers())
+  for _ in stream.examples_from(0, stream_record.WindowLog(path)):
+    pass
+  with open(path, "rb") as record:
+    windows = record.read()
+  num_chunks = sum(1 for split in corpus.splits()
+                   for _ in corpus.chunks(split))
+  return len(windows), windows.count(b";"), num_chunks
+
+
+def counted(num_bytes):
+  """Says what the kernel counted."""
+  if num_bytes:
+    return "the kernel counted %d" % num_bytes
+  return "the kernel counted nothing here"
 
 
 def main():
@@ -80,9 +115,6 @@ def show(options, folder):
                       {"TMPDIR": path("temporary")})
   left = sizes(path("out"))
   left_in_temporary = sum(sizes(path("temporary")).values())
-  with open(os.path.join(path("out"), stream_record.WINDOWS_FILE),
-            "rb") as stream:
-    windows = stream.read()
   creating = written([
       os.path.join(common.ROOT, "create_pretraining_data.py"), vocab,
       "--input_file=" + options.text, "--output_file=" + path("records"),
@@ -92,19 +124,31 @@ def show(options, folder):
   others = sum(n for kind, n in left.items() if kind.startswith("other"))
   common.row(
       "disk, training from text",
-      "%d bytes of examples; %s; %d in the temporary folder; the kernel "
-      "counted %d" % (
+      "%d bytes of examples; %s; %d in the temporary folder; %s" % (
           others, ", ".join("%s %d" % item for item in sorted(left.items())),
-          left_in_temporary, from_text), "no example")
-  common.row("disk, records of the stream",
-             "%.1f bytes a window of up to 16 chunks" % (
-                 len(windows) / windows.count(b";")), "32 bytes a chunk")
+          left_in_temporary, counted(from_text)), "no example")
+  show_records(options, path("windows"), os.path.getsize(
+      os.path.join(path("out"), stream_record.STREAM_FILE)))
+  two_steps = counted(creating + from_records) + " for both steps"
+  if from_text:
+    two_steps += ", %.1f times as much" % (
+        (creating + from_records) / from_text)
   common.row("disk, two-step way",
-             "%d bytes of TFRecords for one pass, %.1f times the text; the "
-             "kernel counted %d for both steps, %.1f times as much" % (
+             "%d bytes of TFRecords for one pass, %.1f times the text; %s" % (
                  record_bytes, record_bytes / os.path.getsize(options.text),
-                 creating + from_records,
-                 (creating + from_records) / from_text), "")
+                 two_steps), "")
+
+
+def show_records(options, path, once):
+  """Prints the row of the records; works on a file."""
+  size, num_windows, num_chunks = records_of_epoch(
+      options.text, options.vocab_file, path)
+  common.row("disk, records of the stream",
+             "%.1f bytes a chunk of text, %.1f a window of up to %d chunks, in "
+             "an epoch of %d chunks; and %d once" % (
+                 size / num_chunks, size / num_windows,
+                 example_stream.CHUNKS_PER_WINDOW, num_chunks, once),
+             "32 bytes a chunk")
 
 
 if __name__ == "__main__":

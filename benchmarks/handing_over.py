@@ -20,6 +20,12 @@ import run_pretraining_e2e as e2e
 BATCH = 32
 
 
+def over_and_over(examples):
+  """Yields examples endlessly; unlike itertools.cycle, it can be closed."""
+  while True:
+    yield from examples
+
+
 def rate(make_dataset, num_batches):
   """Returns the examples/s of a dataset, a tuple of one number."""
   with tf.Graph().as_default():
@@ -48,7 +54,7 @@ def main():
   examples = list(itertools.islice(
       e2e.take_write_2_flow([options.text], options.vocab_file),
       options.num_examples))
-  flow = e2e.Flow(lambda start, shard: itertools.cycle(examples))
+  flow = e2e.Flow(lambda start, shard: over_and_over(examples))
   params = {"batch_size": BATCH}
   with tempfile.TemporaryDirectory() as folder:
     path = os.path.join(folder, "examples.tfrecord")

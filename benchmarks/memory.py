@@ -6,9 +6,10 @@
 A process reads examples of the flow through TensorFlow's dataset, as a trainer
 does, with two workers; shown are the peaks of it and of its workers. The
 corpora are the text over and over, with a new word on every line, so that the
-caches of words fill up. A last corpus has nothing but new words. Each is read
-for the same number of examples; a corpus below 32 MB, a group of the stream,
-can't show the size that larger ones lead to.
+caches of words fill up. These are read for the same number of examples each; a
+corpus below 32 MB, a group of the stream, can't show the size that larger ones
+lead to. A last corpus has nothing but new words, which take longer, and is read
+for a quarter of that number.
 """
 
 import argparse

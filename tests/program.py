@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -76,6 +77,24 @@ def started(arguments, line):
   finally:
     program.kill()
     program.wait()
+
+
+def children(pid):
+  """Returns the numbers of the processes that a process's threads started."""
+  found = []
+  for path in pathlib.Path("/proc/%d/task" % pid).glob("*/children"):
+    with contextlib.suppress(OSError):  # The thread has just ended.
+      found += map(int, path.read_text().split())
+  return found
+
+
+def is_gone(pid):
+  """Tells whether a process has ended; it may be left as a zombie."""
+  try:
+    stat = pathlib.Path("/proc/%d/stat" % pid).read_text()
+  except OSError:
+    return True
+  return stat.rpartition(")")[2].split()[0] == "Z"
 
 
 def save_checkpoint(path, shapes):

@@ -12,13 +12,16 @@ FOLDER = os.path.join(ROOT, "benchmarks")
 sys.path.insert(0, FOLDER)
 
 import common  # noqa: E402
+import disk  # noqa: E402
 import text_of_packages  # noqa: E402
 
 # Name -> (arguments, what its rows begin with). The lengths are the defaults.
 BENCHMARKS = {
     "building": (
-        ["--rounds=1", "--num_workers=0,2"],
-        ["building, in one process", "building, 2 workers"]),
+        # The program of ours takes the reference's flags.
+        ["--rounds=1", "--num_workers=0,2", "--reference=" + ROOT],
+        ["building, in one process", "building, 2 workers",
+         "building, the reference", "random pairs (train.txt, "]),
     "handing_over": (
         ["--rounds=1", "--num_batches=5", "--num_examples=8"],
         ["handing over, TensorFlow"]),
@@ -67,6 +70,28 @@ def test_prints_its_rows(files, name):
     assert any(c.isdigit() for c in value)
   first = result.stdout.splitlines()[0]
   assert " cores, Python " in first and ", TensorFlow " in first
+
+
+def test_says_what_share_of_the_pairs_is_random(files):
+  result = run("building", ["--text=" + files["train"], "--num_workers=0",
+                            "--vocab_file=" + files["vocab"], "--rounds=1"])
+  assert result.returncode == 0, result.stderr
+  figure, value, _ = rows(result.stdout)[-1]
+  assert figure.startswith("random pairs (train.txt, ")
+  assert 0 <= float(re.findall(r"^([0-9.]+) %$", value)[0]) <= 100
+
+
+def test_the_kernel_may_count_nothing():
+  assert disk.counted(1024) == "the kernel counted 1024"
+  assert disk.counted(0) == "the kernel counted nothing here"
+
+
+def test_records_of_an_epoch(files, tmp_path):
+  """A window of one chunk: the corpus is smaller than that."""
+  path = tmp_path / "windows"
+  assert disk.records_of_epoch(files["train"], files["vocab"], str(path)) == (
+      len("\n0 0 0 0;"), 1, 1)
+  assert path.read_text() == "\n0 0 0 0;"
 
 
 def test_every_benchmark_is_tried():

@@ -8,28 +8,23 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 
 import pytest
 import tensorflow.compat.v1 as tf
-from program import ROOT, command, run_program, started
+from program import (
+    ROOT,
+    children,
+    command,
+    is_gone,
+    run_program,
+    started,
+    text,
+)
 
 pytestmark = pytest.mark.skipif(
     not os.path.isdir("/proc/self/task"), reason="reads /proc")
-
-
-def children(program):
-  """Returns the pids of the processes that its threads have started."""
-  return [int(pid)
-          for path in pathlib.Path("/proc/%d/task" % program.pid).iterdir()
-          for pid in (path / "children").read_text().split()]
-
-
-def is_gone(pid):
-  try:
-    stat = pathlib.Path("/proc/%d/stat" % pid).read_text()
-  except OSError:
-    return True
-  return stat.rpartition(")")[2].split()[0] == "Z"
 
 
 def step_of(folder):
@@ -42,7 +37,7 @@ def test_a_signal_in_training_saves_and_ends(files, number):
   arguments = command(files, num_train_steps=1000000, num_workers=2,
                       log_every_steps=20, do_eval=True)
   with started(arguments, "step 20/") as program:
-    workers = children(program)
+    workers = children(program.pid)
     assert len(workers) == 2
     program.send_signal(number)
     said = program.stdout.read()
@@ -64,7 +59,7 @@ def test_a_signal_ends_a_wait_for_a_worker_that_hangs(files):
   arguments = command(files, num_train_steps=1000000, num_workers=1,
                       log_every_steps=1)
   with started(arguments, "step 20/") as program:
-    worker, = children(program)
+    worker, = children(program.pid)
     os.kill(worker, signal.SIGSTOP)
     # Until the examples that were built before are used up.
     while select.select([program.stdout], [], [], 1)[0]:
@@ -75,6 +70,75 @@ def test_a_signal_ends_a_wait_for_a_worker_that_hangs(files):
   assert is_gone(worker)
   step = int(re.findall(r"goes on from step (\d+)", said)[0])
   assert step_of(files["out"]) == step
+
+
+def ended_by(program, number, seconds=60):
+  """Sends a signal; returns what was said until nobody could say any more.
+
+  Which is when the program and its workers, which have its output, are gone. A
+  program that goes on for so many seconds is killed: another exit code.
+  """
+  program.send_signal(number)
+  timer = threading.Timer(seconds, program.kill)
+  timer.start()
+  said = program.stdout.read()
+  code = program.wait()
+  timer.cancel()
+  assert code == 128 + number, said
+  assert "stopped by %s; " % number.name in said
+  assert "Traceback" not in said
+  return said
+
+
+def wait_for(condition, seconds):
+  end = time.monotonic() + seconds
+  while not condition():
+    assert time.monotonic() < end
+    time.sleep(0.05)
+
+
+def test_a_signal_before_the_first_step(files):
+  arguments = command(files, num_train_steps=1000000, num_workers=2,
+                      do_eval=True)
+  with started(arguments, "starting from fresh random weights") as program:
+    said = ended_by(program, signal.SIGTERM)
+  assert "the same command goes on anew: there is no checkpoint yet" in said
+  assert "step 1/" not in said
+  assert tf.train.latest_checkpoint(files["out"]) is None
+  assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_an_evaluation(files, tmp_path, number):
+  """Of text that takes half a minute; the checkpoint is that of training."""
+  (tmp_path / "eval.txt").write_text(text(50000))
+  arguments = command(files, num_train_steps=1, num_workers=1, do_eval=True,
+                      eval_input_file=files["eval"], eval_batch_size=1,
+                      max_eval_steps=50000)
+  log = pathlib.Path(files["out"]) / "train.log"
+  with started(arguments, "step 1/1 ") as program:
+    # TensorFlow says so at every tenth of the steps.
+    wait_for(lambda: program.poll() is not None or
+             "Evaluation [5000/50000]" in log.read_text(), 120)
+    assert program.poll() is None
+    said = ended_by(program, number)
+  assert "goes on from step 1, in" in said
+  assert step_of(files["out"]) == 1
+  assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))
+
+
+def test_a_signal_ends_an_evaluations_wait_for_its_input(files, tmp_path):
+  """TensorFlow waits for the first window: 16 chunks, some seconds each."""
+  (tmp_path / "eval.txt").write_text(text(4000))
+  arguments = command(files, num_train_steps=1, num_workers=1, do_eval=True,
+                      eval_input_file=files["eval"], dupe_factor=200)
+  log = pathlib.Path(files["out"]) / "train.log"
+  with started(arguments, "step 1/1 ") as program:
+    wait_for(lambda: "Done running local_init_op" in log.read_text().partition(
+        "Running evaluation")[2], 60)
+    time.sleep(1)
+    ended_by(program, signal.SIGTERM, 20)
+  assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))
 
 
 SCRIPT = """

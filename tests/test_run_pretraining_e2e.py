@@ -16,6 +16,7 @@ from program import (
     ROOT,
     VOCAB,
     WORDS,
+    children,
     command,
     run_program,
     save_checkpoint,
@@ -36,6 +37,48 @@ def results(out):
   lines = read(os.path.join(out, "eval_results.txt")).splitlines()
   assert lines == sorted(lines)
   return {k: float(v) for k, v in (line.split(" = ") for line in lines)}
+
+
+# What a progress line shows behind its step -> its name in TensorBoard.
+FIGURES = {
+    r"loss ([\d.]+)": "loss",
+    r"masked_lm_loss ([\d.]+)": "masked_lm_loss",
+    r"next_sentence_loss ([\d.]+)": "next_sentence_loss",
+    r"masked_lm_accuracy ([\d.]+)": "masked_lm_accuracy",
+    r"next_sentence_accuracy ([\d.]+)": "next_sentence_accuracy",
+    r"learning_rate ([\d.e-]+)": "learning_rate",
+    r"([\d.]+) sequences/s": "sequences_per_second",
+    r"input wait (\d+)%": "input_wait",
+    r"epoch ([\d.]+)": "epoch",
+}
+
+
+def progress(output, last_step):
+  """Returns the progress lines' figures: {name: {step: number}}."""
+  found = {name: {} for name in FIGURES.values()}
+  lines = re.findall(r"^step (\d+)/%d  (.*)$" % last_step, output, re.MULTILINE)
+  pattern = "  ".join(FIGURES)
+  for number, (step, words) in enumerate(lines):
+    eta = r"  ETA \d+:\d\d:\d\d" if number else ""
+    match = re.match("^%s%s$" % (pattern, eta), words)
+    assert match, words
+    for name, value in zip(FIGURES.values(), match.groups()):
+      found[name][int(step)] = float(value)
+  found["input_wait"] = {
+      step: percent / 100 for step, percent in found["input_wait"].items()}
+  return found
+
+
+def scalars(out):
+  """Returns TensorBoard's figures of a training: {name: {step: number}}."""
+  found = {}
+  for path in glob.glob(os.path.join(out, "events.out.tfevents.*")):
+    for event in tf.train.summary_iterator(path):
+      for value in event.summary.value:
+        if value.tag.startswith("training/"):
+          found.setdefault(value.tag[len("training/"):], {})[event.step] = (
+              value.simple_value)
+  return found
 
 
 def batches(input_fn, batch_size, limit=1000):
@@ -107,13 +150,18 @@ class TestFlow:
 
 class TestInputFn:
 
+  def flow(self, files):
+    return e2e.Flow(lambda start, shard: e2e.take_write_2_flow(
+        [files["train"]], files["vocab"], num_epochs=1, first_example=start,
+        **LENGTHS))
+
   def expected_ids(self, examples):
     return [
         list(tf.train.Example.FromString(e).features.feature[
             "input_ids"].int64_list.value) for e in examples]
 
   def test_training_batches_are_the_flow_in_order(self, files):
-    flow = e2e.Flow(lambda start, shard: iter(flow_of(files)[start:]))
+    flow = self.flow(files)
     dtypes, found = batches(e2e.input_fn_builder(
         [], 16, 3, is_training=True, flow=flow), 8)
     ids = [row.tolist() for b in found for row in b["input_ids"]]
@@ -130,7 +178,7 @@ class TestInputFn:
       assert dtype == (tf.float32 if is_weight else tf.int32)
 
   def test_evaluation_takes_each_example_once(self, files):
-    flow = e2e.Flow(lambda start, shard: iter(flow_of(files)[start:]))
+    flow = self.flow(files)
     _, found = batches(e2e.input_fn_builder(
         [], 16, 3, is_training=False, flow=flow), 7)
     ids = [row.tolist() for b in found for row in b["input_ids"]]
@@ -138,7 +186,7 @@ class TestInputFn:
     assert 0 < len(found[-1]["input_ids"]) < 7
 
   def test_evaluation_on_fixed_shapes_repeats(self, files):
-    flow = e2e.Flow(lambda start, shard: iter(flow_of(files)[start:]))
+    flow = self.flow(files)
     _, found = batches(e2e.input_fn_builder(
         [], 16, 3, is_training=False, flow=flow, fixed_batches=True), 7, 40)
     assert len(found) == 40
@@ -192,6 +240,7 @@ class TestProgram:
       assert line in first.stdout
     assert "step 3/4" not in first.stdout
     assert len(first.stdout.splitlines()) < 25
+    self.same_figures_on_terminal_and_tensorboard(first.stdout, out)
     log = read(os.path.join(out, "train.log"))
     for line in ("*** Input Files ***", "*** Features ***",
                  "name = input_ids, shape = (8, 16)",
@@ -213,6 +262,18 @@ class TestProgram:
     assert third.returncode == 0
     assert "nothing to train" in third.stdout
     self.no_examples_on_disk(out)
+
+  def same_figures_on_terminal_and_tensorboard(self, output, out):
+    shown, written = progress(output, 4), scalars(out)
+    assert set(shown) == set(written)
+    # What is shown is rounded: to five digits, or else to these places.
+    places = {"sequences_per_second": 1, "input_wait": 2, "epoch": 3}
+    for name, values in shown.items():
+      assert list(values) == [1, 2, 4]
+      error = 0.51 * 10**-places[name] if name in places else 0
+      assert written[name] == pytest.approx(values, rel=1e-4, abs=error), name
+    assert written["learning_rate"] == pytest.approx(
+        {1: 0.0, 2: 5e-4, 4: 2.5e-4})
 
   def no_examples_on_disk(self, out):
     for folder, _, names in os.walk(out):
@@ -313,9 +374,8 @@ class TestProgram:
                         log_every_steps=20)
     with started(arguments, "step 20/") as program:
       # The worker is a child of the thread that TensorFlow runs it in.
-      children = "".join(map(read, glob.glob(
-          "/proc/%d/task/*/children" % program.pid)))
-      os.kill(int(children), signal.SIGKILL)
+      worker, = children(program.pid)
+      os.kill(worker, signal.SIGKILL)
       said = program.stdout.read()
       assert program.wait() == 1
     assert re.search(r"ERROR: Worker 1 of 1 \(process \d+\) was killed by "

@@ -15,6 +15,8 @@ import tensorflow.compat.v1 as tf
 #   rate = tf.get_collection(optimization.LEARNING_RATE)[-1]
 LEARNING_RATE = "learning_rate"
 
+OPTIMIZERS = ("adamw", "lamb")
+
 # What the learning rate may do behind the warm-up.
 DECAYS = ("linear", "constant", "cosine")
 
@@ -100,7 +102,7 @@ def describe_learning_rate(init_lr, num_train_steps, num_warmup_steps, decay):
 
 
 def create_optimizer(loss, init_lr, num_train_steps, num_warmup_steps, use_tpu,
-                     *, decay="linear"):
+                     *, decay="linear", optimizer="adamw"):
   """Makes the op that updates all trainable variables once.
 
   Gradients are clipped to a global norm of 1.0; the weight decay rate is 0.01.
@@ -113,6 +115,7 @@ def create_optimizer(loss, init_lr, num_train_steps, num_warmup_steps, use_tpu,
     num_warmup_steps: int.
     use_tpu: bool, whether to average the gradients of a TPU's cores.
     decay: one of DECAYS, see `learning_rate_at`.
+    optimizer: one of OPTIMIZERS: AdamWeightDecayOptimizer or LambOptimizer.
 
   Returns:
     An op. One run of it updates the variables at the rate of the current
@@ -126,10 +129,7 @@ def create_optimizer(loss, init_lr, num_train_steps, num_warmup_steps, use_tpu,
   learning_rate = learning_rate_at(
       global_step, init_lr, num_train_steps, num_warmup_steps, decay=decay)
   tf.add_to_collection(LEARNING_RATE, learning_rate)
-  optimizer = AdamWeightDecayOptimizer(
-      learning_rate=learning_rate,
-      weight_decay_rate=_WEIGHT_DECAY_RATE,
-      exclude_from_weight_decay=list(_NOT_DECAYED))
+  optimizer = _make_optimizer(optimizer, learning_rate, global_step)
   if use_tpu:
     optimizer = tf.tpu.CrossShardOptimizer(optimizer)
 
@@ -140,6 +140,18 @@ def create_optimizer(loss, init_lr, num_train_steps, num_warmup_steps, use_tpu,
   # own dependency covers a model without a single variable to update.
   with tf.control_dependencies([update, learning_rate]):
     return tf.group(tf.assign_add(global_step, 1))
+
+
+def _make_optimizer(name, learning_rate, global_step):
+  """Returns the optimizer of a name, with the settings of BERT."""
+  settings = dict(weight_decay_rate=_WEIGHT_DECAY_RATE,
+                  exclude_from_weight_decay=list(_NOT_DECAYED))
+  if name == "adamw":
+    return AdamWeightDecayOptimizer(learning_rate, **settings)
+  if name == "lamb":
+    return LambOptimizer(learning_rate, global_step, **settings)
+  raise ValueError("optimizer=%r is none of %s." %
+                   (name, ", ".join(OPTIMIZERS)))
 
 
 class AdamWeightDecayOptimizer(tf.train.Optimizer):
@@ -212,13 +224,23 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
     # 1 - beta in Python's double precision, rounded once to float32.
     next_m = self.beta_1 * adam_m + (1.0 - self.beta_1) * grad
     next_v = self.beta_2 * adam_v + (1.0 - self.beta_2) * tf.square(grad)
-    update = next_m / (tf.sqrt(next_v) + self.epsilon)
-    if self._do_use_weight_decay(self._get_variable_name(var.name)):
+    update = self._direction(next_m, next_v)
+    is_decayed = self._do_use_weight_decay(self._get_variable_name(var.name))
+    if is_decayed:
       update += self.weight_decay_rate * var
-    next_var = var - self.learning_rate * update
+    next_var = var - self._rate(var, update, is_decayed) * update
     return tf.group(*[
         variable.assign(value, read_value=False) for variable, value in (
             (var, next_var), (adam_m, next_m), (adam_v, next_v))])
+
+  def _direction(self, mean, mean_square):
+    """Returns where to go by the means of the gradients and their squares."""
+    return mean / (tf.sqrt(mean_square) + self.epsilon)
+
+  def _rate(self, var, update, is_decayed):
+    """Returns how far to go, as a multiple of the update."""
+    del var, update, is_decayed
+    return self.learning_rate
 
   def _do_use_weight_decay(self, param_name):
     """Tells whether the variable of that name decays."""
@@ -231,3 +253,45 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
   def _get_variable_name(param_name):
     """Returns a variable's name without the ":0" of its tensor."""
     return re.sub(r":\d+$", "", param_name)
+
+
+class LambOptimizer(AdamWeightDecayOptimizer):
+  """LAMB: Adam with steps in proportion to each variable, for large batches.
+
+  With m and v as in AdamWeightDecayOptimizer, in the t-th update:
+    u <- m / (1 - beta_1^t) / (sqrt(v / (1 - beta_2^t)) + epsilon)
+         + weight_decay_rate * p
+    p <- p - r * (|p| / |u|) * u
+
+  |.| is the Euclidean norm over the variable; where one is 0, and of variables
+  that do not decay (biases, layer norms), the ratio is 1.
+
+  Source: You et al. 2019, arXiv 1904.00962, algorithm 2, with the identity for
+  phi; the exclusion is that of the authors' experiments on BERT.
+  """
+
+  def __init__(self, learning_rate, num_updates, name="LambOptimizer",
+               **settings):
+    """Makes an optimizer.
+
+    Args:
+      learning_rate: float, or float32 tensor [].
+      num_updates: integer tensor [], the number of updates before this one.
+      name: str, prefix of the created ops.
+      **settings: see AdamWeightDecayOptimizer.
+    """
+    super().__init__(learning_rate, name=name, **settings)
+    self._t = tf.cast(num_updates, tf.float32) + 1.0
+
+  def _direction(self, mean, mean_square):
+    return super()._direction(
+        mean / (1.0 - tf.pow(self.beta_1, self._t)),
+        mean_square / (1.0 - tf.pow(self.beta_2, self._t)))
+
+  def _rate(self, var, update, is_decayed):
+    if not is_decayed:
+      return self.learning_rate
+    norm, update_norm = tf.norm(var), tf.norm(update)
+    ratio = tf.where(norm * update_norm > 0.0, tf.math.divide_no_nan(
+        norm, update_norm), 1.0)
+    return self.learning_rate * ratio

@@ -316,7 +316,7 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
                      num_train_steps, num_warmup_steps, use_tpu,
                      use_one_hot_embeddings, *, log_every_steps=100,
                      random_seed=12345, epochs=None,
-                     learning_rate_decay="linear"):
+                     learning_rate_decay="linear", optimizer="adamw"):
   """Makes the `model_fn` of an estimator.
 
   Args:
@@ -331,6 +331,7 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
     epochs: function from a number of examples that were trained on to the
       passes over the text that they are, or None; for the progress lines.
     learning_rate_decay: one of optimization.DECAYS.
+    optimizer: one of optimization.OPTIMIZERS.
 
   Returns:
     A function from (features, labels, mode, params, config) to a
@@ -357,7 +358,7 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
           scaffold_fn=scaffold_fn)
     train_op = optimization.create_optimizer(
         loss, learning_rate, num_train_steps, num_warmup_steps, use_tpu,
-        decay=learning_rate_decay)
+        decay=learning_rate_decay, optimizer=optimizer)
     # On a TPU the parameter is a core's share.
     context = params.get("context")
     batch_size = params["batch_size"] * (context.num_replicas if context else 1)
@@ -568,6 +569,10 @@ def define_flags():
       "What the learning rate does behind the warm-up: falls in a line (the "
       "original's, which starts below the peak), stays, or falls by half a "
       "cosine wave.")
+  flags.DEFINE_enum(
+      "optimizer", "adamw", list(optimization.OPTIMIZERS),
+      "The original's Adam with decoupled weight decay, or LAMB, which bears "
+      "larger batches.")
   flags.DEFINE_integer(
       "save_checkpoints_steps", 1000, "Steps between two checkpoints.")
   flags.DEFINE_integer(
@@ -856,7 +861,8 @@ class Job:
         log_every_steps=values.log_every_steps,
         random_seed=values.random_seed,
         epochs=self._train_input and self._train_input.epochs,
-        learning_rate_decay=values.learning_rate_decay)
+        learning_rate_decay=values.learning_rate_decay,
+        optimizer=values.optimizer)
     return engine.build_estimator(
         model_fn,
         model_dir=values.output_dir,

@@ -150,6 +150,67 @@ def test_a_run_without_steps_is_refused():
     optimization.learning_rate_at(tf.constant(3), 0.1, 0, 0)
 
 
+def lamb_by_numpy(p, gradients, rate, decay):
+  """Returns a variable after updates by LAMB, in double precision."""
+  m = v = np.zeros_like(p)
+  for t, g in enumerate(gradients, 1):
+    m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+    u = m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-6)
+    ratio = 1.0
+    if decay:
+      u += decay * p
+      norms = np.linalg.norm(p), np.linalg.norm(u)
+      ratio = norms[0] / norms[1] if all(norms) else 1.0
+    p = p - rate * ratio * u
+  return p
+
+
+@pytest.mark.parametrize("name, start", [
+    ("dense/kernel", [[0.5, -1.0], [2.0, 0.0]]), ("dense/bias", [3.0, -0.2]),
+    ("LayerNorm/gamma", [1.0, 1.0]), ("zeros", [0.0, 0.0])])
+def test_lamb_is_that_of_the_paper(name, start, variable_kind):
+  rng = np.random.RandomState(0)
+  gradients = [rng.standard_normal(np.shape(start)) for _ in range(6)]
+  gradients[3][:] = 0
+  variable = tf.get_variable(name, initializer=tf.constant(start))
+  gradient = tf.placeholder(tf.float32, np.shape(start))
+  step = tf.placeholder(tf.int64, [])
+  optimizer = optimization.LambOptimizer(
+      0.1, step, weight_decay_rate=0.01,
+      exclude_from_weight_decay=["LayerNorm", "bias"])
+  update = optimizer.apply_gradients([(gradient, variable)])
+  assert [v.op.name for v in tf.global_variables()] == [
+      name, name + "/adam_m", name + "/adam_v"]
+  with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    for number, value in enumerate(gradients):
+      session.run(update, {gradient: value, step: number})
+    found = session.run(variable)
+  decay = 0.0 if "bias" in name or "LayerNorm" in name else 0.01
+  np.testing.assert_allclose(
+      found, lamb_by_numpy(np.array(start), gradients, 0.1, decay), rtol=2e-5,
+      atol=1e-6)
+
+
+def test_create_optimizer_takes_lamb(variable_kind):
+  variable = tf.get_variable("kernel", initializer=tf.constant([3.0, 4.0]))
+  train_op = optimization.create_optimizer(
+      tf.reduce_sum(tf.square(variable)), 0.1, 10, 0, False, optimizer="lamb")
+  with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    session.run(train_op)
+    # A step of 0.1 times the norm, 5; the direction is (1, 1) but for decay.
+    moved = np.array([3.0, 4.0]) - session.run(variable)
+    assert session.run(tf.train.get_global_step()) == 1
+  assert np.linalg.norm(moved) == pytest.approx(0.5, rel=1e-5)
+
+
+def test_an_unknown_optimizer_is_refused():
+  with pytest.raises(ValueError, match="'sgd' is none of adamw, lamb"):
+    optimization.create_optimizer(
+        tf.constant(1.0), 0.1, 10, 0, False, optimizer="sgd")
+
+
 def rates(steps, *schedule, **options):
   """Returns the schedule's rates at some steps."""
   step = tf.placeholder(tf.int64, [])

@@ -375,6 +375,7 @@ def _read_tasks(frames):
     code = 0
   except Exception:
     traceback.print_exc()
+    sys.stderr.flush()  # The end below does not.
   finally:
     os._exit(code)
 

@@ -38,6 +38,10 @@ BENCHMARKS = {
         ["resuming in the third epoch of 1 MB",
          "resuming in the third epoch of 1 MB, really read",
          "resuming there, the record lost"]),
+    "step": (
+        ["--rounds=1", "--models=1x8", "--batch_size=2", "--num_steps=1",
+         "--max_seq_length=16"],
+        ["training step, 1x8, batch 2 of 16"]),
     "disk": (
         ["--num_steps=2"],
         ["disk, training from text", "disk, records of the stream",
@@ -60,8 +64,10 @@ def rows(output):
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_prints_its_rows(files, name):
   arguments, figures = BENCHMARKS[name]
-  result = run(name, ["--text=" + files["train"],
-                      "--vocab_file=" + files["vocab"]] + arguments)
+  if name != "step":
+    arguments = ["--text=" + files["train"],
+                 "--vocab_file=" + files["vocab"]] + arguments
+  result = run(name, arguments)
   assert result.returncode == 0, result.stderr
   found = rows(result.stdout)
   assert len(found) == len(figures)

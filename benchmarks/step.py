@@ -26,7 +26,8 @@ sys.path[0] = root  # Not the current folder, where the other one may be.
 program = importlib.import_module(name)
 import numpy as np
 tf, modeling = program.tf, program.modeling
-tf.Graph().as_default().__enter__()  # For all that follows: no eager execution.
+graph = tf.Graph().as_default()
+graph.__enter__()  # For all that follows: no eager execution.
 config = modeling.BertConfig.from_json_file(config_file)
 batch_size, length, masked = int(batch_size), int(length), 20
 rng = np.random.RandomState(1)

@@ -21,7 +21,9 @@ _LISTED = 8
 # Files of an input list that are looked into.
 _SAMPLED_FILES = 32
 # Not weights of the model: what an optimizer and a training loop add to them.
-_NOT_WEIGHTS = ("/adam_m", "/adam_v", "global_step", example_counter.NAME)
+LOSS_SCALE_VARIABLES = ("current_loss_scale", "good_steps")
+_NOT_WEIGHTS = ("/adam_m", "/adam_v", "global_step",
+                example_counter.NAME) + LOSS_SCALE_VARIABLES
 
 
 def list_names(names):

@@ -119,13 +119,17 @@ def log_to_terminal():
   tf.logging.set_verbosity(tf.logging.INFO)
 
 
-def log_to_file(output_dir):
+def log_to_file(output_dir, host=0):
   """Appends all messages, earlier ones too, to `output_dir/train.log`.
 
   Args:
     output_dir: folder, local or with a scheme; it must exist.
+    host: int, which one this is of several processes that log there; those
+      behind the first have a `train.HOST.log`.
   """
-  path = os.path.join(output_dir, LOG_FILE)
+  name, extension = os.path.splitext(LOG_FILE)
+  path = os.path.join(output_dir, LOG_FILE if not host else "%s.%d%s" % (
+      name, host, extension))
   if file_io.is_local(path):
     handler = logging.FileHandler(path, encoding="utf-8")  # type: logging.Handler
   else:
@@ -154,24 +158,25 @@ class ProgressHook(tf.train.SessionRunHook):
     figures: dict from name to scalar float Tensor, shown in this order.
     features: dict of a step's input tensors; how long a step waits for them is
       the input's share of the time.
+    train_op: the op of a step; not each one need advance the global step.
     every_steps: int, steps between two lines.
     last_step: int, the global step at which training ends.
     batch_size: int, sequences a step.
-    output_dir: folder of the event file.
+    output_dir: folder of the event file; None for none.
     epochs: function from a number of examples to the epochs that they are, or
       to None; or None.
   """
 
-  def __init__(self, figures, features, every_steps, last_step, batch_size,
-               output_dir, epochs=None):
+  def __init__(self, figures, features, train_op, every_steps, last_step,
+               batch_size, output_dir, epochs=None):
     self._figures = figures
     self._every_steps = every_steps
     self._last_step = last_step
     self._batch_size = batch_size
     self._output_dir = output_dir
     self._epochs = epochs
-    self._step = self._first_step = self._logged_step = 0
-    self._num_examples = 0
+    self._step = self._first_step = 0
+    self._num_examples = self._logged_examples = 0
     self._logged_time = self._waited = 0.0
     # (step, time) from which on the speed is known: behind the first step,
     # which takes longer than the others.
@@ -182,9 +187,10 @@ class ProgressHook(tf.train.SessionRunHook):
     with tf.control_dependencies(list(features.values())):
       # A ready input may come before the start is noted.
       self._wait = tf.maximum(tf.timestamp() - start, 0.0)
-
-  def begin(self):
     self._global_step = tf.train.get_global_step()
+    # Read beside the update, the variable would race with it.
+    with tf.control_dependencies([train_op]):
+      self._step_behind = self._global_step.read_value()
 
   def after_create_session(self, session, coord):
     self._step = session.run(self._global_step)
@@ -192,24 +198,24 @@ class ProgressHook(tf.train.SessionRunHook):
     self._num_examples = (
         session.run(counter) if counter is not None else
         self._step * self._batch_size)
-    self._first_step = self._logged_step = self._step
+    self._logged_examples = self._num_examples
+    self._first_step = self._step
     self._logged_time = time.time()
     self._waited = 0.0
-    self._writer = tf.summary.FileWriterCache.get(self._output_dir)
+    self._writer = self._output_dir and tf.summary.FileWriterCache.get(
+        self._output_dir)
     logger.info("training from step %d to %d", self._step, self._last_step)
 
   def before_run(self, run_context):
-    # The step is counted here: read beside the train op, the variable would
-    # race with its own update.
     due = self._step + 1
-    fetches = {"wait": self._wait}
+    fetches = {"wait": self._wait, "step": self._step_behind}
     if (due % self._every_steps == 0 or
         due in (self._first_step + 1, self._last_step)):
       fetches["figures"] = self._figures
     return tf.train.SessionRunArgs(fetches)
 
   def after_run(self, run_context, run_values):
-    self._step += 1
+    self._step = int(run_values.results["step"])
     self._num_examples += self._batch_size
     self._waited += run_values.results["wait"]
     figures = run_values.results.get("figures")
@@ -220,23 +226,25 @@ class ProgressHook(tf.train.SessionRunHook):
           ["step %d/%d" % (self._step, self._last_step)] + self._words))
 
   def end(self, session):
-    self._writer.flush()
+    if self._writer:
+      self._writer.flush()
     terminal_bar.clear()
 
   def _show(self, figures):
     """Logs and writes figures with those that are counted here."""
     now = time.time()
     seconds = max(now - self._logged_time, 1e-9)
-    done = (self._step - self._logged_step) * self._batch_size
+    done = self._num_examples - self._logged_examples
     figures["sequences_per_second"] = done / seconds
     figures["input_wait"] = min(1.0, self._waited / seconds)
     epochs = self._epochs and self._epochs(self._num_examples)
     if epochs is not None:
       figures["epoch"] = epochs
-    self._writer.add_summary(
-        tf.Summary(value=[
-            tf.Summary.Value(tag="training/" + name, simple_value=value)
-            for name, value in figures.items()]), self._step)
+    if self._writer:
+      self._writer.add_summary(
+          tf.Summary(value=[
+              tf.Summary.Value(tag="training/" + name, simple_value=value)
+              for name, value in figures.items()]), self._step)
     words = _words(figures)
     eta = self._eta(now)
     if eta:
@@ -245,7 +253,7 @@ class ProgressHook(tf.train.SessionRunHook):
     self._words = words[-1:] + words[:-1]
     logger.info("step %d/%d  %s", self._step, self._last_step, "  ".join(words),
                 extra={"is_progress": True})
-    self._logged_step, self._logged_time = self._step, now
+    self._logged_examples, self._logged_time = self._num_examples, now
     self._waited = 0.0
     if self._step == self._first_step + 1:
       self._steady = self._step, now

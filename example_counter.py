@@ -22,6 +22,9 @@ def get_or_create():
     return tf.get_variable(
         NAME, [], tf.int64, initializer=tf.zeros_initializer(),
         trainable=False,
+        use_resource=True,  # A TPU knows no others.
+        # All replicas of a tf.distribute.Strategy add the same.
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         collections=[tf.GraphKeys.GLOBAL_VARIABLES, _COLLECTION])
 
 
@@ -42,21 +45,8 @@ def advance(train_op, num_examples):
   if counter is None:
     return train_op
   with tf.control_dependencies([train_op]):
-    return tf.group(tf.assign_add(counter, num_examples))
-
-
-def use_saver(batch_size, keep_checkpoint_max):
-  """Lets the estimator save by a _Saver where the graph counts.
-
-  Args:
-    batch_size: int, examples of a step.
-    keep_checkpoint_max: int, checkpoints that are kept.
-  """
-  if get() is not None:
-    tf.add_to_collection(
-        tf.GraphKeys.SAVERS,
-        _Saver(batch_size, sharded=True, max_to_keep=keep_checkpoint_max,
-               defer_build=True, save_relative_paths=True))
+    return tf.group(tf.assign_add(
+        counter, tf.constant(num_examples, tf.int64)))
 
 
 def is_counted(checkpoint):
@@ -76,23 +66,3 @@ def read(checkpoint, batch_size):
   if reader.has_tensor(NAME):
     return int(reader.get_tensor(NAME))
   return int(reader.get_tensor("global_step")) * batch_size
-
-
-class _Saver(tf.train.Saver):
-  """Restores checkpoints without the counter, too: google-research/bert's."""
-
-  def __init__(self, batch_size, **options):
-    self._batch_size = batch_size
-    super().__init__(**options)
-
-  def build(self):
-    super().build()
-    others = [v for v in tf.global_variables() if v is not get()]
-    self._without_counter = tf.train.Saver(others, sharded=True)
-
-  def restore(self, sess, save_path):
-    if tf.train.load_checkpoint(save_path).has_tensor(NAME):
-      super().restore(sess, save_path)
-      return
-    self._without_counter.restore(sess, save_path)
-    get().load(read(save_path, self._batch_size), sess)

@@ -33,10 +33,13 @@ class Interruption:
 
   Attributes:
     signal: the first signal, a signal.Signals; None before.
+    is_stopping: bool, whether a training ended by a signal, to this process or
+      to one that trained with it.
   """
 
   def __init__(self):
     self.signal: Any = None
+    self.is_stopping = False
     self._is_training = False
     self._on_first: List[Callable[[], None]] = []
     self._handlers: Dict[int, Any] = {}
@@ -110,16 +113,32 @@ class StopHook(tf.train.SessionRunHook):
 
   The estimator's own hook then saves a checkpoint.
 
+  Where several processes train together, a step that one of them leaves out
+  would keep the others waiting. There, the hook goes by what all of them say.
+
   Args:
     interruption: Interruption.
+    num_signals: float32 [], how many of the processes have got a signal, the
+      same number for all of them; None where there is one.
   """
 
-  def __init__(self, interruption):
+  def __init__(self, interruption, num_signals=None):
     self._interruption = interruption
+    self._num_signals = num_signals
 
   def after_create_session(self, session, coord):
     self._interruption.train(True)
 
+  def before_run(self, run_context):
+    if self._num_signals is None:
+      return None
+    return tf.train.SessionRunArgs(self._num_signals)
+
   def after_run(self, run_context, run_values):
-    if self._interruption.signal is not None:
+    if self._num_signals is None:
+      is_stopped = self._interruption.signal is not None
+    else:
+      is_stopped = run_values.results > 0
+    if is_stopped:
+      self._interruption.is_stopping = True
       run_context.request_stop()

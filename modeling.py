@@ -9,6 +9,7 @@ letters:
   N  attention heads, D width of one head
   H  hidden size, N * D
   P  masked-LM predictions per sequence
+  Q  positions of the last layer's output: all S, or those that are asked for
   V  vocabulary size
 
 Variables have the names that Google's checkpoints use (`variable_shapes` lists
@@ -243,7 +244,9 @@ class BertModel:
                use_one_hot_embeddings=False,
                scope=None,
                *,
-               dropout_seeds=None):
+               dropout_seeds=None,
+               output_positions=None,
+               compute_dtype=tf.float32):
     """Builds the graph.
 
     Args:
@@ -256,14 +259,21 @@ class BertModel:
         product (fast on a TPU only).
       scope: str or variable scope to build in, "bert" if None.
       dropout_seeds: DropoutSeeds, for dropout that a resumed run repeats; None
-        for TensorFlow's ordinary dropout.
+        for TensorFlow's ordinary random numbers.
+      output_positions: int32 [B, Q], the positions in [0, S) whose vectors are
+        wanted of the last layer, the first one being [CLS]'s, for the pooler;
+        None for all. The last layer computes these only.
+      compute_dtype: tf.float32 or tf.bfloat16, the type of matrix products, of
+        activations and of the outputs. In float32 anyway are variables, sums of
+        embeddings and of residuals, softmax, dropout and layer normalization.
 
     Raises:
       ValueError: a tensor's rank is not 2, or the sizes contradict each other.
 
     Source: google-research/bert, modeling.BertModel; Devlin et al. 2018,
     arXiv 1810.04805. Changed: the attention mask stays [B, 1, S] and is spread
-    over the attending positions by the addition that uses it.
+    over the attending positions by the addition that uses it; the last layer
+    can be computed at some positions only.
     """
     batch_size, seq_length = get_shape_list(input_ids, expected_rank=2)
     if input_mask is None:
@@ -280,7 +290,7 @@ class BertModel:
             input_ids, config.vocab_size, config.hidden_size,
             initializer_range=config.initializer_range,
             use_one_hot_embeddings=use_one_hot_embeddings)
-        self.embedding_output = embedding_postprocessor(
+        self.embedding_output = tf.cast(embedding_postprocessor(
             word_embeddings,
             use_token_type=True,
             token_type_ids=token_type_ids,
@@ -288,7 +298,7 @@ class BertModel:
             initializer_range=config.initializer_range,
             max_position_embeddings=config.max_position_embeddings,
             dropout_prob=hidden_dropout,
-            dropout_seeds=dropout_seeds)
+            dropout_seeds=dropout_seeds), compute_dtype)
       with tf.variable_scope("encoder"):
         self.all_encoder_layers = transformer_model(
             self.embedding_output,
@@ -302,7 +312,8 @@ class BertModel:
             attention_probs_dropout_prob=attention_dropout,
             initializer_range=config.initializer_range,
             do_return_all_layers=True,
-            dropout_seeds=dropout_seeds)
+            dropout_seeds=dropout_seeds,
+            output_positions=output_positions)
       self.sequence_output = self.all_encoder_layers[-1]
       with tf.variable_scope("pooler"):
         # The vector at [CLS] stands for the sequence.
@@ -312,20 +323,22 @@ class BertModel:
             activation=tf.tanh,
             kernel_initializer=create_initializer(config.initializer_range))
 
+  # The next four are of `compute_dtype`.
+
   def get_pooled_output(self):
-    """Returns float32 [B, H], the [CLS] vector after one more tanh layer."""
+    """Returns [B, H], the [CLS] vector after one more tanh layer."""
     return self.pooled_output
 
   def get_sequence_output(self):
-    """Returns float32 [B, S, H], the output of the last layer."""
+    """Returns [B, Q, H], the output of the last layer."""
     return self.sequence_output
 
   def get_all_encoder_layers(self):
-    """Returns a list with one float32 [B, S, H] for each layer."""
+    """Returns a list with one [B, S, H] for each layer, the last [B, Q, H]."""
     return self.all_encoder_layers
 
   def get_embedding_output(self):
-    """Returns float32 [B, S, H], what goes into the first layer.
+    """Returns [B, S, H], what goes into the first layer.
 
     The sum of word, position and segment embeddings after layer normalization
     and dropout.
@@ -347,11 +360,30 @@ def gelu(x):
     A tensor like `x`: x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))).
 
   Source: Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2;
-  google-research/bert, modeling.gelu, the same arithmetic. (TensorFlow turns
-  this cube into two products by itself; to write them out gains nothing.)
+  google-research/bert, modeling.gelu. Changed: (1 + tanh(z)) / 2 is written as
+  sigmoid(2 z), which takes fewer passes over memory; the gradient recomputes it
+  from x, so that nothing else is kept for it.
   """
-  inner = math.sqrt(2 / math.pi) * (x + 0.044715 * tf.pow(x, 3))
-  return x * (0.5 * (1.0 + tf.tanh(inner)))
+  return _gelu(x)
+
+
+@tf.custom_gradient
+def _gelu(x):
+  """`gelu` of a tensor, with its gradient."""
+  linear = 2.0 * math.sqrt(2.0 / math.pi)
+  cubic = 0.044715 * linear
+
+  def gradient(upstream):
+    with tf.control_dependencies([upstream]):
+      again = tf.identity(x)  # Not before it is needed.
+    square = tf.square(again)
+    share = tf.sigmoid(again * (cubic * square + linear))
+    # x times the sigmoid's derivative by x.
+    slope = tf.raw_ops.SigmoidGrad(
+        y=share, dy=again * (3.0 * cubic * square + linear))
+    return upstream * (share + slope)
+
+  return x * tf.sigmoid(x * (cubic * tf.square(x) + linear)), gradient
 
 
 def gelu_erf(x):
@@ -456,19 +488,22 @@ def dropout(input_tensor, dropout_prob, *, seeds=None):
     input_tensor: float tensor.
     dropout_prob: float, the probability of dropping an element; 0.0 or None
       adds nothing to the graph.
-    seeds: DropoutSeeds; None for TensorFlow's ordinary dropout.
+    seeds: DropoutSeeds; None for TensorFlow's ordinary random numbers.
 
   Returns:
     A tensor like `input_tensor`.
   """
   if not dropout_prob:
     return input_tensor
+  shape = tf.shape(input_tensor)
   if seeds is None:
-    return tf.nn.dropout(input_tensor, rate=dropout_prob)
-  uniform = tf.random.stateless_uniform(
-      tf.shape(input_tensor), seeds.next(), dtype=input_tensor.dtype)
-  kept = tf.cast(uniform >= dropout_prob, input_tensor.dtype)
-  return input_tensor * (1.0 / (1.0 - dropout_prob)) * kept
+    uniform = tf.random.uniform(shape)
+  else:
+    uniform = tf.random.stateless_uniform(shape, seeds.next())
+  # 1 where it is kept, else 0: faster than to compare, which makes booleans.
+  kept = tf.cast(tf.floor(uniform + (1.0 - dropout_prob)), input_tensor.dtype)
+  # The factors first: that leaves one product here, and one in the gradient.
+  return input_tensor * (kept * (1.0 / (1.0 - dropout_prob)))
 
 
 def dense(input_tensor, units, activation=None, kernel_initializer=None,
@@ -476,7 +511,7 @@ def dense(input_tensor, units, activation=None, kernel_initializer=None,
   """A fully connected layer over the last dimension.
 
   Args:
-    input_tensor: float32 [..., width].
+    input_tensor: float32 or bfloat16 [..., width]; the type computed in.
     units: int, width of the output.
     activation: function of a tensor, or None.
     kernel_initializer: initializer of `kernel` [width, units]; `bias` [units]
@@ -484,7 +519,7 @@ def dense(input_tensor, units, activation=None, kernel_initializer=None,
     name: str, variable scope; "dense" (made unique) if None.
 
   Returns:
-    float32 [..., units].
+    [..., units], of the input's type.
   """
   shape = get_shape_list(input_tensor)
   with tf.variable_scope(name, default_name="dense"):
@@ -492,36 +527,96 @@ def dense(input_tensor, units, activation=None, kernel_initializer=None,
                              initializer=kernel_initializer)
     bias = tf.get_variable("bias", [units], dtype=tf.float32,
                            initializer=tf.zeros_initializer())
-    output = tf.matmul(reshape_to_matrix(input_tensor), kernel)
-    output = tf.nn.bias_add(output, bias)
+    output = _affine(
+        reshape_to_matrix(input_tensor),
+        tf.cast(kernel, input_tensor.dtype), tf.convert_to_tensor(bias))
     if activation is not None:
       output = activation(output)
     return reshape_from_matrix(output, shape)
+
+
+@tf.custom_gradient
+def _affine(rows, kernel, bias):
+  """Multiplies a matrix by another one and adds a bias to its rows.
+
+  Args:
+    rows: float32 or bfloat16 [any number, width].
+    kernel: of the same type, [width, units].
+    bias: float32 [units].
+
+  Returns:
+    [any number, units], of the type of `rows`.
+  """
+  product = tf.cast(tf.matmul(rows, kernel), tf.float32)
+
+  def gradient(upstream):
+    of_rows = tf.matmul(upstream, kernel, transpose_b=True)
+    width, units = kernel.shape.as_list()
+    if width > units:  # A CPU's product is faster with the wider side last.
+      of_kernel = tf.transpose(tf.matmul(upstream, rows, transpose_a=True))
+    else:
+      of_kernel = tf.matmul(rows, upstream, transpose_a=True)
+    # In float32: bfloat16 would get a sum over so many rows wrong by far.
+    of_bias = tf.reduce_sum(tf.cast(upstream, tf.float32), 0)
+    return of_rows, of_kernel, of_bias
+
+  return tf.cast(tf.nn.bias_add(product, bias), rows.dtype), gradient
 
 
 def layer_norm(input_tensor, name=None):
   """Layer normalization over the last dimension.
 
   Args:
-    input_tensor: float32 [..., width].
+    input_tensor: float32 or bfloat16 [..., width]; computed in float32.
     name: str, variable scope; "LayerNorm" (made unique) if None.
 
   Returns:
     A tensor like `input_tensor`, with `gamma` and `beta` [width] applied.
 
-  Source: Ba et al. 2016, arXiv 1607.06450; the arithmetic is that of
-  tf.contrib.layers.layer_norm, operation by operation.
+  Source: Ba et al. 2016, arXiv 1607.06450; google-research/bert,
+  modeling.layer_norm. Changed: a gradient of its own.
   """
-  width = get_shape_list(input_tensor)[-1]
+  shape = get_shape_list(input_tensor)
+  width = shape[-1]
   with tf.variable_scope(name, default_name="LayerNorm"):
     beta = tf.get_variable("beta", [width], dtype=tf.float32,
                            initializer=tf.zeros_initializer())
     gamma = tf.get_variable("gamma", [width], dtype=tf.float32,
                             initializer=tf.ones_initializer())
-    mean, variance = tf.nn.moments(input_tensor, axes=[-1], keep_dims=True)
-    return tf.nn.batch_normalization(
-        input_tensor, mean, variance, offset=beta, scale=gamma,
-        variance_epsilon=_LAYER_NORM_EPSILON)
+    output = _normalize(
+        tf.cast(reshape_to_matrix(input_tensor), tf.float32),
+        tf.convert_to_tensor(gamma), tf.convert_to_tensor(beta))
+    return tf.cast(reshape_from_matrix(output, shape), input_tensor.dtype)
+
+
+@tf.custom_gradient
+def _normalize(rows, gamma, beta):
+  """Normalizes the rows of a matrix to mean 0 and variance 1.
+
+  Args:
+    rows: float32 [any number, width].
+    gamma: float32 [width], what normalized columns are multiplied by.
+    beta: float32 [width], what is added to them.
+
+  Returns:
+    A tensor like `rows`. With n for a normalized row of deviation s, d for the
+    gradient of the output and mean() over the row, the gradient of the row is
+    (d gamma - mean(d gamma) - n mean(d gamma n)) / s.
+  """
+  centered = rows - tf.reduce_mean(rows, -1, keepdims=True)
+  variance = tf.reduce_mean(tf.square(centered), -1, keepdims=True)
+  inverse = tf.rsqrt(variance + _LAYER_NORM_EPSILON)
+  normalized = centered * inverse
+
+  def gradient(upstream):
+    product = upstream * normalized
+    scaled = upstream * gamma
+    mean = tf.reduce_mean(scaled, -1, keepdims=True)
+    slope = tf.reduce_mean(product * gamma, -1, keepdims=True)
+    of_rows = (scaled - (normalized * slope + mean)) * inverse
+    return of_rows, tf.reduce_sum(product, 0), tf.reduce_sum(upstream, 0)
+
+  return normalized * gamma + beta, gradient
 
 
 def layer_norm_and_dropout(input_tensor, dropout_prob, name=None, *,
@@ -680,8 +775,8 @@ def attention_layer(from_tensor,
   """Multi-headed attention from one sequence to another (or itself).
 
   Args:
-    from_tensor: float32 [B, F, width], or [B * F, width].
-    to_tensor: float32 [B, T, width], or [B * T, width].
+    from_tensor: float32 or bfloat16 [B, F, width], or [B * F, width].
+    to_tensor: of the same type, [B, T, width], or [B * T, width].
     attention_mask: [B, F, T], or [B, 1, T] where all attending positions share
       it: 1 for a position to attend to, 0 for one to pass over.
     num_attention_heads: int, N.
@@ -698,7 +793,8 @@ def attention_layer(from_tensor,
     dropout_seeds: see `dropout`.
 
   Returns:
-    float32 [B, F, N * D], or [B * F, N * D] if `do_return_2d_tensor`.
+    [B, F, N * D], or [B * F, N * D] if `do_return_2d_tensor`, of the type of
+    the arguments; the softmax is float32.
 
   Raises:
     ValueError: the ranks differ, or a size is missing.
@@ -732,12 +828,13 @@ def attention_layer(from_tensor,
   query = heads(from_tensor, from_seq_length, query_act, "query")
   key = heads(to_tensor, to_seq_length, key_act, "key")
   value = heads(to_tensor, to_seq_length, value_act, "value")
-  scores = tf.matmul(  # [B, N, F, T]
-      query * (1.0 / math.sqrt(size_per_head)), key, transpose_b=True)
+  scores = tf.cast(tf.matmul(  # [B, N, F, T]
+      query * (1.0 / math.sqrt(size_per_head)), key, transpose_b=True),
+                   tf.float32)
   if attention_mask is not None:
     scores += _mask_adder(attention_mask)
-  probs = dropout(tf.nn.softmax(scores), attention_probs_dropout_prob,
-                  seeds=dropout_seeds)
+  probs = tf.cast(dropout(tf.nn.softmax(scores), attention_probs_dropout_prob,
+                          seeds=dropout_seeds), value.dtype)
   context = tf.transpose(tf.matmul(probs, value), [0, 2, 1, 3])  # [B, F, N, D]
   width = num_attention_heads * size_per_head
   if do_return_2d_tensor:
@@ -763,11 +860,12 @@ def transformer_model(input_tensor,
                       initializer_range=0.02,
                       do_return_all_layers=False,
                       *,
-                      dropout_seeds=None):
+                      dropout_seeds=None,
+                      output_positions=None):
   """A stack of Transformer encoder layers.
 
   Args:
-    input_tensor: float32 [B, S, H].
+    input_tensor: float32 or bfloat16 [B, S, H].
     attention_mask: [B, S, S] or [B, 1, S], see `attention_layer`.
     hidden_size: int, H.
     num_hidden_layers: int.
@@ -779,9 +877,12 @@ def transformer_model(input_tensor,
     initializer_range: float, standard deviation of fresh kernels.
     do_return_all_layers: bool.
     dropout_seeds: see `dropout`.
+    output_positions: int32 [B, Q], the positions at which the last layer is
+      computed; None for all. They attend to all S positions.
 
   Returns:
-    float32 [B, S, H], the last layer's output; or a list with every layer's.
+    [B, Q, H], the last layer's output, like the input; or a list with every
+    layer's, the others [B, S, H].
 
   Raises:
     ValueError: H is not a multiple of N, or not the input's width.
@@ -800,32 +901,51 @@ def transformer_model(input_tensor,
   def add_and_norm(tensor, residual):
     """One projection to H, dropout, the residual, normalization."""
     projected = dense(tensor, hidden_size, kernel_initializer=initializer)
-    dropped = dropout(projected, hidden_dropout_prob, seeds=dropout_seeds)
-    return layer_norm(dropped + residual)
+    dropped = dropout(tf.cast(projected, tf.float32), hidden_dropout_prob,
+                      seeds=dropout_seeds)
+    normalized = layer_norm(dropped + tf.cast(residual, tf.float32))
+    return tf.cast(normalized, tensor.dtype)
 
   outputs = []
   # A matrix [B * S, H] all the way: most of the work is matrix products.
   hidden = reshape_to_matrix(input_tensor)
+  attending, output_shape = hidden, input_shape
   for layer in range(num_hidden_layers):
+    if output_positions is not None and layer == num_hidden_layers - 1:
+      attending = gather_indexes(
+          reshape_from_matrix(hidden, input_shape), output_positions)
+      attention_mask = _mask_at(attention_mask, output_positions)
+      output_shape = get_shape_list(output_positions) + [width]
     with tf.variable_scope("layer_%d" % layer):
       with tf.variable_scope("attention"):
         with tf.variable_scope("self"):
           context = attention_layer(
-              hidden, hidden, attention_mask, num_attention_heads,
+              attending, hidden, attention_mask, num_attention_heads,
               size_per_head,
               attention_probs_dropout_prob=attention_probs_dropout_prob,
               initializer_range=initializer_range, do_return_2d_tensor=True,
-              batch_size=batch_size, from_seq_length=seq_length,
+              batch_size=batch_size, from_seq_length=output_shape[1],
               to_seq_length=seq_length, dropout_seeds=dropout_seeds)
         with tf.variable_scope("output"):
-          attended = add_and_norm(context, hidden)
+          attended = add_and_norm(context, attending)
       with tf.variable_scope("intermediate"):
         inner = dense(attended, intermediate_size, intermediate_act_fn,
                       initializer)
       with tf.variable_scope("output"):
-        hidden = add_and_norm(inner, attended)
-    outputs.append(reshape_from_matrix(hidden, input_shape))
+        hidden = attending = add_and_norm(inner, attended)
+    outputs.append(reshape_from_matrix(hidden, output_shape))
   return outputs if do_return_all_layers else outputs[-1]
+
+
+def _mask_at(attention_mask, positions):
+  """Takes the rows [B, Q, T] of attending positions out of a mask [B, F, T].
+
+  None, and a mask [B, 1, T] that is every position's, stay as they are.
+  """
+  if attention_mask is None or attention_mask.shape.as_list()[1] == 1:
+    return attention_mask
+  rows = gather_indexes(attention_mask, positions)
+  return reshape_from_matrix(rows, get_shape_list(positions) + [None])
 
 
 def get_masked_lm_output(bert_config, input_tensor, output_weights, positions,
@@ -834,9 +954,9 @@ def get_masked_lm_output(bert_config, input_tensor, output_weights, positions,
 
   Args:
     bert_config: BertConfig.
-    input_tensor: float32 [B, S, H], the encoder's output.
+    input_tensor: [B, S, H], the encoder's output.
     output_weights: float32 [V, H], the word embeddings.
-    positions: int32 [B, P], token offsets in [0, S).
+    positions: int32 [B, P], token offsets in [0, S); see `masked_lm_logits`.
     label_ids: int32 [B, P], the ids that belong there, in [0, V).
     label_weights: float32 [B, P], 1.0 for a prediction and 0.0 for padding.
 
@@ -846,8 +966,8 @@ def get_masked_lm_output(bert_config, input_tensor, output_weights, positions,
     commonest guess takes `masked_lm_logits`' argmax, which is the same.
 
   Source: google-research/bert, run_pretraining.get_masked_lm_output. Changed:
-  the loss is a fused cross-entropy; equal to float precision, without a one-hot
-  matrix [B * P, V] and without log probabilities.
+  the loss is computed without a one-hot matrix [B * P, V] and without log
+  probabilities; it is equal to float precision.
   """
   logits = masked_lm_logits(
       bert_config, input_tensor, output_weights, positions)
@@ -860,14 +980,19 @@ def masked_lm_logits(bert_config, input_tensor, output_weights, positions):
 
   Args:
     bert_config: BertConfig.
-    input_tensor: float32 [B, S, H], the encoder's output.
+    input_tensor: float32 or bfloat16 [B, S, H], the encoder's output; products
+      are computed in that type.
     output_weights: float32 [V, H], the word embeddings.
-    positions: int32 [B, P], token offsets in [0, S).
+    positions: int32 [B, P], token offsets in [0, S); None if `input_tensor` is
+      [B, P, H], the vectors at the masked positions already.
 
   Returns:
     float32 [B * P, V]; row b * P + p belongs to positions[b, p].
   """
-  masked = gather_indexes(input_tensor, positions)  # [B * P, H]
+  if positions is None:
+    masked = reshape_to_matrix(input_tensor)
+  else:
+    masked = gather_indexes(input_tensor, positions)  # [B * P, H]
   with tf.variable_scope("cls/predictions"):
     with tf.variable_scope("transform"):
       masked = layer_norm(dense(
@@ -877,28 +1002,60 @@ def masked_lm_logits(bert_config, input_tensor, output_weights, positions):
     output_bias = tf.get_variable(
         "output_bias", [bert_config.vocab_size],
         initializer=tf.zeros_initializer())
-    logits = tf.matmul(masked, output_weights, transpose_b=True)
-    return tf.nn.bias_add(logits, output_bias)
+    logits = tf.matmul(masked, tf.cast(output_weights, masked.dtype),
+                       transpose_b=True)
+    return tf.nn.bias_add(tf.cast(logits, tf.float32), output_bias)
 
 
-def masked_lm_loss(logits, label_ids, label_weights):
+def masked_lm_loss(logits, label_ids, label_weights, *, num_predictions=None):
   """The cross-entropy of masked words.
 
   Args:
     logits: float32 [B * P, V].
     label_ids: int32 [B, P], in [0, V).
     label_weights: float32 [B, P].
+    num_predictions: float32 [], what to divide by, where the batch is a part of
+      a larger one: the sum of weights of that; None for that of label_weights.
 
   Returns:
     (loss, per_example_loss): float32 [], the weighted sum over the batch
-    divided by (the sum of weights + 1e-5); and [B * P], in nats, unweighted.
+    divided by (num_predictions + 1e-5); and [B * P], in nats, unweighted.
   """
   weights = tf.reshape(label_weights, [-1])
-  per_example_loss = tf.nn.sparse_softmax_cross_entropy_with_logits(
-      labels=tf.reshape(label_ids, [-1]), logits=logits)
+  per_example_loss = _cross_entropy(logits, tf.reshape(label_ids, [-1]))
   total = tf.reduce_sum(weights * per_example_loss)
-  loss = total / (tf.reduce_sum(weights) + _DENOMINATOR_EPSILON)
+  if num_predictions is None:
+    num_predictions = tf.reduce_sum(weights)
+  loss = total / (num_predictions + _DENOMINATOR_EPSILON)
   return loss, per_example_loss
+
+
+@tf.custom_gradient
+def _cross_entropy(logits, labels):
+  """The cross-entropy of each row, in nats.
+
+  In place of TensorFlow's fused operation, which takes two to three times as
+  long on a CPU: it computes the gradient one element at a time.
+
+  Args:
+    logits: float32 [rows, V].
+    labels: int32 [rows], in [0, V).
+
+  Returns:
+    float32 [rows]: log(sum over v of exp(logits[v])) - logits[label].
+  """
+  of_labels = tf.stack([tf.range(tf.size(labels)), labels], axis=1)
+  largest = tf.reduce_max(logits, -1, keepdims=True)
+  powers = tf.exp(logits - largest)
+  total = tf.reduce_sum(powers, -1)
+
+  def gradient(upstream):
+    shares = powers * tf.expand_dims(upstream / total, 1)
+    return tf.tensor_scatter_sub(shares, of_labels, upstream), None
+
+  losses = (tf.log(total) + tf.squeeze(largest, 1)
+            - tf.gather_nd(logits, of_labels))
+  return losses, gradient
 
 
 def get_next_sentence_output(bert_config, input_tensor, labels):
@@ -906,7 +1063,7 @@ def get_next_sentence_output(bert_config, input_tensor, labels):
 
   Args:
     bert_config: BertConfig.
-    input_tensor: float32 [B, H], the pooled output.
+    input_tensor: [B, H], the pooled output; it is cast to float32.
     labels: int32 [B] or [B, 1]; 0 = B follows A, 1 = B is random.
 
   Returns:
@@ -922,8 +1079,9 @@ def get_next_sentence_output(bert_config, input_tensor, labels):
         initializer=create_initializer(bert_config.initializer_range))
     output_bias = tf.get_variable(
         "output_bias", [2], initializer=tf.zeros_initializer())
-    log_probs = tf.nn.log_softmax(tf.nn.bias_add(
-        tf.matmul(input_tensor, output_weights, transpose_b=True), output_bias))
+    logits = tf.matmul(tf.cast(input_tensor, tf.float32), output_weights,
+                       transpose_b=True)
+    log_probs = tf.nn.log_softmax(tf.nn.bias_add(logits, output_bias))
   is_random = tf.equal(tf.reshape(labels, [-1]), 1)  # [B]
   losses = -tf.where(is_random, log_probs[:, 1], log_probs[:, 0])
   return tf.reduce_mean(losses), losses, log_probs
@@ -933,12 +1091,12 @@ def gather_indexes(sequence_tensor, positions):
   """Gathers the vectors at the masked positions of a minibatch.
 
   Args:
-    sequence_tensor: float32 [B, S, H], the encoder's output.
+    sequence_tensor: [B, S, H], the encoder's output.
     positions: int32 [B, P], token offsets in [0, S); padding is 0 and carries
       weight 0.0 downstream.
 
   Returns:
-    float32 [B * P, H]; row b * P + p is sequence_tensor[b, positions[b, p]].
+    [B * P, H]; row b * P + p is sequence_tensor[b, positions[b, p]].
 
   Raises:
     ValueError: `sequence_tensor` is not of rank 3.

@@ -11,35 +11,41 @@ while the model trains, with new masks in every epoch and nothing on disk.
 """
 
 import contextlib
-import functools
-import itertools
 import logging
 import os
 import sys
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 from absl import app, flags
 
 import runtime  # isort: skip  # noqa: F401  Before TensorFlow: see there.
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 import checks
 import console
-import corpus as corpus_lib
 import create_pretraining_data as cpd
 import engine
 import example_counter
 import example_stream
 import example_worker
 import file_io
+import input_pipeline
 import interruption
 import modeling
 import optimization
+import saving
 import stream_record
 import tokenization
 import training_plan
+import watchdog
 from create_pretraining_data import (  # noqa: F401  Users import it from here.
     create_instance_to_example_files,
+)
+from input_pipeline import (  # noqa: F401  Users import them from here.
+    Flow,
+    input_fn_builder,
+    take_write_2_flow,
 )
 from modeling import (  # noqa: F401  Users import them from here.
     gather_indexes,
@@ -49,264 +55,12 @@ from modeling import (  # noqa: F401  Users import them from here.
 
 logger = logging.getLogger("run_pretraining_e2e")
 
-# Examples that cross from Python to TensorFlow at once: one at a time, the
-# crossing would cost more than all else (a tenth of the speed).
-_EXAMPLES_PER_LIST = 256
-_BATCHES_AHEAD = 2
-_RECORD_SHUFFLE_BUFFER = 100
+# More than it takes to halve the loss scale down to 1.
+_MAX_SKIPPED = 50
+# Dropout patterns among which a TPU's cores choose.
+_TPU_SALTS = 1 << 18
 # What a flow may end with that needs no traceback to be understood.
 _INPUT_ERRORS = (ValueError, OSError, example_worker.WorkerError)
-
-
-# ----------------------------------------------------------------- the examples
-
-
-def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
-                      do_whole_word_mask=False, max_seq_length=128,
-                      max_predictions_per_seq=20, masked_lm_prob=0.15,
-                      short_seq_prob=0.1, random_seed=12345, chunk_lines=1000,
-                      num_workers=0, num_epochs=None, dupe_factor=1,
-                      invalid_utf8="error", shard_index=0, num_shards=1,
-                      first_example=0, log=None):
-  """Turns raw text into a flow of serialized tf.Examples.
-
-  The text is read in chunks of `chunk_lines` lines, each carried on to the end
-  of its last document; every epoch comes in another order, with other sentence
-  pairs and masks. The same arguments give the same flow.
-
-  Args:
-    input_files: list of files or patterns (each one's matches sorted, each file
-      once), or one str of them with commas between.
-    vocab_file: path of the vocabulary.
-    do_lower_case: bool, whether the model is an uncased one.
-    do_whole_word_mask, max_seq_length, max_predictions_per_seq, masked_lm_prob,
-      short_seq_prob, dupe_factor: see create_pretraining_data.InstanceOptions.
-    random_seed: int, seed of all draws.
-    chunk_lines: int, lines that are turned into examples at once.
-    num_workers: int, processes that build examples; 0 builds in this one.
-    num_epochs: int, passes over the text; None goes on for ever.
-    invalid_utf8: "error" or "replace".
-    shard_index, num_shards: which part of the text this host reads.
-    first_example: int, examples at the start of the flow to leave out.
-    log: a stream_record.WindowLog, whose file this call reads and writes: by it
-      a later one finds its `first_example` without building those before.
-
-  Returns:
-    An example_stream.Reading, an iterator over bytes; see
-    create_pretraining_data.ExampleSerializer.
-
-  Raises:
-    ValueError: no file, an unreadable or empty one, a vocabulary without the
-      special tokens, an option out of range. While iterating: text that is not
-      UTF-8, or a whole epoch without an example.
-
-  >>> flow = take_write_2_flow(["corpus.txt"], "vocab.txt", num_epochs=1)
-  >>> example = tf.train.Example.FromString(next(flow))  # doctest: +SKIP
-  """
-  cpd.check_vocabulary(vocab_file)
-  corpus, options = _text(
-      input_files, vocab_file, do_lower_case=do_lower_case,
-      do_whole_word_mask=do_whole_word_mask, max_seq_length=max_seq_length,
-      max_predictions_per_seq=max_predictions_per_seq,
-      masked_lm_prob=masked_lm_prob, short_seq_prob=short_seq_prob,
-      random_seed=random_seed, chunk_lines=chunk_lines,
-      dupe_factor=dupe_factor, invalid_utf8=invalid_utf8,
-      num_hosts=num_shards)
-  stream = example_stream.ExampleStream(
-      corpus, options, num_epochs=num_epochs, num_workers=num_workers,
-      shard=example_stream.Shard(shard_index, num_shards))
-  return stream.examples_from(first_example,
-                              log or stream_record.WindowLog(None))
-
-
-def _text(input_files, vocab_file, *, do_lower_case, random_seed, chunk_lines,
-          invalid_utf8, num_hosts=1, **instances):
-  """Returns (Corpus, StreamOptions) of the arguments of take_write_2_flow."""
-  options = example_stream.StreamOptions(
-      vocab_file=vocab_file,
-      do_lower_case=do_lower_case,
-      instances=cpd.InstanceOptions(**instances),
-      random_seed=random_seed,
-      invalid_utf8=invalid_utf8).validated()
-  return corpus_lib.Corpus(
-      file_io.expand(input_files), chunk_lines=chunk_lines,
-      num_hosts=num_hosts), options
-
-
-class Flow:
-  """A flow that `input_fn` can open, and what became of it.
-
-  TensorFlow wraps an error of a Python generator in an operation's error of
-  many lines; the error itself is kept here. Several hosts of one process open
-  it once each.
-
-  Args:
-    open_examples: function from the number of examples to leave out, over all
-      hosts, and the example_stream.Shard of a host to an
-      example_stream.Reading of that host's serialized examples; e.g. of
-      `take_write_2_flow`.
-
-  Attributes:
-    num_examples: int, examples that went to TensorFlow.
-    error: the exception that ended the flow, or None.
-  """
-
-  def __init__(self, open_examples):
-    self._open_examples = open_examples
-    self._readings: List[example_stream.Reading] = []
-    self._is_stopped = False
-    self.num_examples = 0
-    self.error = None
-
-  def lists(self, start=0, host=0, num_hosts=1):
-    """Yields lists of a host's examples, from a number of examples on."""
-    try:
-      examples = self._open_examples(
-          int(start), example_stream.Shard(int(host), int(num_hosts)))
-      self._readings.append(examples)
-      with contextlib.closing(examples):
-        while not self._is_stopped:
-          # A list, not a NumPy array of bytes, which would lose trailing NULs.
-          block = list(itertools.islice(examples, _EXAMPLES_PER_LIST))
-          if not block:
-            return
-          self.num_examples += len(block)
-          yield block
-    except Exception as e:
-      self.error = e
-      raise
-
-  def check(self):
-    """Raises example_worker.WorkerError if a worker has died."""
-    for reading in self._readings:
-      reading.check()
-
-  def stop(self):
-    """Lets all hosts' examples end soon, from any thread."""
-    self._is_stopped = True
-    for reading in self._readings:
-      reading.stop()
-
-  def close(self):
-    """Ends the workers, too, once nobody needs the examples any more."""
-    self.stop()
-    for reading in self._readings:
-      try:
-        reading.close()
-      except ValueError:
-        pass  # A thread of TensorFlow's is in it, which `stop` makes end it.
-
-
-def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
-                     is_training, num_cpu_threads=4, *, flow=None,
-                     fixed_batches=False):
-  """Makes the `input_fn` of an estimator.
-
-  Args:
-    input_files: list of TFRecord files; not read where there is a `flow`.
-    max_seq_length, max_predictions_per_seq: int, L and P of the examples.
-    is_training: bool; TFRecords are shuffled and interleaved for training.
-    num_cpu_threads: int, TFRecord files read at once.
-    flow: a Flow of examples to read instead of files.
-    fixed_batches: bool; an evaluation of a flow gives each example once and a
-      smaller last batch, unless this is set (a TPU needs fixed shapes): then
-      it repeats them.
-
-  Returns:
-    A function from `params` (with "batch_size", B) and optionally a
-    tf.distribute.InputContext to a tf.data.Dataset of dicts. Of a flow, each
-    host reads its part; which host that is, the input context tells or, on a
-    TPU, `params["context"]`. The dicts: input_ids, input_mask, segment_ids
-    int32 [B, L];
-    masked_lm_positions, masked_lm_ids int32 [B, P]; masked_lm_weights
-    float32 [B, P]; next_sentence_labels int32 [B, 1].
-
-  Source: google-research/bert, run_pretraining.input_fn_builder, the same for
-    TFRecords.
-  """
-
-  def input_fn(params, input_context=None):
-    if flow is None:
-      dataset = _record_dataset(input_files, is_training, num_cpu_threads)
-    else:
-      dataset = _flow_dataset(flow, is_training,
-                              _shard(params, input_context))
-      if fixed_batches and not is_training:
-        dataset = dataset.repeat()
-    once = flow is not None and not is_training and not fixed_batches
-    dataset = dataset.batch(params["batch_size"], drop_remainder=not once)
-    parse = functools.partial(
-        _parse_batch, max_seq_length=max_seq_length,
-        max_predictions_per_seq=max_predictions_per_seq)
-    # There is nothing to convert, and TensorFlow would write its source, as it
-    # does with what it converts, to a temporary file.
-    parse = tf.autograph.experimental.do_not_convert(parse)
-    return dataset.map(parse).prefetch(_BATCHES_AHEAD)
-
-  return input_fn
-
-
-def _shard(params, input_context):
-  """Returns the example_stream.Shard of the host that an input_fn is for."""
-  if input_context is not None:
-    return example_stream.Shard(input_context.input_pipeline_id,
-                                input_context.num_input_pipelines)
-  context = params.get("context")  # A TPUContext, on a TPU.
-  if context is None:
-    return example_stream.Shard()
-  _, host, num_hosts, _ = context.current_input_fn_deployment()
-  return example_stream.Shard(host, num_hosts)
-
-
-def _flow_dataset(flow, is_training, shard):
-  """Returns a dataset of a host's serialized examples of a flow.
-
-  In an estimator's training it starts behind the examples that the restored
-  checkpoint was trained on: the counter is read when the dataset's iterator is
-  initialized, which is after the variables are.
-  """
-  start = tf.constant(0, tf.int64)
-  if is_training and tf.train.get_global_step() is not None:
-    start = tf.identity(example_counter.get_or_create())
-  lists = tf.data.Dataset.from_generator(
-      flow.lists, tf.string, tf.TensorShape([None]),
-      args=(start,) + tuple(shard))
-  return lists.apply(tf.data.experimental.unbatch())
-
-
-def _record_dataset(input_files, is_training, num_cpu_threads):
-  """Returns an endless dataset of the records of TFRecord files."""
-  if not is_training:
-    # A fixed number of steps is evaluated: the end must not come before it.
-    return tf.data.TFRecordDataset(input_files).repeat()
-  files = tf.data.Dataset.from_tensor_slices(tf.constant(input_files))
-  files = files.repeat().shuffle(buffer_size=len(input_files))
-  records = files.apply(
-      tf.data.experimental.parallel_interleave(
-          tf.data.TFRecordDataset, sloppy=True,
-          cycle_length=min(num_cpu_threads, len(input_files))))
-  return records.shuffle(buffer_size=_RECORD_SHUFFLE_BUFFER)
-
-
-def _parse_batch(examples, max_seq_length, max_predictions_per_seq):
-  """Parses serialized examples: string [B] -> dict of features."""
-  ints = {
-      "input_ids": max_seq_length,
-      "input_mask": max_seq_length,
-      "segment_ids": max_seq_length,
-      "masked_lm_positions": max_predictions_per_seq,
-      "masked_lm_ids": max_predictions_per_seq,
-      "next_sentence_labels": 1,
-  }
-  spec = {n: tf.FixedLenFeature([size], tf.int64) for n, size in ints.items()}
-  spec["masked_lm_weights"] = tf.FixedLenFeature(
-      [max_predictions_per_seq], tf.float32)
-  features = tf.parse_example(examples, spec)
-  # tf.Example knows int64 only, and a TPU int32 only.
-  return {
-      name: tf.cast(value, tf.int32) if name in ints else value
-      for name, value in features.items()
-  }
 
 
 # -------------------------------------------------------------------- the model
@@ -316,14 +70,16 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
                      num_train_steps, num_warmup_steps, use_tpu,
                      use_one_hot_embeddings, *, log_every_steps=100,
                      random_seed=12345, epochs=None,
-                     learning_rate_decay="linear", optimizer="adamw"):
+                     learning_rate_decay="linear", optimizer="adamw",
+                     gradient_accumulation_steps=1, precision="fp32",
+                     is_chief=True, stop=None):
   """Makes the `model_fn` of an estimator.
 
   Args:
     bert_config: modeling.BertConfig.
     init_checkpoint: path prefix of the weights to start from, or None.
     learning_rate: float, the peak.
-    num_train_steps, num_warmup_steps: int, see optimization.create_optimizer.
+    num_train_steps, num_warmup_steps: int, see optimization.create_update.
     use_tpu: bool.
     use_one_hot_embeddings: bool; a TPU multiplies faster than it gathers.
     log_every_steps: int, steps between two progress lines.
@@ -332,52 +88,122 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
       passes over the text that they are, or None; for the progress lines.
     learning_rate_decay: one of optimization.DECAYS.
     optimizer: one of optimization.OPTIMIZERS.
+    gradient_accumulation_steps: int, micro-batches that a batch is cut into.
+    precision: one of engine.PRECISIONS.
+    is_chief: bool, whether this process writes TensorBoard's figures.
+    stop: interruption.Interruption by which several processes that train
+      together agree when to end, or None.
 
   Returns:
     A function from (features, labels, mode, params, config) to a
-    TPUEstimatorSpec.
+    TPUEstimatorSpec. `params["batch_size"]` is the sequences of one replica.
 
   Source: google-research/bert, run_pretraining.model_fn_builder.
   """
+
+  def heads_of(features, is_training, seeds=None, **part):
+    return _Heads(bert_config, features, use_one_hot_embeddings, is_training,
+                  seeds, **part)
 
   def model_fn(features, labels, mode, params, config):
     del labels
     if mode not in (tf.estimator.ModeKeys.TRAIN, tf.estimator.ModeKeys.EVAL):
       raise ValueError("Only TRAIN and EVAL are supported, not %s." % mode)
     _log_features(features)
-    is_training = mode == tf.estimator.ModeKeys.TRAIN
-    seeds = modeling.DropoutSeeds(
-        tf.train.get_or_create_global_step(), random_seed)
-    heads = _Heads(bert_config, features, use_one_hot_embeddings, is_training,
-                   seeds)
-    loss = heads.masked_lm_loss + heads.next_sentence_loss
-    scaffold_fn = _initialize(init_checkpoint, use_tpu)
     if mode == tf.estimator.ModeKeys.EVAL:
+      heads = heads_of(features, is_training=False)
       return tf.estimator.tpu.TPUEstimatorSpec(
-          mode, loss=loss, eval_metrics=heads.eval_metrics(),
-          scaffold_fn=scaffold_fn)
-    train_op = optimization.create_optimizer(
-        loss, learning_rate, num_train_steps, num_warmup_steps, use_tpu,
-        decay=learning_rate_decay, optimizer=optimizer)
-    # On a TPU the parameter is a core's share.
-    context = params.get("context")
-    batch_size = params["batch_size"] * (context.num_replicas if context else 1)
-    train_op = example_counter.advance(train_op, batch_size)
-    example_counter.use_saver(batch_size, config.keep_checkpoint_max)
+          mode, loss=heads.masked_lm_loss + heads.next_sentence_loss,
+          eval_metrics=heads.eval_metrics(),
+          scaffold_fn=_initialize(init_checkpoint, use_tpu))
+    replicas = engine.Replicas(params.get("context"))
+    loss_scale = None
+    if precision == "fp16":
+      loss_scale = tf.train.experimental.DynamicLossScale()
+    gradients, loss, figures = optimization.sum_gradients(
+        _share_fn(heads_of, features, replicas, gradient_accumulation_steps,
+                  random_seed),
+        features, gradient_accumulation_steps, loss_scale)
+    scaffold_fn = _initialize(init_checkpoint, use_tpu)
+    update = optimization.create_update(
+        gradients, learning_rate, num_train_steps, num_warmup_steps, use_tpu,
+        decay=learning_rate_decay, optimizer=optimizer, loss_scale=loss_scale)
+    batch_size = params["batch_size"] * replicas.count
+    train_op = example_counter.advance(update.op, batch_size)
+    saving.use_saver(
+        _fallbacks(batch_size, loss_scale), config.keep_checkpoint_max)
+    votes = [] if stop is None else [_vote(stop)]
+    loss, *values = replicas.sum([loss] + list(figures.values()) + votes)
     hooks = []
+    if votes:
+      hooks.append(interruption.StopHook(stop, values.pop()))
     if not use_tpu:  # A TPU's tensors can't be fetched by a hook.
-      figures = {"loss": loss}
-      figures.update(heads.training_figures())
-      figures["learning_rate"] = tf.get_collection(
-          optimization.LEARNING_RATE)[-1]
+      figures = dict(zip(["loss"] + list(figures), [loss] + values),
+                     learning_rate=update.learning_rate)
+      if loss_scale:
+        figures["loss_scale"] = loss_scale()
+        hooks.append(_SkipHook(update.was_applied))
       hooks.append(console.ProgressHook(
-          figures, features, log_every_steps, num_train_steps, batch_size,
-          config.model_dir, epochs))
+          figures, features, train_op, log_every_steps, num_train_steps,
+          batch_size, config.model_dir if is_chief else None, epochs))
     return tf.estimator.tpu.TPUEstimatorSpec(
         mode, loss=loss, train_op=train_op, training_hooks=hooks,
         scaffold_fn=scaffold_fn)
 
   return model_fn
+
+
+def _share_fn(heads_of, features, replicas, num_micro_batches, random_seed):
+  """Returns the function of optimization.sum_gradients.
+
+  Args:
+    heads_of: function that makes the _Heads of features.
+    features: dict of tensors, this replica's.
+    replicas: engine.Replicas.
+    num_micro_batches: int.
+    random_seed: int, of what is dropped out.
+  """
+  num_predictions = tf.reduce_sum(features["masked_lm_weights"])
+  # On a TPU each core divides by its own number, as in the reference.
+  num_predictions, = replicas.sum([num_predictions])
+  first_salt = replicas.index * num_micro_batches
+  if replicas.count > 1 and isinstance(replicas.index, int):
+    # A TPU's cores share one graph; what they read tells them apart.
+    first_salt = tf.reduce_sum(features["input_ids"]) % _TPU_SALTS
+
+  def share_fn(micro_batch, number):
+    seeds = modeling.DropoutSeeds(
+        tf.train.get_or_create_global_step(), random_seed, first_salt + number)
+    heads = heads_of(
+        micro_batch, is_training=True, seeds=seeds,
+        num_predictions=num_predictions,
+        num_parts=replicas.count * num_micro_batches)
+    return (heads.masked_lm_loss + heads.next_sentence_loss,
+            heads.training_figures())
+
+  return share_fn
+
+
+def _vote(stop):
+  """Returns float32 [], 1 where this process has got a signal."""
+  vote = tf.py_func(lambda: np.float32(stop.signal is not None), [], tf.float32)
+  return tf.reshape(vote, [])
+
+
+def _fallbacks(batch_size, loss_scale):
+  """Returns what saving.use_saver needs for what a checkpoint may lack."""
+  found = []
+  counter = example_counter.get()
+  if counter is not None:
+    found.append((counter, lambda checkpoint: example_counter.read(
+        checkpoint, batch_size)))
+  if loss_scale:
+    initial = loss_scale.initial_loss_scale
+    scale, good_steps = (
+        next(v for v in tf.global_variables() if saving.name_of(v) == name)
+        for name in checks.LOSS_SCALE_VARIABLES)
+    found += [(scale, lambda _: initial), (good_steps, lambda _: 0)]
+  return found
 
 
 class _Heads:
@@ -389,14 +215,26 @@ class _Heads:
     use_one_hot_embeddings: bool.
     is_training: bool, whether to drop out.
     dropout_seeds: modeling.DropoutSeeds.
+    num_predictions: float32 [], the masked_lm_weights of the batch that the
+      features are a part of, summed up; None where they are all of it.
+    num_parts: int, parts of that batch, of as many sequences each.
+    compute_dtype: see modeling.BertModel.
 
   Attributes:
-    masked_lm_loss, next_sentence_loss: float32 [].
+    masked_lm_loss, next_sentence_loss: float32 [], the part's share in the
+      batch's losses, which are the sums of all parts' shares.
   """
 
   def __init__(self, bert_config, features, use_one_hot_embeddings,
-               is_training, dropout_seeds):
+               is_training, dropout_seeds, num_predictions=None, num_parts=1,
+               *, compute_dtype=tf.float32):
     self._features = features
+    self._num_parts = num_parts
+    self._num_predictions = num_predictions
+    if num_predictions is None:
+      self._num_predictions = tf.reduce_sum(features["masked_lm_weights"])
+    # The last layer's vectors are read at [CLS] and where a word is masked.
+    positions = tf.pad(features["masked_lm_positions"], [[0, 0], [1, 0]])
     model = modeling.BertModel(
         config=bert_config,
         is_training=is_training,
@@ -404,34 +242,41 @@ class _Heads:
         input_mask=features["input_mask"],
         token_type_ids=features["segment_ids"],
         use_one_hot_embeddings=use_one_hot_embeddings,
-        dropout_seeds=dropout_seeds)
+        dropout_seeds=dropout_seeds,
+        output_positions=positions,
+        compute_dtype=compute_dtype)
     self._logits = modeling.masked_lm_logits(
-        bert_config, model.get_sequence_output(), model.get_embedding_table(),
-        features["masked_lm_positions"])  # [B * P, V]
+        bert_config, model.get_sequence_output()[:, 1:],
+        model.get_embedding_table(), None)  # [B * P, V]
     self.masked_lm_loss, self._masked_lm_losses = modeling.masked_lm_loss(
-        self._logits, features["masked_lm_ids"], features["masked_lm_weights"])
-    self.next_sentence_loss, self._next_losses, self._next_log_probs = (
+        self._logits, features["masked_lm_ids"], features["masked_lm_weights"],
+        num_predictions=num_predictions)
+    next_sentence_loss, self._next_losses, self._next_log_probs = (
         get_next_sentence_output(bert_config, model.get_pooled_output(),
                                  features["next_sentence_labels"]))
+    self.next_sentence_loss = self._share(next_sentence_loss)
+
+  def _share(self, mean):
+    """Returns the share of a mean over the part in that over the batch."""
+    return mean if self._num_parts == 1 else mean / self._num_parts
 
   def training_figures(self):
-    """Returns name -> float32 [], losses and accuracies of the batch."""
-    def accuracy(guesses, labels, weights):
-      hits = tf.cast(tf.equal(guesses, labels), tf.float32) * weights
-      return tf.reduce_sum(hits) / tf.maximum(tf.reduce_sum(weights), 1.0)
+    """Returns name -> float32 [], the part's shares in losses and accuracies.
 
+    Like those of the losses, all parts' shares add up to the batch's figure.
+    """
     features = self._features
     labels = tf.reshape(features["next_sentence_labels"], [-1])
+    masked_hits = _hits(_guesses(self._logits),
+                        tf.reshape(features["masked_lm_ids"], [-1]))
+    weights = tf.reshape(features["masked_lm_weights"], [-1])
     return {
         "masked_lm_loss": self.masked_lm_loss,
         "next_sentence_loss": self.next_sentence_loss,
-        "masked_lm_accuracy": accuracy(
-            _guesses(self._logits),
-            tf.reshape(features["masked_lm_ids"], [-1]),
-            tf.reshape(features["masked_lm_weights"], [-1])),
-        "next_sentence_accuracy": accuracy(
-            _guesses(self._next_log_probs), labels,
-            tf.ones_like(labels, tf.float32)),
+        "masked_lm_accuracy": tf.reduce_sum(masked_hits * weights) /
+                              tf.maximum(self._num_predictions, 1.0),
+        "next_sentence_accuracy": self._share(tf.reduce_mean(
+            _hits(_guesses(self._next_log_probs), labels))),
     }
 
   def eval_metrics(self):
@@ -454,6 +299,10 @@ class _Heads:
 
 def _guesses(logits):
   return tf.argmax(logits, axis=-1, output_type=tf.int32)
+
+
+def _hits(guesses, labels):
+  return tf.cast(tf.equal(guesses, labels), tf.float32)
 
 
 def _metrics(masked_lm_losses, masked_lm_guesses, masked_lm_ids,
@@ -582,15 +431,44 @@ def define_flags():
       "Steps that a TPU does between two returns to the host.")
   flags.DEFINE_integer(
       "max_eval_steps", 100, "Evaluation steps at the most.")
-  _define_tpu_flags()
+  _define_engine_flags()
   flags.mark_flags_as_required(["input_file", "bert_config_file", "output_dir"])
 
 
-def _define_tpu_flags():
-  """Defines the flags that say where to train."""
+def _define_engine_flags():
+  """Defines the flags that say where and how to train."""
+  flags.DEFINE_enum(
+      "distribution_strategy", "none", list(engine.STRATEGIES),
+      "Whether the GPUs of this machine share each batch (mirrored), or those "
+      "of the machines that TF_CONFIG names.")
+  flags.DEFINE_integer(
+      "num_gpus", None, "GPUs of this machine for mirrored; all by default.")
+  flags.DEFINE_float(
+      "watchdog_seconds", 600.0,
+      "Of several machines: how long one waits for a step to end before it "
+      "takes another one for lost, and ends.")
+  flags.DEFINE_list(
+      "devices", [],
+      "Devices for mirrored in place of GPUs, with commas between: cpu:0,cpu:1 "
+      "to try it without.")
+  flags.DEFINE_integer(
+      "gradient_accumulation_steps", 1,
+      "Parts that a device's share of --train_batch_size is cut into, to be "
+      "computed one after the other: the same update with less memory.")
+  flags.DEFINE_enum(
+      "precision", "fp32", list(engine.PRECISIONS),
+      "fp16: on GPUs, what may be is computed in half precision, with dynamic "
+      "loss scaling. bfloat16: on TPUs and GPUs that know it.")
+  flags.DEFINE_bool(
+      "use_xla", False, "Whether XLA compiles what it can.")
   flags.DEFINE_bool("use_tpu", False, "Whether to train on a TPU.")
   flags.DEFINE_string(
-      "tpu_name", None, "Name or grpc:// address of the TPU.")
+      "tpu_name", None,
+      "Name or grpc:// address of the TPU; local for one in this machine.")
+  flags.DEFINE_string(
+      "tpu_coordinator_address", None,
+      "host:port by which the TPU's hosts reach this machine; by default its "
+      "address towards them and a free port.")
   flags.DEFINE_string(
       "tpu_zone", None, "Zone of the TPU, unless the metadata tell.")
   flags.DEFINE_string(
@@ -635,7 +513,8 @@ class _Input:
     self.options = dict(cpd.options_from_flags(values)._asdict())
     for name in ("do_lower_case", "random_seed", "invalid_utf8", "chunk_lines"):
       self.options[name] = getattr(values, name)
-    self._text = _text(self.files, self._vocab_file, **self.options)
+    self._text = input_pipeline.text_of(
+        self.files, self._vocab_file, **self.options)
     # What is wrong with the text should be said before a model is built.
     example_stream.check_corpus(*self._text)
 
@@ -643,11 +522,13 @@ class _Input:
     """Returns about how many examples a pass over the text has."""
     return example_stream.estimate_epoch_examples(*self._text)
 
-  def record(self):
-    """Returns the stream_record.StreamRecord of the stream."""
+  def record(self, num_hosts):
+    """Returns the stream_record.StreamRecord of the stream of so many hosts."""
     # A run that met a bad byte may go on with --invalid_utf8=replace: up to
     # there the stream is the same.
     deciding = {n: v for n, v in self.options.items() if n != "invalid_utf8"}
+    if num_hosts > 1:  # A record without is of one.
+      deciding["num_hosts"] = num_hosts
     corpus, _ = self._text
     return stream_record.describe(corpus, self._vocab_file, deciding)
 
@@ -711,6 +592,8 @@ class Job:
       raise ValueError(
           "Nothing to do: pass --do_train, --do_eval or both.")
     _check_numbers(values)
+    self._engine = engine.Engine(engine.Options(**{
+        name: getattr(values, name) for name in engine.Options._fields}))
     tokenization.validate_case_matches_checkpoint(
         values.do_lower_case, values.init_checkpoint)
     with _named("bert_config_file", values.bert_config_file):
@@ -748,7 +631,7 @@ class Job:
 
   def _find_record(self):
     """Returns the StreamRecord that the training goes by."""
-    record = self._train_input.record()
+    record = self._train_input.record(self._engine.num_hosts)
     if self._latest is None:
       return record
     values = self._values
@@ -780,14 +663,16 @@ class Job:
   def _open_flows(self):
     """Opens the flows of raw text; from here on a record is kept."""
     values = self._values
-    if self._plan:
+    is_chief = self._engine.host == 0
+    if self._plan and is_chief:
       self._plan.save(values.output_dir)
     if self._record:
-      self._record.save(values.output_dir)
+      if is_chief:
+        self._record.save(values.output_dir)
       self._train_input.open_flow(
           skipped=self._record.first_example, folder=values.output_dir,
           num_workers=values.num_workers)
-    if self._eval_input and self._eval_input.options:
+    if self._eval_input and self._eval_input.options and is_chief:
       # Some hundred batches: not worth processes of their own.
       self._eval_input.open_flow(num_epochs=1)
 
@@ -796,38 +681,46 @@ class Job:
     values = self._values
     try:
       tf.io.gfile.makedirs(values.output_dir)
-      console.log_to_file(values.output_dir)
+      console.log_to_file(values.output_dir, self._engine.host)
       self._open_flows()
     except (OSError, tf.errors.OpError) as e:
       raise InputError("--output_dir=%s cannot be written: %s" %
                        (values.output_dir, e)) from e
     self._log_start()
-    estimator = self._estimator()
+    self._build()
     if self._train_input:
-      self._train(estimator)
-    if self._eval_input and self._stop.signal is None:
-      self._evaluate(estimator)
+      self._train()
+    if (self._eval_input and self._engine.host == 0 and
+        not self._stop.is_stopping):
+      self._evaluate()
 
-  def _train(self, estimator):
+  def _train(self):
     source = self._train_input
     tf.logging.info("***** Running training *****")
     tf.logging.info("  Batch size = %d", self._values.train_batch_size)
-    hooks = [interruption.StopHook(self._stop)]
+    hooks = []
+    if not self._engine.is_cluster:
+      hooks.append(interruption.StopHook(self._stop))
     if source.flow:
-      self._stop.on_first(source.flow.stop)
       hooks.append(_FlowHook(source.flow))
+      # A TPU's loop, and other machines, would wait for the examples.
+      if not self._engine.is_cluster and not self._values.use_tpu:
+        self._stop.on_first(source.flow.stop)
     try:
-      with _own_errors(source.flow):
-        estimator.train(
-            input_fn=source.input_fn(is_training=True), hooks=hooks,
-            max_steps=self._num_train_steps)
+      with _own_errors(source.flow), contextlib.ExitStack() as stack:
+        if self._engine.is_cluster:
+          stack.enter_context(_lost_peers())
+          hooks.append(stack.enter_context(
+              watchdog.Watchdog(self._values.watchdog_seconds)))
+        self._engine.train(
+            source.input_fn(is_training=True), hooks, self._num_train_steps)
     finally:
       self._stop.train(False)
       if source.flow:
         source.flow.close()
     self._log_flow(source, "training")
 
-  def _evaluate(self, estimator):
+  def _evaluate(self):
     source = self._eval_input
     tf.logging.info("***** Running evaluation *****")
     tf.logging.info("  Batch size = %d", self._values.eval_batch_size)
@@ -835,10 +728,10 @@ class Job:
       self._stop.on_first(source.flow.stop)
     try:
       with _own_errors(source.flow):
-        result = estimator.evaluate(
-            input_fn=source.input_fn(
+        result = self._engine.evaluate(
+            source.input_fn(
                 is_training=False, fixed_batches=self._values.use_tpu),
-            steps=self._values.max_eval_steps)
+            self._values.max_eval_steps)
     except Exception as e:
       if self._stop.signal is None:
         raise
@@ -848,9 +741,20 @@ class Job:
     if self._stop.signal is None:
       _write_results(result, self._values.output_dir)
 
-  def _estimator(self):
+  def _build(self):
+    """Builds the estimator."""
     values = self._values
-    model_fn = model_fn_builder(
+    try:
+      self._engine.build(
+          self._model_fn(), model_dir=values.output_dir,
+          save_checkpoints_steps=values.save_checkpoints_steps,
+          random_seed=values.random_seed)
+    except ValueError as e:
+      raise InputError(str(e)) from e
+
+  def _model_fn(self):
+    values = self._values
+    return model_fn_builder(
         bert_config=self._config,
         init_checkpoint=values.init_checkpoint,
         learning_rate=values.learning_rate,
@@ -862,21 +766,11 @@ class Job:
         random_seed=values.random_seed,
         epochs=self._train_input and self._train_input.epochs,
         learning_rate_decay=values.learning_rate_decay,
-        optimizer=values.optimizer)
-    return engine.build_estimator(
-        model_fn,
-        model_dir=values.output_dir,
-        train_batch_size=values.train_batch_size,
-        eval_batch_size=values.eval_batch_size,
-        save_checkpoints_steps=values.save_checkpoints_steps,
-        random_seed=values.random_seed,
-        iterations_per_loop=values.iterations_per_loop,
-        use_tpu=values.use_tpu,
-        tpu_name=values.tpu_name,
-        tpu_zone=values.tpu_zone,
-        gcp_project=values.gcp_project,
-        master=values.master,
-        num_tpu_cores=values.num_tpu_cores)
+        optimizer=values.optimizer,
+        gradient_accumulation_steps=values.gradient_accumulation_steps,
+        precision=values.precision,
+        is_chief=self._engine.host == 0,
+        stop=self._stop if self._engine.is_cluster else None)
 
   def _log_start(self):
     """Logs what the run starts from, and what the user may not expect."""
@@ -941,15 +835,15 @@ class Job:
           "others: %s. --num_train_steps sets another number",
           "; ".join(changed))
 
-  def log_stop(self):
-    """Logs that a signal ended the run, and where it will go on."""
+  def log_stop(self, reason):
+    """Logs what ended the run too early, and where it will go on."""
     folder = self._values.output_dir
     latest = tf.train.latest_checkpoint(folder)
     where = "anew: there is no checkpoint yet"
     if latest:
       where = "from step %d" % tf.train.load_variable(latest, "global_step")
     logger.warning("stopped by %s; the same command goes on %s, in %s",
-                   self._stop.signal.name, where, folder)
+                   reason, where, folder)
 
   def _log_flow(self, source, purpose):
     if source.flow:
@@ -985,12 +879,43 @@ def _check_numbers(values):
       0 <= values.warmup_proportion < 1):
     raise ValueError("--warmup_proportion=%s is out of range: it is a share of "
                      "the steps, 0 to 1." % values.warmup_proportion)
+  if not values.watchdog_seconds > 0:
+    raise ValueError("--watchdog_seconds=%s is no positive number." %
+                     values.watchdog_seconds)
   if values.num_warmup_steps < 0:
     raise ValueError("--num_warmup_steps=%d is negative." %
                      values.num_warmup_steps)
   if not 0 < values.learning_rate < float("inf"):
     raise ValueError("--learning_rate=%s is no positive number." %
                      values.learning_rate)
+
+
+class _SkipHook(tf.train.SessionRunHook):
+  """Tells of steps whose gradients were not finite; ends a run of many.
+
+  Args:
+    was_applied: bool [], see optimization.Update.
+  """
+
+  def __init__(self, was_applied):
+    self._was_applied = was_applied
+    self._num_skipped = 0
+
+  def before_run(self, run_context):
+    return tf.train.SessionRunArgs(self._was_applied)
+
+  def after_run(self, run_context, run_values):
+    if run_values.results:
+      self._num_skipped = 0
+      return
+    self._num_skipped += 1
+    tf.logging.info("The gradients of this batch overflowed fp16; it is passed "
+                    "over, and the loss scale halved.")
+    if self._num_skipped == _MAX_SKIPPED:
+      raise InputError(
+          "The gradients of %d batches on end were not finite, whatever the "
+          "loss scale. Try a lower --learning_rate, or --precision=fp32." %
+          _MAX_SKIPPED)
 
 
 class _FlowHook(tf.train.SessionRunHook):
@@ -1005,6 +930,23 @@ class _FlowHook(tf.train.SessionRunHook):
 
 class InputError(Exception):
   """Something outside the program ended it: one sentence for the user."""
+
+
+class LostPeer(Exception):
+  """Another machine of the training is gone."""
+
+
+@contextlib.contextmanager
+def _lost_peers():
+  """Raises LostPeer for what TensorFlow raises where a machine is gone."""
+  try:
+    yield
+  except (tf.errors.UnavailableError, tf.errors.AbortedError,
+          tf.errors.FailedPreconditionError, tf.errors.CancelledError,
+          tf.errors.DeadlineExceededError) as e:
+    raise LostPeer("another worker is gone (%s). This one ends, so that all "
+                   "can start again from the latest checkpoint" %
+                   e.message.splitlines()[0]) from e
 
 
 @contextlib.contextmanager
@@ -1058,11 +1000,17 @@ def main(argv):
     except InputError as e:
       logger.error("%s", e)
       sys.exit(1)
+    except LostPeer as e:
+      logger.error("%s", e)
+      sys.exit(watchdog.EXIT_CODE)
     except interruption.Interrupted:
       pass
     if stop.signal is not None:
-      job.log_stop()
+      job.log_stop(stop.signal.name)
       sys.exit(stop.exit_code)
+    if stop.is_stopping:
+      job.log_stop("another worker")
+      sys.exit(watchdog.EXIT_CODE)
 
 
 if __name__ == "__main__":

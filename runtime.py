@@ -38,6 +38,9 @@ def check_version(version):
 # Without a GPU, TensorFlow 1.15 reports as an error that it finds none.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL",
                       "2" if glob.glob("/dev/nvidia*") else "3")
+# Where XLA is asked for, it is to compile for CPUs, too. TensorFlow reads this
+# once, early.
+os.environ.setdefault("TF_XLA_FLAGS", "--tf_xla_cpu_global_jit")
 warnings.filterwarnings(
     "ignore", category=FutureWarning, module=r"tensor(flow|board)")
 

@@ -34,6 +34,7 @@ def commands(options):
   else:
     yield ["building.py"] + text + reference + rounds
   yield ["handing_over.py"] + text + rounds
+  yield ["remote_feeding.py"] + text + rounds
   yield ["step.py"] + reference[:1] + rounds + (
       [] if options.full else ["--models=2x128", "--num_steps=5"])
   for megabytes, steps in ((100, 250), (1000, 1)) if options.full else (

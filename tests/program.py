@@ -50,10 +50,12 @@ def epoch_of(files):
       [files["train"]], files["vocab"], num_epochs=1, **LENGTHS))
 
 
-def run_program(arguments):
+def run_program(arguments, **environment):
+  """Runs the program to its end; returns a subprocess.CompletedProcess."""
   return subprocess.run(
       [sys.executable, PROGRAM] + arguments, stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT, universal_newlines=True, check=False)
+      stderr=subprocess.STDOUT, universal_newlines=True, check=False,
+      env=dict(os.environ, **environment))
 
 
 @contextlib.contextmanager

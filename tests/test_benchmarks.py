@@ -25,6 +25,9 @@ BENCHMARKS = {
     "handing_over": (
         ["--rounds=1", "--num_batches=5", "--num_examples=8"],
         ["handing over, TensorFlow"]),
+    "remote_feeding": (
+        ["--rounds=1", "--num_batches=5", "--num_examples=8"],
+        ["feeding another process"]),
     "training": (
         ["--rounds=1", "--corpus_megabytes=1", "--num_steps=20",
          "--batch_size=2"],

@@ -30,8 +30,8 @@ def train(output_dir, seconds_per_input=0.0, epochs=None, every_steps=2,
     loss = 10.0 - tf.cast(step, tf.float32) + 0.0 * feature
     with tf.control_dependencies([loss]):
       train_op = tf.assign_add(step, 1)
-    hook = hook_class({"loss": loss}, {"x": feature}, every_steps, STEPS, 8,
-                      str(output_dir), epochs)
+    hook = hook_class({"loss": loss}, {"x": feature}, train_op, every_steps,
+                      STEPS, 8, str(output_dir), epochs)
     with tf.train.SingularMonitoredSession(hooks=[hook]) as session:
       for _ in range(STEPS):
         session.run(train_op)

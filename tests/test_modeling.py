@@ -2,8 +2,9 @@
 
 Where the environment variable BERT_REFERENCE names a checkout of
 google-research/bert, and under TensorFlow 1.15, the reference is run beside our
-own code and both are compared to the bit. Else its recorded outputs stand in
-(tests/golden/model), to the tolerances of `assert_close`.
+own code: both agree to the bit but for what has a gradient of its own. Else its
+recorded outputs stand in (tests/golden/model), to the tolerances of
+`assert_close`.
 """
 
 import collections
@@ -72,6 +73,17 @@ def reference_masked_lm_loss(logits, label_ids, label_weights):
   return loss, losses
 
 
+def reference_gelu(x):
+  inner = math.sqrt(2 / math.pi) * (x + 0.044715 * tf.pow(x, 3))
+  return x * (0.5 * (1.0 + tf.tanh(inner)))
+
+
+def reference_normalize(rows, gamma, beta):
+  mean, variance = tf.nn.moments(rows, axes=[-1], keep_dims=True)
+  return tf.nn.batch_normalization(
+      rows, mean, variance, offset=beta, scale=gamma, variance_epsilon=1e-12)
+
+
 def reference_checkout():
   """Returns the checkout's path, or skips the test."""
   checkout = os.environ.get("BERT_REFERENCE")
@@ -97,9 +109,11 @@ def fixture_live(tmp_path_factory):
     return dict(arrays)
 
 
-def test_bitwise_but_for_the_fused_loss(live, monkeypatch):
-  """With the loss written as in the reference, every bit is the same."""
+def test_bitwise_but_for_the_own_gradients(live, monkeypatch):
+  """With what has a gradient of its own written out, every bit is the same."""
   monkeypatch.setattr(modeling, "masked_lm_loss", reference_masked_lm_loss)
+  monkeypatch.setattr(modeling, "gelu", reference_gelu)
+  monkeypatch.setattr(modeling, "_normalize", reference_normalize)
   config = golden.CONFIGS["wide"]
   actual = golden.record_outputs(OURS, config)
   actual.update(golden.record_training(OURS, config, is_reference=False))
@@ -111,14 +125,9 @@ def test_bitwise_but_for_the_fused_loss(live, monkeypatch):
   assert not different
 
 
-def test_outputs_are_bitwise_as_they_are(live):
+def test_outputs_and_gradients_of_a_wider_model_are_the_references(live):
   actual = golden.record_outputs(OURS, golden.CONFIGS["wide"])
-  different = [name for name in sorted(actual)
-               if actual[name].tobytes() != live[name].tobytes()]
-  # The cross-entropy is fused, and all gradients come through it.
-  assert not [name for name in different
-              if "gradient" not in name and "masked_lm" not in name]
-  for name in different:
+  for name in actual:
     assert_close(actual[name], live[name], name)
 
 
@@ -200,15 +209,16 @@ def test_dropout_rate_and_scale(seeded):
   assert modeling.dropout(ones, None) is ones
 
 
-def test_training_makes_no_one_hot_and_no_log_softmax_over_the_vocabulary():
+def test_training_makes_nothing_over_the_vocabulary_but_logits_and_powers():
   loss, _ = golden.build(OURS, TINY, golden.placeholders(), is_training=True)
   gradients = tf.gradients(loss, tf.trainable_variables())
-  wide = {op.type for op in ancestors([tf.convert_to_tensor(gradient).op
-                                       for gradient in gradients])
-          for output in op.outputs
-          if output.shape.ndims and output.shape.as_list()[-1] == 53}
-  assert "SparseSoftmaxCrossEntropyWithLogits" in wide
-  assert not wide & {"OneHot", "LogSoftmax"}
+  wide = collections.Counter(
+      op.type for op in ancestors([tf.convert_to_tensor(gradient).op
+                                   for gradient in gradients])
+      for output in op.outputs
+      if output.shape.ndims == 2 and output.shape.as_list()[-1] == 53)
+  assert wide == {"MatMul": 1, "BiasAdd": 1, "Sub": 1, "Exp": 1, "Mul": 1,
+                  "TensorScatterSub": 1, "IdentityN": 1}
 
 
 def test_guess_by_logits_is_the_guess_by_log_probs(recorded):
@@ -224,6 +234,181 @@ def test_guess_by_logits_is_the_guess_by_log_probs(recorded):
   guesses = run(tf.argmax(logits, axis=-1), golden.feed(features, TINY, 1))
   expected = recorded["eval/1/masked_lm_log_probs"].argmax(axis=-1)
   assert guesses.tolist() == expected.tolist()
+
+
+# --- The last layer at some positions, types, gradients of their own ---
+
+
+def loss_of(config, features, is_training=True, rows_only=False, **options):
+  """Returns (both losses' sum, gradients of all variables, outputs)."""
+  positions = features["masked_lm_positions"]
+  if rows_only:
+    options["output_positions"] = tf.pad(positions, [[0, 0], [1, 0]])
+  with tf.variable_scope("", reuse=tf.AUTO_REUSE):
+    model = modeling.BertModel(
+        config, is_training, features["input_ids"], features["input_mask"],
+        features["segment_ids"], scope="bert", **options)
+    output = model.get_sequence_output()
+    losses = [
+        modeling.get_masked_lm_output(
+            config, output[:, 1:] if rows_only else output,
+            model.get_embedding_table(), None if rows_only else positions,
+            features["masked_lm_ids"], features["masked_lm_weights"])[0],
+        modeling.get_next_sentence_output(
+            config, model.get_pooled_output(),
+            features["next_sentence_labels"])[0]]
+  variables = tf.trainable_variables()
+  gradients = [tf.convert_to_tensor(gradient)
+               for gradient in tf.gradients(sum(losses), variables)]
+  if not rows_only:
+    output = tf.gather(output, tf.pad(positions, [[0, 0], [1, 0]]),
+                       batch_dims=1)
+  return losses[0] + losses[1], gradients, output
+
+
+NO_DROPOUT = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_last_layer_at_some_positions_is_the_same_there(one_hot):
+  config = modeling.BertConfig(**dict(TINY, **NO_DROPOUT))
+  features = golden.placeholders()
+  full, some = [
+      loss_of(config, features, rows_only=rows_only,
+              use_one_hot_embeddings=one_hot) for rows_only in (False, True)]
+  assert some[2].shape.as_list() == [None, 1 + golden.NUM_PREDICTIONS, 16]
+  full, some = run([full, some], golden.feed(features, TINY, 3))
+  assert_close(some[0], full[0], "loss")
+  assert_close(some[2], full[2], "output")
+  for var, actual, expected in zip(tf.trainable_variables(), some[1], full[1]):
+    assert_close(actual, expected, "gradient/" + var.name)
+
+
+def test_positions_of_the_last_layer_take_their_rows_of_a_mask():
+  random = np.random.RandomState(4)
+  inputs = tf.constant(random.randn(2, 5, 8), tf.float32)
+  mask = tf.constant(random.randint(0, 2, [2, 5, 5]))
+  positions = tf.constant([[0, 3, 3], [4, 0, 1]])
+  outputs = []
+  for options in ({}, {"output_positions": positions}):
+    with tf.variable_scope("a", reuse=tf.AUTO_REUSE):
+      outputs.append(modeling.transformer_model(
+          inputs, mask, hidden_size=8, num_hidden_layers=2,
+          num_attention_heads=2, intermediate_size=8, hidden_dropout_prob=0.0,
+          attention_probs_dropout_prob=0.0, do_return_all_layers=True,
+          **options))
+  full, some = run(outputs)
+  assert some[0].tobytes() == full[0].tobytes()
+  expected = np.stack([full[1][0, [0, 3, 3]], full[1][1, [4, 0, 1]]])
+  np.testing.assert_allclose(some[1], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_bfloat16_is_near_float32_and_trains_float32_variables():
+  config = modeling.BertConfig(**dict(golden.CONFIGS["wide"], **NO_DROPOUT))
+  features = golden.placeholders()
+  exact, rough = [
+      loss_of(config, features, rows_only=True, compute_dtype=dtype)
+      for dtype in (tf.float32, tf.bfloat16)]
+  assert rough[2].dtype == tf.bfloat16 and rough[0].dtype == tf.float32
+  shapes = modeling.variable_shapes(config)
+  assert [var.name[:-2] for var in tf.global_variables()] == list(shapes)
+  assert all(var.dtype.base_dtype == tf.float32
+             for var in tf.global_variables())
+  batch_products = [op for op in ancestors([rough[0].op])
+                    if op.type.startswith("BatchMatMul")]
+  assert {tensor.dtype for op in batch_products for tensor in op.inputs} == {
+      tf.bfloat16}
+  exact, rough = run([exact[:2], rough[:2]],
+                     golden.feed(features, golden.CONFIGS["wide"], 2))
+  assert abs(rough[0] - exact[0]) < 2e-2 * exact[0]
+  for name, actual, expected in zip(shapes, rough[1], exact[1]):
+    error = np.linalg.norm(actual - expected)
+    # What a key's bias adds to all scores of a position, the softmax cancels.
+    if not name.endswith("key/bias"):
+      assert error < 0.1 * np.linalg.norm(expected), name
+
+
+def test_bfloat16_trains():
+  config = modeling.BertConfig(**TINY)
+  features = golden.placeholders()
+  loss, _, _ = loss_of(config, features, rows_only=True,
+                       compute_dtype=tf.bfloat16,
+                       dropout_seeds=modeling.DropoutSeeds(tf.constant(1)))
+  train_op = optimization.create_optimizer(loss, 1e-2, 100, 0, False)
+  with golden.session() as sess:
+    golden.start(sess)
+    feed = golden.feed(features, TINY, 1)
+    losses = [sess.run([loss, train_op], feed)[0] for _ in range(20)]
+  assert losses[-1] < 0.5 * losses[0]
+
+
+def own_gradients():
+  """Returns name -> (function, the same by TensorFlow's gradients, inputs)."""
+  random = np.random.RandomState(6)
+
+  def values(*shape):
+    return tf.constant(random.randn(*shape) * 2, tf.float32)
+
+  labels = tf.constant([3, 0, 6, 3])
+  return {
+      "gelu": (modeling.gelu, reference_gelu, [values(40, 5)]),
+      "normalize": (modeling._normalize, reference_normalize,
+                    [values(6, 7) + 3.0, values(7), values(7)]),
+      "cross_entropy": (
+          lambda logits: modeling._cross_entropy(logits, labels),
+          lambda logits: tf.nn.sparse_softmax_cross_entropy_with_logits(
+              labels=labels, logits=logits), [values(4, 7) * 9]),
+  }
+
+
+@pytest.mark.parametrize("name", ["gelu", "normalize", "cross_entropy"])
+def test_own_gradients_are_tensorflows(name):
+  own, plain, inputs = own_gradients()[name]
+  outputs = [own(*inputs), plain(*inputs)]
+  upstream = tf.constant(np.random.RandomState(7).randn(
+      *outputs[0].shape.as_list()), tf.float32)
+  actual, expected = run([
+      [output] + tf.gradients(output, inputs, upstream) for output in outputs])
+  for one, other in zip(actual, expected):
+    np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["gelu", "normalize", "cross_entropy"])
+def test_own_gradients_are_the_slopes(name):
+  own, _, inputs = own_gradients()[name]
+  output = own(*inputs)
+  with golden.session():
+    for tensor in inputs:
+      error = tf.test.compute_gradient_error(
+          tensor, tensor.shape.as_list(), output, output.shape.as_list(),
+          delta=1e-2)
+      assert error < 2e-2
+
+
+def test_own_gradients_in_a_loop():
+  """As where a batch is cut into micro-batches."""
+  own = own_gradients()
+
+  def gradients():
+    return [gradient for function, _, inputs in own.values()
+            for gradient in tf.gradients(function(*inputs), inputs)]
+
+  once = gradients()
+  _, sums = tf.while_loop(
+      lambda i, _: i < 3,
+      lambda i, sums: (i + 1, [a + b for a, b in zip(sums, gradients())]),
+      (0, [tf.zeros_like(gradient) for gradient in once]), back_prop=False)
+  once, sums = run([once, sums])
+  for one, total in zip(once, sums):
+    np.testing.assert_allclose(total, 3 * one, rtol=1e-5, atol=1e-5)
+
+
+def test_losses_of_certain_and_of_impossible_words():
+  loss, losses = run(modeling.masked_lm_loss(
+      tf.constant([[0.0, 500.0], [0.0, 500.0]]), tf.constant([[1], [0]]),
+      tf.ones([2, 1])))
+  assert losses.tolist() == [0.0, 500.0]
+  assert abs(loss - 250.0) < 0.01
 
 
 # --- Variables ---
@@ -295,6 +480,11 @@ def test_bad_config_file_is_named(tmp_path, content, message):
 
 
 # --- Parts ---
+
+
+def test_gelu_takes_arrays_and_keywords_and_far_values():
+  values = run(modeling.gelu(x=np.array([-1e4, -20, 0, 20, 1e4], np.float32)))
+  np.testing.assert_allclose(values, [0, 0, 0, 20, 1e4], rtol=1e-6, atol=1e-6)
 
 
 def test_activations():

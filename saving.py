@@ -1,0 +1,61 @@
+"""Checkpoints that lack a variable which a run has: another program's, or of a
+run with other flags.
+"""
+
+import tensorflow.compat.v1 as tf
+
+
+def use_saver(fallbacks, keep_checkpoint_max):
+  """Lets the estimator save by a Saver that restores such checkpoints, too.
+
+  Args:
+    fallbacks: list of (variable, function from a checkpoint's path prefix to
+      the value that the variable gets where the checkpoint lacks it).
+    keep_checkpoint_max: int, checkpoints that are kept.
+  """
+  # Under a tf.distribute.Strategy each replica's model_fn comes by.
+  if fallbacks and not tf.get_collection(tf.GraphKeys.SAVERS):
+    tf.add_to_collection(
+        tf.GraphKeys.SAVERS,
+        _Saver(fallbacks, sharded=True, max_to_keep=keep_checkpoint_max,
+               defer_build=True, save_relative_paths=True))
+
+
+def name_of(variable):
+  """Returns the name that a variable has in checkpoints.
+
+  Its op is that of one replica, under a tf.distribute.Strategy.
+  """
+  return variable.name.partition(":")[0]
+
+
+class _Saver(tf.train.Saver):
+  """Restores what a checkpoint has, and gives the rest its fallback."""
+
+  def __init__(self, fallbacks, **options):
+    self._fallbacks = fallbacks
+    self._strategy = tf.distribute.get_strategy()
+    super().__init__(**options)
+
+  def build(self):
+    super().build()
+    optional = [variable for variable, _ in self._fallbacks]
+    names = set(map(name_of, optional))
+    required = [v for v in tf.global_variables() if name_of(v) not in names]
+    self._required_saver = tf.train.Saver(required, sharded=True)
+    self._optional_savers = [tf.train.Saver([v]) for v in optional]
+
+  def restore(self, sess, save_path):
+    reader = tf.train.load_checkpoint(save_path)
+    if all(reader.has_tensor(name_of(v)) for v, _ in self._fallbacks):
+      super().restore(sess, save_path)
+      return
+    self._required_saver.restore(sess, save_path)
+    for saver, (variable, fallback) in zip(
+        self._optional_savers, self._fallbacks):
+      if reader.has_tensor(name_of(variable)):
+        saver.restore(sess, save_path)
+        continue
+      value = fallback(save_path)
+      for copy in self._strategy.experimental_local_results(variable):
+        copy.load(value, sess)

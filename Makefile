@@ -1,4 +1,5 @@
 # make demo                    train a small BERT on real text, in minutes
+# make multi-worker-demo       the same by two processes that train together
 # make test                    the tests
 # make lint                    linter and type checker
 # make bench                   the speed and memory figures, as a table; with
@@ -18,11 +19,14 @@ export PYTHON
 # $python.
 SETUP = python=$$(sh ./setup_env.sh "$$PYTHON")
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo multi-worker-demo test lint bench setup clean
 .NOTPARALLEL:
 
 demo:
 	@$(SETUP) && "$$python" -m demo.demo
+
+multi-worker-demo:
+	@$(SETUP) && "$$python" -m demo.multi_worker
 
 test:
 	@$(SETUP) && "$$python" -m pytest -n auto $(TESTS)
@@ -37,5 +41,5 @@ setup:
 	@$(SETUP) && echo "Ready: $$python"
 
 clean:
-	rm -rf .venv .venv-3.* demo/out demo/corpus .cache .hypothesis \
+	rm -rf .venv .venv-3.* demo/out* demo/corpus .cache .hypothesis \
 	  .mypy_cache .pytest_cache .ruff_cache

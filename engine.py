@@ -5,12 +5,12 @@ tf.distribute.Strategy and the session's config, from plain arguments. It knows
 nothing of text.
 """
 
-import json
 import os
 from typing import Any, NamedTuple, Optional, Sequence
 
 import tensorflow.compat.v1 as tf
 
+import cluster as cluster_lib
 import remote_feeding
 
 STRATEGIES = ("none", "mirrored", "multi_worker_mirrored")
@@ -58,50 +58,6 @@ class Options(NamedTuple):
   master: Optional[str] = None
   num_tpu_cores: int = 8
   iterations_per_loop: int = 1000
-
-
-class Cluster(NamedTuple):
-  """The machines of a training, as TF_CONFIG names them.
-
-  Attributes:
-    addresses: list of str, host:port of each one, the chief's first.
-    host: int, the place in it of this one.
-  """
-  addresses: Sequence[str]
-  host: int
-
-
-def read_cluster(environment):
-  """Reads TF_CONFIG.
-
-  Args:
-    environment: dict with the variables of the environment.
-
-  Returns:
-    A Cluster; None where TF_CONFIG is not set.
-
-  Raises:
-    ValueError: it is not what a training by several workers needs.
-  """
-  value = environment.get("TF_CONFIG")
-  if not value:
-    return None
-  expected = (
-      "TF_CONFIG=%s does not name the machines. It must be like {\"cluster\": "
-      "{\"worker\": [\"host1:2222\", \"host2:2222\"]}, \"task\": {\"type\": "
-      "\"worker\", \"index\": 0}}; \"chief\" may be a task type, too." % value)
-  try:
-    config = json.loads(value)
-    jobs, task = config["cluster"], config["task"]
-    chiefs = list(jobs.get("chief", []))
-    host = int(task["index"]) + (task["type"] != "chief" and len(chiefs))
-    cluster = Cluster(chiefs + list(jobs.get("worker", [])), host)
-    is_known = set(jobs) <= {"chief", "worker"} and task["type"] in jobs
-  except (ValueError, TypeError, LookupError, AttributeError) as e:
-    raise ValueError(expected) from e
-  if not is_known or not 0 <= cluster.host < len(cluster.addresses):
-    raise ValueError(expected)
-  return cluster
 
 
 class Engine:
@@ -380,12 +336,12 @@ def _devices(options):
 
 
 def _cluster(options, environment):
-  """Returns the Cluster of a training by several machines, or None.
+  """Returns the cluster.Cluster of a training by several machines, or None.
 
   Raises:
     ValueError: TF_CONFIG is missing, or not what the strategy needs.
   """
-  cluster = read_cluster(environment)
+  cluster = cluster_lib.read(environment)
   if options.distribution_strategy == "mirrored":
     if cluster:
       raise ValueError(

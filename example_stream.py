@@ -320,6 +320,12 @@ class ExampleStream:
       self._check_found(found)
       start = Position(epoch + 1)
 
+  def splits(self, epoch):
+    """Returns this host's corpus.Splits of an epoch, in their order."""
+    splits = self._corpus.splits()
+    derived_rng(self._options.random_seed, epoch, "splits").shuffle(splits)
+    return splits[self._shard.host::self._shard.num_hosts]
+
   def _epochs(self, first):
     if self._num_epochs is None:
       return itertools.count(first)
@@ -327,9 +333,7 @@ class ExampleStream:
 
   def _epoch(self, epoch, start):
     """Yields (_Window, chunks) of an epoch from `start` on."""
-    splits = self._corpus.splits()
-    derived_rng(self._options.random_seed, epoch, "splits").shuffle(splits)
-    mine = splits[self._shard.host::self._shard.num_hosts]
+    mine = self.splits(epoch)
     sizes = [split.end - split.start for split in mine]
     for group in range(start.group, -(-len(mine) // SPLITS_PER_GROUP)):
       members = slice(group * SPLITS_PER_GROUP, (group + 1) * SPLITS_PER_GROUP)

@@ -7,6 +7,7 @@ what became of it, `input_fn_builder` makes the estimator's `input_fn` of it.
 import contextlib
 import functools
 import itertools
+import logging
 from typing import List
 
 import tensorflow.compat.v1 as tf
@@ -19,10 +20,13 @@ import file_io
 import remote_feeding
 import stream_record
 
+logger = logging.getLogger(__name__)
+
 # Examples that cross from Python to TensorFlow at once: one at a time, the
 # crossing would cost more than all else (a tenth of the speed).
 _EXAMPLES_PER_LIST = 256
 _BATCHES_AHEAD = 2
+_LOGGED_SPLITS = 16
 _RECORD_SHUFFLE_BUFFER = 100
 
 
@@ -80,6 +84,13 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
   stream = example_stream.ExampleStream(
       corpus, options, num_epochs=num_epochs, num_workers=num_workers,
       shard=example_stream.Shard(shard_index, num_shards))
+  if num_shards > 1:
+    splits = stream.splits(0)
+    logger.info(
+        "host %d of %d reads %d splits of the corpus; in its first epoch, in "
+        "bytes of all files: %s%s", shard_index, num_shards, len(splits),
+        ", ".join("%d-%d" % split for split in splits[:_LOGGED_SPLITS]),
+        ", ..." * (len(splits) > _LOGGED_SPLITS))
   return stream.examples_from(first_example,
                               log or stream_record.WindowLog(None))
 

@@ -75,6 +75,10 @@ class Interruption:
       Interrupted: a signal came before it began.
     """
     self._is_training = is_training
+    # TensorFlow takes SIGTERM for itself where it joins others, and a
+    # TPUEstimator SIGINT.
+    for number in self._handlers:
+      signal.signal(number, self._handle)
     if is_training and self.signal is not None:
       raise Interrupted
 

@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import checks
+import cluster
 import console
 import create_pretraining_data as cpd
 import engine
@@ -38,7 +39,6 @@ import saving
 import stream_record
 import tokenization
 import training_plan
-import watchdog
 from create_pretraining_data import (  # noqa: F401  Users import it from here.
     create_instance_to_example_files,
 )
@@ -101,9 +101,11 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
   Source: google-research/bert, run_pretraining.model_fn_builder.
   """
 
+  compute_dtype = tf.bfloat16 if precision == "bfloat16" else tf.float32
+
   def heads_of(features, is_training, seeds=None, **part):
     return _Heads(bert_config, features, use_one_hot_embeddings, is_training,
-                  seeds, **part)
+                  seeds, compute_dtype=compute_dtype, **part)
 
   def model_fn(features, labels, mode, params, config):
     del labels
@@ -687,19 +689,24 @@ class Job:
       raise InputError("--output_dir=%s cannot be written: %s" %
                        (values.output_dir, e)) from e
     self._log_start()
-    self._build()
-    if self._train_input:
-      self._train()
+    with _own_errors(self._train_input and self._train_input.flow), (
+        cluster.lost_peers(self._engine.is_cluster)), (
+        cluster.Watchdog(values.watchdog_seconds, self._engine.is_cluster)
+        ) as watchdog:
+      self._build()
+      if self._train_input:
+        self._train([watchdog])
     if (self._eval_input and self._engine.host == 0 and
         not self._stop.is_stopping):
       self._evaluate()
 
-  def _train(self):
+  def _train(self, hooks):
     source = self._train_input
     tf.logging.info("***** Running training *****")
     tf.logging.info("  Batch size = %d", self._values.train_batch_size)
-    hooks = []
-    if not self._engine.is_cluster:
+    if self._engine.is_cluster:
+      hooks.append(cluster.DigestHook())
+    else:
       hooks.append(interruption.StopHook(self._stop))
     if source.flow:
       hooks.append(_FlowHook(source.flow))
@@ -707,13 +714,8 @@ class Job:
       if not self._engine.is_cluster and not self._values.use_tpu:
         self._stop.on_first(source.flow.stop)
     try:
-      with _own_errors(source.flow), contextlib.ExitStack() as stack:
-        if self._engine.is_cluster:
-          stack.enter_context(_lost_peers())
-          hooks.append(stack.enter_context(
-              watchdog.Watchdog(self._values.watchdog_seconds)))
-        self._engine.train(
-            source.input_fn(is_training=True), hooks, self._num_train_steps)
+      self._engine.train(
+          source.input_fn(is_training=True), hooks, self._num_train_steps)
     finally:
       self._stop.train(False)
       if source.flow:
@@ -932,23 +934,6 @@ class InputError(Exception):
   """Something outside the program ended it: one sentence for the user."""
 
 
-class LostPeer(Exception):
-  """Another machine of the training is gone."""
-
-
-@contextlib.contextmanager
-def _lost_peers():
-  """Raises LostPeer for what TensorFlow raises where a machine is gone."""
-  try:
-    yield
-  except (tf.errors.UnavailableError, tf.errors.AbortedError,
-          tf.errors.FailedPreconditionError, tf.errors.CancelledError,
-          tf.errors.DeadlineExceededError) as e:
-    raise LostPeer("another worker is gone (%s). This one ends, so that all "
-                   "can start again from the latest checkpoint" %
-                   e.message.splitlines()[0]) from e
-
-
 @contextlib.contextmanager
 def _own_errors(flow):
   """Raises the flow's own error in place of TensorFlow's wrapping of it."""
@@ -1000,9 +985,9 @@ def main(argv):
     except InputError as e:
       logger.error("%s", e)
       sys.exit(1)
-    except LostPeer as e:
+    except cluster.LostPeer as e:
       logger.error("%s", e)
-      sys.exit(watchdog.EXIT_CODE)
+      sys.exit(cluster.EXIT_CODE)
     except interruption.Interrupted:
       pass
     if stop.signal is not None:
@@ -1010,7 +995,7 @@ def main(argv):
       sys.exit(stop.exit_code)
     if stop.is_stopping:
       job.log_stop("another worker")
-      sys.exit(watchdog.EXIT_CODE)
+      sys.exit(cluster.EXIT_CODE)
 
 
 if __name__ == "__main__":

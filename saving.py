@@ -2,6 +2,8 @@
 run with other flags.
 """
 
+from typing import Any
+
 import tensorflow.compat.v1 as tf
 
 
@@ -34,11 +36,14 @@ class _Saver(tf.train.Saver):
 
   def __init__(self, fallbacks, **options):
     self._fallbacks = fallbacks
+    self._required_saver: Any = None
     self._strategy = tf.distribute.get_strategy()
     super().__init__(**options)
 
   def build(self):
     super().build()
+    if self._required_saver:
+      return  # A lost session is made anew, of the finalized graph.
     optional = [variable for variable, _ in self._fallbacks]
     names = set(map(name_of, optional))
     required = [v for v in tf.global_variables() if name_of(v) not in names]

@@ -3,7 +3,7 @@
     python supervise.py [--max_restarts=100] -- \
         python run_pretraining_e2e.py --distribution_strategy=... ...
 
-Where one worker dies, the others end, too (see watchdog.py), and all have to be
+Where one worker dies, the others end, too (see cluster.py), and all have to be
 started again; they go on from the latest checkpoint. On each machine this
 program does so: it starts the command anew where a signal killed it (also that
 of a machine that is out of memory), or where it says by its exit code that it
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 
-# watchdog.EXIT_CODE; that module loads TensorFlow, this one need not.
+# cluster.EXIT_CODE; that module loads TensorFlow, this one need not.
 LOST_PEER = 75
 _SECONDS_BETWEEN = 2.0
 

@@ -121,6 +121,18 @@ def intermediate_files(folder):
   return found
 
 
+def prepare_corpus():
+  """Writes the demo's text to CORPUS."""
+  run(["-m", "demo.prepare_corpus", "--output_dir=" + CORPUS])
+
+
+def training_flags(steps):
+  """Returns the flags of the demo's training of so many steps."""
+  return ["--do_train", "--train_batch_size=16", "--learning_rate=1e-3",
+          "--num_train_steps=%d" % steps, "--num_warmup_steps=%d" % (
+              steps // 10)]
+
+
 def run(command, watched=None):
   """Runs a program of the project, its output going to the terminal.
 
@@ -225,14 +237,12 @@ def train_and_evaluate(steps):
     An Outcome.
   """
   shutil.rmtree(OUT, ignore_errors=True)
-  run(["-m", "demo.prepare_corpus", "--output_dir=" + CORPUS])
+  prepare_corpus()
   untrained, trained = os.path.join(OUT, "untrained"), os.path.join(OUT, "bert")
   run(pretraining_command(untrained))
   start = time.time()
-  intermediate = run(pretraining_command(
-      trained, "--do_train", "--train_batch_size=16", "--learning_rate=1e-3",
-      "--num_train_steps=%d" % steps, "--num_warmup_steps=%d" % (steps // 10)),
-      watched=trained)
+  intermediate = run(
+      pretraining_command(trained, *training_flags(steps)), watched=trained)
   seconds = time.time() - start
   for path, size in sorted(intermediate.items()):
     print("intermediate file: %s, %d bytes" % (path, size))

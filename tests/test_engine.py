@@ -13,6 +13,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from program import CONFIG, command, run_program, started
 
+import cluster
 import engine
 import run_pretraining_e2e as e2e
 
@@ -181,12 +182,12 @@ def tf_config(**changes):
 class TestCluster:
 
   def test_is_read(self):
-    assert engine.read_cluster({}) is None
-    assert engine.read_cluster(tf_config()) == (["a:1", "b:1"], 1)
+    assert cluster.read({}) is None
+    assert cluster.read(tf_config()) == (["a:1", "b:1"], 1)
     jobs = {"chief": ["c:1"], "worker": ["a:1", "b:1"]}
-    assert engine.read_cluster(tf_config(cluster=jobs)) == (
+    assert cluster.read(tf_config(cluster=jobs)) == (
         ["c:1", "a:1", "b:1"], 2)
-    assert engine.read_cluster(tf_config(
+    assert cluster.read(tf_config(
         cluster=jobs, task={"type": "chief", "index": 0})).host == 0
 
   @pytest.mark.parametrize("environment", [
@@ -198,7 +199,7 @@ class TestCluster:
   ])
   def test_is_refused(self, environment):
     with pytest.raises(ValueError, match="does not name the machines"):
-      engine.read_cluster(environment)
+      cluster.read(environment)
 
   def test_makes_the_engine(self):
     made = engine.Engine(options(
@@ -300,3 +301,17 @@ def test_xla_compiles(start, parse_flags):
   assert run.returncode == 0, run.stdout
   assert "Compiled cluster using XLA" in run.stdout
   assert_close(tensors(start["out"] + "_xla", 6), expected, 1e-4)
+
+
+def test_bfloat16_trains_float32_weights(start, parse_flags):
+  expected = train(start, parse_flags, "fp32", log_every_steps=1)
+  found = train(start, parse_flags, "bfloat16", log_every_steps=1,
+                precision="bfloat16")
+  assert sorted(found) == sorted(expected)
+  assert all(value.dtype == expected[name].dtype
+             for name, value in found.items())
+  assert any(not np.array_equal(found[name], expected[name])
+             for name in expected)
+  told, wanted = (losses(start["out"] + "_" + n) for n in ("bfloat16", "fp32"))
+  for key, value in wanted.items():
+    assert told[key] == pytest.approx(value, rel=0.05), key

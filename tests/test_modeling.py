@@ -84,6 +84,10 @@ def reference_normalize(rows, gamma, beta):
       rows, mean, variance, offset=beta, scale=gamma, variance_epsilon=1e-12)
 
 
+def reference_affine(rows, kernel, bias):
+  return tf.nn.bias_add(tf.matmul(rows, kernel), bias)
+
+
 def reference_checkout():
   """Returns the checkout's path, or skips the test."""
   checkout = os.environ.get("BERT_REFERENCE")
@@ -114,6 +118,7 @@ def test_bitwise_but_for_the_own_gradients(live, monkeypatch):
   monkeypatch.setattr(modeling, "masked_lm_loss", reference_masked_lm_loss)
   monkeypatch.setattr(modeling, "gelu", reference_gelu)
   monkeypatch.setattr(modeling, "_normalize", reference_normalize)
+  monkeypatch.setattr(modeling, "_affine", reference_affine)
   config = golden.CONFIGS["wide"]
   actual = golden.record_outputs(OURS, config)
   actual.update(golden.record_training(OURS, config, is_reference=False))
@@ -239,6 +244,11 @@ def test_guess_by_logits_is_the_guess_by_log_probs(recorded):
 # --- The last layer at some positions, types, gradients of their own ---
 
 
+def without_dropout(sizes):
+  return modeling.BertConfig(
+      hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **sizes)
+
+
 def loss_of(config, features, is_training=True, rows_only=False, **options):
   """Returns (both losses' sum, gradients of all variables, outputs)."""
   positions = features["masked_lm_positions"]
@@ -266,12 +276,9 @@ def loss_of(config, features, is_training=True, rows_only=False, **options):
   return losses[0] + losses[1], gradients, output
 
 
-NO_DROPOUT = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-
-
 @pytest.mark.parametrize("one_hot", [False, True])
 def test_last_layer_at_some_positions_is_the_same_there(one_hot):
-  config = modeling.BertConfig(**dict(TINY, **NO_DROPOUT))
+  config = without_dropout(TINY)
   features = golden.placeholders()
   full, some = [
       loss_of(config, features, rows_only=rows_only,
@@ -290,13 +297,13 @@ def test_positions_of_the_last_layer_take_their_rows_of_a_mask():
   mask = tf.constant(random.randint(0, 2, [2, 5, 5]))
   positions = tf.constant([[0, 3, 3], [4, 0, 1]])
   outputs = []
-  for options in ({}, {"output_positions": positions}):
+  for output_positions in (None, positions):
     with tf.variable_scope("a", reuse=tf.AUTO_REUSE):
       outputs.append(modeling.transformer_model(
           inputs, mask, hidden_size=8, num_hidden_layers=2,
           num_attention_heads=2, intermediate_size=8, hidden_dropout_prob=0.0,
           attention_probs_dropout_prob=0.0, do_return_all_layers=True,
-          **options))
+          output_positions=output_positions))
   full, some = run(outputs)
   assert some[0].tobytes() == full[0].tobytes()
   expected = np.stack([full[1][0, [0, 3, 3]], full[1][1, [4, 0, 1]]])
@@ -304,7 +311,7 @@ def test_positions_of_the_last_layer_take_their_rows_of_a_mask():
 
 
 def test_bfloat16_is_near_float32_and_trains_float32_variables():
-  config = modeling.BertConfig(**dict(golden.CONFIGS["wide"], **NO_DROPOUT))
+  config = without_dropout(golden.CONFIGS["wide"])
   features = golden.placeholders()
   exact, rough = [
       loss_of(config, features, rows_only=True, compute_dtype=dtype)
@@ -342,6 +349,10 @@ def test_bfloat16_trains():
   assert losses[-1] < 0.5 * losses[0]
 
 
+OWN_GRADIENTS = ("gelu", "affine", "affine_narrowing", "normalize",
+                 "cross_entropy")
+
+
 def own_gradients():
   """Returns name -> (function, the same by TensorFlow's gradients, inputs)."""
   random = np.random.RandomState(6)
@@ -352,6 +363,10 @@ def own_gradients():
   labels = tf.constant([3, 0, 6, 3])
   return {
       "gelu": (modeling.gelu, reference_gelu, [values(40, 5)]),
+      "affine": (modeling._affine, reference_affine,
+                 [values(6, 4), values(4, 5), values(5)]),
+      "affine_narrowing": (modeling._affine, reference_affine,
+                           [values(6, 5), values(5, 4), values(4)]),
       "normalize": (modeling._normalize, reference_normalize,
                     [values(6, 7) + 3.0, values(7), values(7)]),
       "cross_entropy": (
@@ -361,7 +376,7 @@ def own_gradients():
   }
 
 
-@pytest.mark.parametrize("name", ["gelu", "normalize", "cross_entropy"])
+@pytest.mark.parametrize("name", OWN_GRADIENTS)
 def test_own_gradients_are_tensorflows(name):
   own, plain, inputs = own_gradients()[name]
   outputs = [own(*inputs), plain(*inputs)]
@@ -373,7 +388,7 @@ def test_own_gradients_are_tensorflows(name):
     np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", ["gelu", "normalize", "cross_entropy"])
+@pytest.mark.parametrize("name", OWN_GRADIENTS)
 def test_own_gradients_are_the_slopes(name):
   own, _, inputs = own_gradients()[name]
   output = own(*inputs)

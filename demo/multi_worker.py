@@ -1,0 +1,166 @@
+"""Several machines on one: two workers train together on the demo's text.
+
+    python -m demo.multi_worker     (from the project's folder; or:
+                                     make multi-worker-demo)
+
+Each worker is a process under `supervise.py`, as it would be on a machine of
+its own, and reads its own part of the text. One of them is killed on the way;
+both start again from the latest checkpoint. The last line is made for programs
+to read; the exit code is 1 where the workers' weights differ, or where they
+read the same.
+
+DEMO_STEPS=40 in the environment shortens the training.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from demo import demo, network
+
+OUT = os.path.join("demo", "out_multi_worker")
+STEPS = 300
+NUM_WORKERS = 2
+# A worker that lost the other one waits for so long.
+WATCHDOG_SECONDS = 15
+_INSIDE = "--inside"
+
+
+class Workers:
+  """Workers of a training, each a process with its output in a file.
+
+  They end with the context.
+
+  Args:
+    folder: where the files are, `worker-0.txt` and so on.
+    command: list of str, what each worker runs.
+    count: int.
+  """
+
+  def __init__(self, folder, command, count=NUM_WORKERS):
+    self._files = [os.path.join(folder, "worker-%d.txt" % host)
+                   for host in range(count)]
+    ports = network.free_ports(count)
+    self.processes = [
+        self._start(command, ports, host) for host in range(count)]
+
+  def _start(self, command, ports, host):
+    config = {"cluster": {"worker": ["127.0.0.1:%d" % port for port in ports]},
+              "task": {"type": "worker", "index": host}}
+    with open(self._files[host], "wb") as output:
+      return subprocess.Popen(
+          command, stdout=output, stderr=subprocess.STDOUT,
+          env=dict(os.environ, TF_CONFIG=json.dumps(config)))
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *exc_info):
+    for process in self.processes:
+      process.terminate()
+    for process in self.processes:
+      process.wait()
+
+  def said(self, host, pattern):
+    """Returns all that a pattern finds in a worker's output."""
+    with open(self._files[host], encoding="utf-8", errors="replace") as stream:
+      return re.findall(pattern, stream.read())
+
+  def wait_for(self, host, pattern):
+    """Waits until a worker says something.
+
+    Raises:
+      RuntimeError: a worker has ended before.
+    """
+    while not self.said(host, pattern):
+      if any(process.poll() is not None for process in self.processes):
+        raise RuntimeError("A worker ended early; see %s." % self._files)
+      time.sleep(0.1)
+
+  def wait(self):
+    """Waits until all have ended, or one with an error; returns exit codes."""
+    while True:
+      codes = [process.poll() for process in self.processes]
+      if any(codes) or None not in codes:
+        return codes
+      time.sleep(0.1)
+
+  def kill_trainer(self, host):
+    """Kills what a worker's supervisor runs."""
+    pid = self.processes[host].pid
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as stream:
+      os.kill(int(stream.read().split()[0]), signal.SIGKILL)
+
+
+def supervised(command):
+  """Returns the command that runs one for Python under a supervisor."""
+  return [sys.executable, os.path.join(demo.ROOT, "supervise.py"), "--",
+          sys.executable] + command
+
+
+def train(workers, steps):
+  """Waits for a training one of whose workers is killed; returns exit codes."""
+  workers.wait_for(0, r"step %d/" % (steps // 2))
+  print("step %d: worker 1 is killed" % (steps // 2), flush=True)
+  workers.kill_trainer(1)
+  return workers.wait()
+
+
+def summarize(workers, steps):
+  """Prints what became of it; returns whether that is as it should be."""
+  said = workers.said
+  weights = [said(host, r"weights at step %d: (\w+)" % steps)[-1]
+             for host in range(NUM_WORKERS)]
+  splits = [set(re.findall(r"\d+-\d+", said(host, r"all files: (.*)")[-1]))
+            for host in range(NUM_WORKERS)]
+  starts = [1 + len(said(host, r"start \d+ of \d+ follows"))
+            for host in range(NUM_WORKERS)]
+  for host in range(NUM_WORKERS):
+    print("worker %d: started %d times, weights %s at step %d, an epoch of "
+          "these bytes of the text: %s" % (
+              host, starts[host], weights[host], steps,
+              ", ".join(sorted(splits[host]))))
+  shared = set.intersection(*splits)
+  is_good = len(set(weights)) == 1 and all(splits) and not shared
+  print("\nmulti-worker demo: steps=%d workers=%d restarts=%d same_weights=%d "
+        "shared_splits=%d" % (steps, NUM_WORKERS, sum(starts) - NUM_WORKERS,
+                              len(set(weights)) == 1, len(shared)))
+  return is_good
+
+
+def main():
+  os.chdir(demo.ROOT)
+  isolating = network.isolating_command()
+  if _INSIDE in sys.argv:
+    network.raise_loopback()
+  elif isolating:
+    sys.exit(subprocess.call(
+        isolating + [sys.executable, "-m", "demo.multi_worker", _INSIDE]))
+  else:
+    print("Other machines can reach this one's ports while this runs: no "
+          "network namespace can be made here.", flush=True)
+  steps = int(os.environ.get("DEMO_STEPS", STEPS))
+  shutil.rmtree(OUT, ignore_errors=True)
+  os.makedirs(OUT)
+  demo.prepare_corpus()
+  command = demo.pretraining_command(
+      os.path.join(OUT, "bert"), *demo.training_flags(steps))
+  command += [
+      "--distribution_strategy=multi_worker_mirrored",
+      "--watchdog_seconds=%d" % WATCHDOG_SECONDS,
+      "--log_every_steps=%d" % max(1, steps // 20),
+      "--save_checkpoints_steps=%d" % max(1, steps // 8)]
+  with Workers(OUT, supervised(command)) as workers:
+    codes = train(workers, steps)
+    if any(codes):
+      sys.exit("The workers ended with %s; see %s." % (codes, OUT))
+    sys.exit(0 if summarize(workers, steps) else 1)
+
+
+if __name__ == "__main__":
+  main()

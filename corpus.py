@@ -463,13 +463,14 @@ class Corpus:
       place: int, a byte of the files laid end to end.
 
     Returns:
-      The Chunk behind the place, or the first one of a .gz file; None if no
-      document starts behind it.
+      The Chunk behind the place, or the file's first one: of a .gz file, and
+      where no document starts behind the place. None if it has none.
     """
     index = bisect.bisect_right(self._starts, place) - 1
-    if _is_gzip(self.files[index]):
-      place = self._starts[index]
-    return next(self.chunks(Split(place, self._starts[index + 1])), None)
+    start, end = self._starts[index:index + 2]
+    places = [start] if _is_gzip(self.files[index]) else [place, start]
+    return next((chunk for place in places
+                 for chunk in self.chunks(Split(place, end))), None)
 
   def lend(self, chunk, rng) -> Chunk:
     """Gives a chunk of one document lines of others, if the corpus has any.

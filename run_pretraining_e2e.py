@@ -35,6 +35,7 @@ import input_pipeline
 import interruption
 import modeling
 import optimization
+import preflight
 import saving
 import stream_record
 import tokenization
@@ -398,6 +399,10 @@ def define_flags():
       "accept_new_stream", False,
       "Whether to go on from a checkpoint with a corpus, vocabulary or options "
       "other than those it was trained with, at the start of the new stream.")
+  flags.DEFINE_bool(
+      "preflight_only", False,
+      "Whether to end behind a look at the text to train on: what it holds, "
+      "and what would spoil the run.")
   flags.DEFINE_bool("do_train", False, "Whether to train.")
   flags.DEFINE_bool("do_eval", False, "Whether to evaluate, after training.")
   flags.DEFINE_integer(
@@ -523,6 +528,10 @@ class _Input:
   def epoch_examples(self):
     """Returns about how many examples a pass over the text has."""
     return example_stream.estimate_epoch_examples(*self._text)
+
+  def preflight(self, **plan):
+    """Returns the preflight.Preflight of the text; see preflight.look."""
+    return preflight.look(*self._text, **plan)
 
   def record(self, num_hosts):
     """Returns the stream_record.StreamRecord of the stream of so many hosts."""
@@ -677,6 +686,25 @@ class Job:
     if self._eval_input and self._eval_input.options and is_chief:
       # Some hundred batches: not worth processes of their own.
       self._eval_input.open_flow(num_epochs=1)
+
+  def preflight(self):
+    """Shows what a look at the text finds, and writes it to preflight.json.
+
+    Raises:
+      ValueError: there is no text to train on.
+    """
+    values = self._values
+    if not self._train_input or not self._train_input.options:
+      raise ValueError("--preflight_only looks at raw text to train on; pass "
+                       "--do_train, and text as --input_file.")
+    found = self._train_input.preflight(
+        num_train_steps=self._num_train_steps,
+        num_warmup_steps=self._num_warmup_steps,
+        train_batch_size=values.train_batch_size)
+    tf.io.gfile.makedirs(values.output_dir)
+    file_io.write(os.path.join(values.output_dir, "preflight.json"),
+                  preflight.to_json(found).encode("utf-8"))
+    print(preflight.to_text(found), flush=True)
 
   def run(self):
     """Trains and evaluates, as the flags say."""
@@ -976,6 +1004,9 @@ def main(argv):
     try:
       cpd.check_no_arguments(argv[1:])
       job = Job(flags.FLAGS, stop)
+      if flags.FLAGS.preflight_only:
+        job.preflight()
+        return
     except _INPUT_ERRORS as e:
       sys.exit("run_pretraining_e2e.py: %s" % e)
     except interruption.Interrupted:

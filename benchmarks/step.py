@@ -60,12 +60,12 @@ with tf.Session() as session:
   session.run(tf.global_variables_initializer())
   for _ in range(3):
     session.run(train_op)
-  start = time.time()
+  start, used = time.time(), time.process_time()
   for _ in range(int(num_steps)):
     session.run(train_op)
-  seconds = time.time() - start
+  seconds, used = time.time() - start, time.process_time() - used
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print("measured", int(num_steps) * batch_size / seconds, peak)
+print("measured", int(num_steps) * batch_size / seconds, peak, used)
 """
 
 
@@ -83,13 +83,12 @@ def write_config(folder, layers, hidden_size):
 
 
 def train(root, program, config, options):
-  """Returns (sequences/s, peak of the resident size in MB)."""
+  """Returns (sequences/s, peak resident size in MB, processor seconds)."""
   output, _, _ = common.run([
       sys.executable, "-c", _TRAIN, root, program, config,
       str(options.batch_size), str(options.max_seq_length),
       str(options.num_steps)])
-  rate, peak = output.split("measured ")[-1].split()[:2]
-  return float(rate), float(peak)
+  return tuple(map(float, output.split("measured ")[-1].split()[:3]))
 
 
 def measure(model, options):
@@ -104,12 +103,14 @@ def measure(model, options):
           os.path.abspath(options.reference), "run_pretraining", config,
           options)
     figures = common.medians(kinds, options.rounds)
-  rate, peak = figures["ours"]
+  rate, peak, used = figures["ours"]
   value = "%.1f sequences/s, %.0f MB" % (rate, peak)
   if "reference" in figures:
-    base_rate, base_peak = figures["reference"]
-    value += ("; %.2f times the %.1f/s of the reference, %.2f times its %.0f "
-              "MB" % (rate / base_rate, base_rate, peak / base_peak, base_peak))
+    base_rate, base_peak, base_used = figures["reference"]
+    value += ("; %.2f times the %.1f/s of the reference (%.2f by processor "
+              "time), %.2f times its %.0f MB" % (
+                  rate / base_rate, base_rate, base_used / used,
+                  peak / base_peak, base_peak))
   common.row("training step, %s, batch %d of %d" % (
       model, options.batch_size, options.max_seq_length), value,
       "1.25 times the reference, no more memory")

@@ -14,8 +14,8 @@ MODULES = sorted(
     if name.endswith(".py") and not name.startswith("setup_env"))
 # What a process that builds examples loads.
 WITHOUT_TENSORFLOW = ("corpus", "create_pretraining_data", "example_stream",
-                      "example_worker", "file_io", "random_draws",
-                      "tokenization")
+                      "example_worker", "file_io", "preflight",
+                      "random_draws", "tokenization")
 
 
 def tree_of(module):

@@ -312,3 +312,118 @@ def test_gradients_of_a_tpus_cores_are_summed_before_the_update():
                 if op.type in ("AssignAdd", "AssignAddVariableOp")]
   assert len(sums) == 2 and len(increments) == 1
   assert sums < ancestors(increments)
+
+
+# --- Several replicas ---
+
+
+def train_replicas(optimizer, loss_scale=False):
+  """Trains by two replicas, each of which knows half of the gradient.
+
+  Returns:
+    list with the values of a variable and its slots, for each replica.
+  """
+  def step():
+    half = tf.cast(
+        tf.distribute.get_replica_context().replica_id_in_sync_group,
+        tf.float32)
+    tf.get_variable("kernel", initializer=tf.constant([3.0, -4.0]))
+    tf.get_variable("rows", initializer=tf.constant([[1.0], [2.0]]))
+    scale = tf.train.experimental.DynamicLossScale() if loss_scale else None
+    factor = scale() if scale else 1.0
+    return optimization.create_update(
+        [factor * tf.stack([30.0 * half, 40.0 - 40.0 * half]),
+         tf.IndexedSlices(factor * tf.constant([[0.5], [0.25]]),
+                          tf.constant([1, 1]), tf.constant([2, 1]))],
+        0.1, 100, 0, False, optimizer=optimizer, loss_scale=scale).op
+
+  strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+  with strategy.scope():
+    tf.train.get_or_create_global_step()
+    train_op = strategy.group(strategy.extended.call_for_each_replica(step))
+  copies = [strategy.experimental_local_results(variable)
+            for variable in tf.global_variables()
+            if variable.name.startswith(("kernel", "rows"))]
+  assert [len(copy) for copy in copies] == [2] * 6
+  with tf.Session(config=tf.ConfigProto(device_count={"CPU": 2})) as session:
+    session.run(tf.global_variables_initializer())
+    for _ in range(5):
+      session.run(train_op)
+    assert session.run(tf.train.get_global_step()) == 5
+    return [session.run([copy[i] for copy in copies]) for i in range(2)]
+
+
+def train_one(optimizer):
+  """Trains one device by the sums of what `train_replicas` has."""
+  weights = tf.get_variable("kernel", initializer=tf.constant([3.0, -4.0]))
+  rows = tf.get_variable("rows", initializer=tf.constant([[1.0], [2.0]]))
+  train_op = optimization.create_optimizer(
+      tf.reduce_sum(weights * [30.0, 40.0]) + 1.5 * tf.reduce_sum(rows[1]), 0.1,
+      100, 0, False, optimizer=optimizer)
+  variables = [v for v in tf.global_variables()
+               if v.name.startswith(("kernel", "rows"))]
+  with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    for _ in range(5):
+      session.run(train_op)
+    return session.run(variables)
+
+
+@pytest.mark.parametrize("loss_scale", [False, True])
+@pytest.mark.parametrize("optimizer", optimization.OPTIMIZERS)
+def test_replicas_make_the_very_same_update_of_their_sum(
+    optimizer, loss_scale):
+  first, second = train_replicas(optimizer, loss_scale)
+  for one, other in zip(first, second):
+    np.testing.assert_array_equal(one, other)
+  with tf.Graph().as_default():
+    expected = train_one(optimizer)
+  for found, value in zip(first, expected):
+    np.testing.assert_allclose(found, value, rtol=1e-6, atol=1e-7)
+
+
+def test_rows_of_a_sparse_gradient_are_summed_up(variable_kind):
+  optimizer = optimization.AdamWeightDecayOptimizer(0.1, clip_norm=1.0)
+  found = []
+  for name, gradient in (
+      ("sparse", tf.IndexedSlices(tf.constant([[3.0], [5.0], [6.0]]),
+                                  tf.constant([2, 0, 0]), tf.constant([4, 1]))),
+      ("dense", tf.constant([[11.0], [0.0], [3.0], [0.0]]))):
+    variable = tf.get_variable(name, [4, 1], initializer=tf.ones_initializer())
+    update = optimizer.apply_gradients([(gradient, variable)])
+    with golden.session() as session:
+      session.run(tf.global_variables_initializer())
+      session.run(update)
+      found.append(session.run([variable, optimizer.get_slot(variable, "m"),
+                                optimizer.get_slot(variable, "v")]))
+  for sparse, dense in zip(*found):
+    np.testing.assert_array_equal(sparse, dense)
+
+
+def test_micro_batches_add_up_to_the_batch(variable_kind):
+  """Also those of a variable that only some gradients reach sparsely."""
+  features = {"ids": tf.constant([[0], [2], [2], [1]]),
+              "x": tf.constant([[1.0], [2.0], [3.0], [4.0]])}
+
+  def share(batch, number):
+    del number
+    table = tf.get_variable("table", [3, 2], initializer=tf.ones_initializer())
+    tf.get_variable("unused", [1])
+    rows = tf.gather(table, batch["ids"][:, 0])
+    loss = tf.reduce_sum(tf.square(rows) * batch["x"])
+    return loss, {"sum": tf.reduce_sum(batch["x"])}
+
+  whole, parts = [], []
+  for found, count in ((whole, 1), (parts, 2)):
+    with tf.variable_scope(tf.get_variable_scope(), reuse=tf.AUTO_REUSE):
+      (gradient, nothing), loss, figures = optimization.sum_gradients(
+          share, features, count)
+    assert nothing is None
+    with golden.session() as session:
+      session.run(tf.global_variables_initializer())
+      found += session.run(
+          [tf.convert_to_tensor(gradient), loss, figures["sum"]])
+  for one, other in zip(whole, parts):
+    np.testing.assert_allclose(one, other, rtol=1e-6)
+  with pytest.raises(ValueError, match="4 does not divide into 3"):
+    optimization.sum_gradients(share, features, 3)

@@ -524,3 +524,23 @@ def test_partial_init_checkpoint_lists_what_stays_fresh(files, tmp_path):
   log = read(os.path.join(files["out"], "train.log"))
   assert ("name = bert/pooler/dense/kernel:0, shape = (8, 8), "
           "*INIT_FROM_CKPT*") in log
+
+
+class TestPreflight:
+
+  def test_shows_the_text_and_ends(self, files):
+    run = run_program(command(files, num_train_steps=1000, preflight_only=True,
+                              num_warmup_steps=2000))
+    assert run.returncode == 0, run.stdout
+    assert "documents              60 of 4 sentences" in run.stdout
+    assert "--warmup_proportion" in run.stdout and "epochs" in run.stdout
+    assert os.listdir(files["out"]) == ["preflight.json"]
+    with open(os.path.join(files["out"], "preflight.json")) as stream:
+      assert json.load(stream)["documents"] == 60
+
+  def test_needs_text_to_train_on(self, files):
+    run = run_program(command(files, do_train=None, do_eval=True,
+                              preflight_only=True))
+    assert run.returncode == 1
+    assert "--preflight_only looks at raw text" in run.stdout
+    assert "Traceback" not in run.stdout

@@ -5,6 +5,7 @@ tf.distribute.Strategy and the session's config, from plain arguments. It knows
 nothing of text.
 """
 
+import json
 import os
 from typing import Any, NamedTuple, Optional, Sequence
 
@@ -90,7 +91,9 @@ class Engine:
     if options.use_tpu:
       self.num_replicas = options.num_tpu_cores
       self.num_hosts = -(-options.num_tpu_cores // _CORES_OF_TPU_HOST)
-    elif options.distribution_strategy != "none":
+    if options.use_tpu or options.distribution_strategy == "none":
+      _check_alone(environment)
+    else:
       self._devices = _devices(options)
       self._cluster = _cluster(options, environment)
       if self._cluster:
@@ -102,7 +105,7 @@ class Engine:
     self._estimator: Any = None
 
   def build(self, model_fn, *, model_dir, save_checkpoints_steps,
-            random_seed=None):
+            random_seed=None, is_training=True):
     """Builds the estimator.
 
     Args:
@@ -111,6 +114,7 @@ class Engine:
       model_dir: folder of the checkpoints.
       save_checkpoints_steps: int, steps between two checkpoints.
       random_seed: int, seed of fresh weights; None for others in every run.
+      is_training: bool; else the other machines of a cluster are not needed.
 
     Raises:
       ValueError: the TPU is not found or cannot be reached.
@@ -121,7 +125,7 @@ class Engine:
     if self._options.distribution_strategy == "none":
       self._estimator = self._tpu_estimator(model_fn, common)
     else:
-      self._estimator = self._plain_estimator(model_fn, common)
+      self._estimator = self._plain_estimator(model_fn, common, is_training)
 
   def train(self, input_fn, hooks, max_steps):
     """Trains.
@@ -197,13 +201,16 @@ class Engine:
       raise ValueError("--tpu_name=%s cannot be used: %s" %
                        (options.tpu_name, e)) from e
 
-  def _plain_estimator(self, model_fn, common):
+  def _plain_estimator(self, model_fn, common, is_training):
     """Returns an Estimator that trains by a tf.distribute.Strategy."""
     def estimator_spec(features, labels, mode, params, config):
       return model_fn(features, labels, mode, params, config
                       ).as_estimator_spec()
 
-    if self._cluster:
+    strategy = None
+    if not is_training:
+      os.environ.pop("TF_CONFIG", None)  # The RunConfig would go by it.
+    elif self._cluster:
       strategy = tf.distribute.experimental.MultiWorkerMirroredStrategy()
     else:
       with tf.Graph().as_default():  # Else TensorFlow 2 makes it an eager one.
@@ -299,6 +306,13 @@ def _check_combination(options):
     raise ValueError(
         "--master=%s alone does not let this process feed a TPU; pass its "
         "address as --tpu_name." % options.master)
+  if options.master and strategy != "none":
+    raise ValueError("--master=%s and --distribution_strategy=%s exclude each "
+                     "other." % (options.master, strategy))
+  if options.precision == "bfloat16" and not options.use_tpu and (
+      tf.__version__.startswith("1.") and _num_gpus()):
+    raise ValueError("TensorFlow %s does not compute in bfloat16 on GPUs; pass "
+                     "--precision=fp16, or take TensorFlow 2." % tf.__version__)
   if options.num_gpus is not None and strategy != "mirrored":
     raise ValueError("--num_gpus=%d needs --distribution_strategy=mirrored." %
                      options.num_gpus)
@@ -313,6 +327,11 @@ def _check_combination(options):
         "1." % options.gradient_accumulation_steps)
 
 
+def _num_gpus():
+  """Returns how many GPUs TensorFlow sees on this machine."""
+  return len(tf.config.experimental.list_physical_devices("GPU"))
+
+
 def _devices(options):
   """Returns this machine's devices for a strategy.
 
@@ -321,7 +340,7 @@ def _devices(options):
   """
   if options.devices:
     return list(options.devices)
-  found = len(tf.config.experimental.list_physical_devices("GPU"))
+  found = _num_gpus()
   if options.distribution_strategy == "multi_worker_mirrored":
     # The strategy takes all GPUs itself.
     return ["gpu:%d" % i for i in range(found)] or ["cpu:0"]
@@ -352,6 +371,19 @@ def _cluster(options, environment):
         "--distribution_strategy=multi_worker_mirrored needs TF_CONFIG in the "
         "environment of each worker: the machines, and which of them it is.")
   return cluster
+
+
+def _check_alone(environment):
+  """Raises ValueError where TF_CONFIG names machines that nothing asks for."""
+  try:
+    jobs = json.loads(environment.get("TF_CONFIG") or "{}")["cluster"]
+    count = sum(len(addresses) for addresses in jobs.values())
+  except (ValueError, TypeError, LookupError, AttributeError):
+    return  # Others than clusters have it, too.
+  if count > 1:
+    raise ValueError(
+        "TF_CONFIG names %d machines; pass --distribution_strategy="
+        "multi_worker_mirrored to train with all of them, or unset it." % count)
 
 
 def _check_batch(options, num_replicas):

@@ -190,10 +190,10 @@ def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
 
   Returns:
     A function from `params` (with "batch_size", B) and optionally a
-    tf.distribute.InputContext to a tf.data.Dataset of dicts. Of a flow, each
-    host reads its part; which host that is, the input context tells or, on a
-    TPU, `params["context"]`. The dicts: input_ids, input_mask, segment_ids
-    int32 [B, L];
+    tf.distribute.InputContext to a tf.data.Dataset of dicts. Of a flow, and of
+    as many files as there are hosts, each host reads its part; which host that
+    is, the input context tells or, on a TPU, `params["context"]`. The dicts:
+    input_ids, input_mask, segment_ids int32 [B, L];
     masked_lm_positions, masked_lm_ids int32 [B, P]; masked_lm_weights
     float32 [B, P]; next_sentence_labels int32 [B, 1].
 
@@ -203,7 +203,12 @@ def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
 
   def input_fn(params, input_context=None):
     if flow is None:
-      dataset = _record_dataset(input_files, is_training, num_cpu_threads)
+      shard = _shard(params, input_context)
+      # Fewer files than hosts can't be dealt out.
+      files = input_files[shard.host::shard.num_hosts]
+      if not is_training or len(input_files) < shard.num_hosts:
+        files = input_files
+      dataset = _record_dataset(files, is_training, num_cpu_threads)
     else:
       dataset = _flow_dataset(
           flow, is_training, _shard(params, input_context),

@@ -14,6 +14,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from typing import Any, Dict
 
 from absl import app, flags
@@ -60,6 +61,7 @@ logger = logging.getLogger("run_pretraining_e2e")
 _MAX_SKIPPED = 50
 # Dropout patterns among which a TPU's cores choose.
 _TPU_SALTS = 1 << 18
+_SECONDS_BETWEEN_LOOKS = 0.5
 # What a flow may end with that needs no traceback to be understood.
 _INPUT_ERRORS = (ValueError, OSError, example_worker.WorkerError)
 
@@ -91,7 +93,8 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
     optimizer: one of optimization.OPTIMIZERS.
     gradient_accumulation_steps: int, micro-batches that a batch is cut into.
     precision: one of engine.PRECISIONS.
-    is_chief: bool, whether this process writes TensorBoard's figures.
+    is_chief: bool, whether this process writes checkpoints and TensorBoard's
+      figures.
     stop: interruption.Interruption by which several processes that train
       together agree when to end, or None.
 
@@ -134,7 +137,8 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
     batch_size = params["batch_size"] * replicas.count
     train_op = example_counter.advance(update.op, batch_size)
     saving.use_saver(
-        _fallbacks(batch_size, loss_scale), config.keep_checkpoint_max)
+        _fallbacks(batch_size, loss_scale), config.keep_checkpoint_max,
+        is_chief)
     votes = [] if stop is None else [_vote(stop)]
     loss, *values = replicas.sum([loss] + list(figures.values()) + votes)
     hooks = []
@@ -145,6 +149,8 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
                      learning_rate=update.learning_rate)
       if loss_scale:
         figures["loss_scale"] = loss_scale()
+        # What was passed over does not end the run.
+        loss = tf.where(update.was_applied, loss, tf.zeros_like(loss))
         hooks.append(_SkipHook(update.was_applied))
       hooks.append(console.ProgressHook(
           figures, features, train_op, log_every_steps, num_train_steps,
@@ -508,6 +514,7 @@ class _Input:
     self.flow: Any = None
     self._log: Any = None
     self._skipped = 0
+    self._num_hosts = 1
     self._vocab_file = values.vocab_file
     self._lengths = values.max_seq_length, values.max_predictions_per_seq
     if checks.are_tfrecords(self.files):
@@ -556,6 +563,7 @@ class _Input:
 
     def open_examples(start, shard):
       # The hosts take turns: each has given its share of the examples so far.
+      self._num_hosts = shard.num_hosts
       self._log = stream_record.WindowLog(
           folder and stream_record.windows_file(folder, shard))
       return take_write_2_flow(
@@ -570,7 +578,7 @@ class _Input:
     """Returns the passes over the text that trained examples are, or None."""
     if self._log is None:
       return None
-    return self._log.epochs(num_examples - self._skipped)
+    return self._log.epochs((num_examples - self._skipped) // self._num_hosts)
 
   def log(self, title):
     """Logs the files as the reference does."""
@@ -717,15 +725,19 @@ class Job:
       raise InputError("--output_dir=%s cannot be written: %s" %
                        (values.output_dir, e)) from e
     self._log_start()
-    with _own_errors(self._train_input and self._train_input.flow), (
-        cluster.lost_peers(self._engine.is_cluster)), (
-        cluster.Watchdog(values.watchdog_seconds, self._engine.is_cluster)
-        ) as watchdog:
-      self._build()
-      if self._train_input:
+    # What is done needs no others: they may be gone.
+    is_training = bool(self._train_input) and not self._is_done()
+    is_cluster = is_training and self._engine.is_cluster
+    with cluster.lost_peers(is_cluster), _own_errors(
+        self._train_input and self._train_input.flow), cluster.Watchdog(
+            values.watchdog_seconds, is_cluster) as watchdog:
+      self._build(is_training)
+      if is_training:
         self._train([watchdog])
+      if is_cluster and not self._stop.is_stopping:
+        self._await_checkpoint()
     if (self._eval_input and self._engine.host == 0 and
-        not self._stop.is_stopping):
+        self._stop.signal is None and not self._stop.is_stopping):
       self._evaluate()
 
   def _train(self, hooks):
@@ -771,14 +783,26 @@ class Job:
     if self._stop.signal is None:
       _write_results(result, self._values.output_dir)
 
-  def _build(self):
+  def _is_done(self):
+    """Tells whether the output folder's latest checkpoint is the last one."""
+    latest = tf.train.latest_checkpoint(self._values.output_dir)
+    return bool(latest) and tf.train.load_variable(
+        latest, "global_step") >= self._num_train_steps
+
+  def _await_checkpoint(self):
+    """Waits for the chief's last checkpoint: should it be killed before, it
+    needs the others once more."""
+    while not self._is_done():
+      time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+  def _build(self, is_training):
     """Builds the estimator."""
     values = self._values
     try:
       self._engine.build(
           self._model_fn(), model_dir=values.output_dir,
           save_checkpoints_steps=values.save_checkpoints_steps,
-          random_seed=values.random_seed)
+          random_seed=values.random_seed, is_training=is_training)
     except ValueError as e:
       raise InputError(str(e)) from e
 
@@ -892,7 +916,8 @@ def _check_numbers(values):
   """Raises ValueError for a number that no run could mean."""
   for name in ("train_batch_size", "eval_batch_size", "num_train_steps",
                "save_checkpoints_steps", "iterations_per_loop",
-               "max_eval_steps", "log_every_steps", "chunk_lines"):
+               "max_eval_steps", "log_every_steps", "chunk_lines",
+               "num_tpu_cores"):
     if getattr(values, name) < 1:
       raise ValueError("--%s=%d is out of range: it must be at least 1." %
                        (name, getattr(values, name)))
@@ -969,6 +994,9 @@ def _own_errors(flow):
     yield
   except example_worker.WorkerError as e:
     raise InputError(str(e)) from e
+  except tf.train.NanLossDuringTrainingError as e:
+    raise InputError("The loss is not a number any more. Try a lower "
+                     "--learning_rate, or a longer warm-up.") from e
   except tf.errors.OpError as e:
     if flow is None and isinstance(e, tf.errors.DataLossError):
       raise InputError("A TFRecord file of the input is damaged: %s. Copy it "

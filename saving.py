@@ -7,19 +7,20 @@ from typing import Any
 import tensorflow.compat.v1 as tf
 
 
-def use_saver(fallbacks, keep_checkpoint_max):
+def use_saver(fallbacks, keep_checkpoint_max, is_chief=True):
   """Lets the estimator save by a Saver that restores such checkpoints, too.
 
   Args:
     fallbacks: list of (variable, function from a checkpoint's path prefix to
       the value that the variable gets where the checkpoint lacks it).
     keep_checkpoint_max: int, checkpoints that are kept.
+    is_chief: bool; other machines than the chief save nothing.
   """
   # Under a tf.distribute.Strategy each replica's model_fn comes by.
-  if fallbacks and not tf.get_collection(tf.GraphKeys.SAVERS):
+  if not tf.get_collection(tf.GraphKeys.SAVERS):
     tf.add_to_collection(
         tf.GraphKeys.SAVERS,
-        _Saver(fallbacks, sharded=True, max_to_keep=keep_checkpoint_max,
+        _Saver(fallbacks, is_chief, sharded=True, max_to_keep=keep_checkpoint_max,
                defer_build=True, save_relative_paths=True))
 
 
@@ -34,7 +35,8 @@ def name_of(variable):
 class _Saver(tf.train.Saver):
   """Restores what a checkpoint has, and gives the rest its fallback."""
 
-  def __init__(self, fallbacks, **options):
+  def __init__(self, fallbacks, is_chief, **options):
+    self._is_chief = is_chief
     self._fallbacks = fallbacks
     self._required_saver: Any = None
     self._strategy = tf.distribute.get_strategy()
@@ -49,6 +51,15 @@ class _Saver(tf.train.Saver):
     required = [v for v in tf.global_variables() if name_of(v) not in names]
     self._required_saver = tf.train.Saver(required, sharded=True)
     self._optional_savers = [tf.train.Saver([v]) for v in optional]
+
+  def save(self, *args, **kwargs):
+    """Saves, but for the machines behind the first one: one checkpoint will do.
+
+    TensorFlow 2 would have each of them write its own, beside it.
+    """
+    if self._is_chief:
+      return super().save(*args, **kwargs)
+    return None
 
   def restore(self, sess, save_path):
     reader = tf.train.load_checkpoint(save_path)

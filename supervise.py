@@ -51,11 +51,13 @@ def supervise(command, max_restarts, seconds_between=_SECONDS_BETWEEN):
         time.sleep(seconds_between)
       if signals:
         return 128 + signals[0]
-      child = subprocess.Popen(command)
+      # Else Ctrl-C would reach it twice, and a second one ends it at once.
+      child = subprocess.Popen(command, start_new_session=True)
       if signals:  # It came before there was a child to hand it on to.
         child.send_signal(signals[0])
       code = child.wait()
-      if signals or (code >= 0 and code != LOST_PEER):
+      if (signals or restart == max_restarts or
+          (code >= 0 and code != LOST_PEER)):
         break
       print("supervise.py: the worker %s; start %d of %d follows" % (
           "lost the others" if code == LOST_PEER else
@@ -74,6 +76,8 @@ def main():
                       help="-- and what to run")
   options = parser.parse_args()
   command = options.command[options.command[:1] == ["--"]:]
+  if options.max_restarts < 0:
+    parser.error("--max_restarts is negative")
   if not command:
     parser.error("there is no command to run; it stands behind --")
   sys.exit(supervise(command, options.max_restarts))

@@ -159,6 +159,9 @@ def options(**changes):
       "distribution_strategy": "mirrored"}, "exclude each other"),
     ({"distribution_strategy": "mirrored", "devices": ["cpu:0", "cpu:1"],
       "train_batch_size": 9}, "9 does not divide into 2 parts .*does is 10"),
+    ({"distribution_strategy": "mirrored", "devices": ["cpu:0"],
+      "master": "grpc://a:1"}, "--master=grpc://a:1 and"),
+    ({"use_tpu": True, "master": "grpc://a:1"}, "pass its address as --tpu_na"),
     ({"gradient_accumulation_steps": 3}, "8 does not divide into 3 parts"),
     ({"gradient_accumulation_steps": 0}, "at least 1"),
     ({"use_tpu": True, "train_batch_size": 12}, "12 does not divide into 8"),
@@ -205,6 +208,13 @@ class TestCluster:
     made = engine.Engine(options(
         distribution_strategy="multi_worker_mirrored"), tf_config())
     assert (made.num_hosts, made.num_replicas, made.host) == (2, 2, 1)
+
+  @pytest.mark.parametrize("changes", [{}, {"use_tpu": True}])
+  def test_is_not_passed_over(self, changes):
+    with pytest.raises(ValueError, match="names 2 machines.*unset it"):
+      engine.Engine(options(**changes), tf_config())
+    for value in ("no JSON", "{}", '{"cluster": {"worker": ["a:1"]}}'):
+      engine.Engine(options(**changes), {"TF_CONFIG": value})
 
   def test_is_not_for_one_machine(self):
     with pytest.raises(ValueError, match="is for one"):

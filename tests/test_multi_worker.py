@@ -110,6 +110,10 @@ def test_killed_workers_end_with_the_weights_of_an_undisturbed_run(
     names = os.listdir(out)
     assert {"train.log", "train.1.log", "stream_windows.0of2.txt",
             "stream_windows.1of2.txt"} <= set(names)
+    # One checkpoint will do.
+    assert not [name for _, _, files_there in os.walk(out)
+                for name in files_there if name.endswith(".index")
+                and name not in names]
   expected, found = ends["undisturbed"], ends["killed"]
   assert sorted(found) == sorted(expected)
   different = [n for n in expected if not np.array_equal(found[n], expected[n])]

@@ -20,8 +20,8 @@ def use_saver(fallbacks, keep_checkpoint_max, is_chief=True):
   if not tf.get_collection(tf.GraphKeys.SAVERS):
     tf.add_to_collection(
         tf.GraphKeys.SAVERS,
-        _Saver(fallbacks, is_chief, sharded=True, max_to_keep=keep_checkpoint_max,
-               defer_build=True, save_relative_paths=True))
+        _Saver(fallbacks, is_chief, sharded=True, defer_build=True,
+               max_to_keep=keep_checkpoint_max, save_relative_paths=True))
 
 
 def name_of(variable):

@@ -165,7 +165,7 @@ def _check_whole(checkpoint, names):
           (checkpoint, name, _first_line(e))) from e
 
 
-def _differences(config, variables):
+def differences(config, variables):
   """Lists the weights whose shapes differ between config and checkpoint."""
   return [
       "%s is %s there and %s by the config" % (name, variables[name], shape)
@@ -195,7 +195,7 @@ def check_init_checkpoint(init_checkpoint, config, config_file):
         "No variable of --init_checkpoint=%s is one of this model. It holds "
         "%s; the model has %s." %
         (init_checkpoint, list_names(sorted(variables)), list_names(shapes)))
-  different = _differences(config, variables)
+  different = differences(config, variables)
   if different:
     raise ValueError(
         "--init_checkpoint=%s is of another model than --bert_config_file=%s: "
@@ -228,7 +228,7 @@ def check_output_dir(output_dir, config, config_file):
   variables = _variables(latest)
   weights = [v for v in variables if not v.endswith(_NOT_WEIGHTS)]
   shapes = modeling.variable_shapes(config)
-  different = _differences(config, variables)
+  different = differences(config, variables)
   different += ["%s is not in it" % n for n in list(shapes) + ["global_step"]
                 if n not in variables]
   different += ["%s is not in the model" % n for n in weights

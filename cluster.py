@@ -68,6 +68,21 @@ def read(environment):
   return cluster
 
 
+def count_machines(environment):
+  """Returns how many machines TF_CONFIG names.
+
+  It need not be right: others than TensorFlow's clusters have one, too.
+
+  Args:
+    environment: dict with the variables of the environment.
+  """
+  try:
+    jobs = json.loads(environment.get("TF_CONFIG") or "{}")["cluster"]
+    return sum(len(addresses) for addresses in jobs.values())
+  except (ValueError, TypeError, LookupError, AttributeError):
+    return 0
+
+
 class LostPeer(Exception):
   """Another machine of the training is gone."""
 

@@ -159,24 +159,19 @@ def read_checkpoint(checkpoint, config):
   try:
     reader = tf.train.load_checkpoint(checkpoint)
     there = reader.get_variable_to_shape_map()
-    shapes = collections.OrderedDict(
-        (name, shape) for name, shape in modeling.variable_shapes(
-            config).items() if name in there)
-    different = ["%s is %s there and %s by the config" % (
-        name, there[name], shape) for name, shape in shapes.items()
-                 if list(there[name]) != shape]
+    shapes = modeling.variable_shapes(config)
+    different = checks.differences(config, there)
     different += ["%s is not in the model" % name for name in sorted(there)
                   if name.startswith("bert/") and name not in shapes and
                   not name.endswith(("/adam_m", "/adam_v"))]
-    different += ["%s is not in it" % name
-                  for name in modeling.variable_shapes(config)
+    different += ["%s is not in it" % name for name in shapes
                   if name not in there and not hugging_face.is_head(name)]
     if different:
       raise ValueError(
           "The checkpoint %s is of another model than the config: %s." %
           (checkpoint, checks.list_names(different)))
     return collections.OrderedDict(
-        (name, reader.get_tensor(name)) for name in shapes)
+        (name, reader.get_tensor(name)) for name in shapes if name in there)
   # TensorFlow 2.15 raises Python's own errors here.
   except (tf.errors.OpError, LookupError, RuntimeError) as e:
     raise ValueError(

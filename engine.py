@@ -5,7 +5,6 @@ tf.distribute.Strategy and the session's config, from plain arguments. It knows
 nothing of text.
 """
 
-import json
 import os
 from typing import Any, NamedTuple, Optional, Sequence
 
@@ -248,21 +247,19 @@ class Replicas:
 
   Attributes:
     count: int, how many there are.
+    is_tpu: bool, whether they are a TPU's cores, which share one graph.
     index: int or int32 [], which one this is; on a TPU 0 for all.
-    is_first: bool, whether this is the one that speaks for all of a host; on a
-      TPU there is one graph for all.
   """
 
   def __init__(self, tpu_context=None):
-    self._is_tpu = tpu_context is not None
+    self.is_tpu = tpu_context is not None
     self.count, self.index = 1, 0
-    if self._is_tpu:
+    if self.is_tpu:
       self.count = tpu_context.num_replicas
     elif tf.distribute.has_strategy():
       self._context = tf.distribute.get_replica_context()
       self.count = self._context.num_replicas_in_sync
       self.index = self._context.replica_id_in_sync_group
-    self.is_first = True
 
   def sum(self, tensors):
     """Sums tensors over all replicas.
@@ -276,7 +273,7 @@ class Replicas:
     """
     if self.count == 1:
       return list(tensors)
-    if self._is_tpu:
+    if self.is_tpu:
       return [tensor * self.count for tensor in tensors]
     # Not by the context's all_reduce, whose gradient TensorFlow 1.15 can't make
     # of what depends on variables: none is needed.
@@ -375,11 +372,7 @@ def _cluster(options, environment):
 
 def _check_alone(environment):
   """Raises ValueError where TF_CONFIG names machines that nothing asks for."""
-  try:
-    jobs = json.loads(environment.get("TF_CONFIG") or "{}")["cluster"]
-    count = sum(len(addresses) for addresses in jobs.values())
-  except (ValueError, TypeError, LookupError, AttributeError):
-    return  # Others than clusters have it, too.
+  count = cluster_lib.count_machines(environment)
   if count > 1:
     raise ValueError(
         "TF_CONFIG names %d machines; pass --distribution_strategy="

@@ -25,6 +25,7 @@ import tensorflow.compat.v1 as tf
 
 import file_io
 import modeling
+import saving
 
 CONFIG_FILE = "config.json"
 VOCAB_FILE = "vocab.txt"
@@ -224,24 +225,9 @@ def read_config(path):
   _check_architecture(content, path)
   config = {key: content.get(key, default)
             for key, default in _DEFAULTS.items()}
-  for key, value in config.items():
-    if key == "initializer_range":
-      is_valid, what = _is_number(value, (int, float)) and value >= 0, (
-          "a number of at least 0")
-    elif key.endswith("_prob"):
-      is_valid, what = _is_number(value, (int, float)) and 0 <= value < 1, (
-          "a number from 0 to below 1")
-    else:
-      is_valid, what = _is_number(value, int) and value >= 1, (
-          "an integer of at least 1")
-    if not is_valid:
-      raise ValueError("%s: %r must be %s, got %r." % (path, key, what, value))
-  if config["hidden_size"] % config["num_attention_heads"]:
-    raise ValueError(
-        "%s: hidden_size %d is not a multiple of num_attention_heads %d." %
-        (path, config["hidden_size"], config["num_attention_heads"]))
   config["hidden_act"] = _our_activation(content.get("hidden_act", "gelu"),
                                          path)
+  modeling.check_config(modeling.BertConfig.from_dict(config), path)
   return config
 
 
@@ -356,11 +342,6 @@ def _read_json(path):
   return found
 
 
-def _is_number(value, types):
-  """Tells whether `value` is one of `types` (to Python, True is an int)."""
-  return isinstance(value, types) and not isinstance(value, bool)
-
-
 def _check_architecture(content, path):
   """Raises ValueError if a config.json describes something else than a BERT."""
   kind = content.get("model_type", "bert")
@@ -378,7 +359,7 @@ def _check_architecture(content, path):
           "%s: %r is %r, and the BERT of this program has %r only." %
           (path, key, content[key], value))
   epsilon = content.get("layer_norm_eps", _LAYER_NORM_EPSILON)
-  if not _is_number(epsilon, (int, float)) or not (
+  if not modeling.is_number(epsilon, (int, float)) or not (
       0 <= epsilon <= _LARGEST_EPSILON):
     raise ValueError(
         "%s: 'layer_norm_eps' is %r, and the BERT of this program has %g." %
@@ -651,10 +632,7 @@ def init_fn(folder, config, random_seed):
     values = complete(read(folder).variables, config,
                       np.random.RandomState(random_seed))
     for variable in variables:
-      # The name's op is that of one replica.
-      value = values[variable.name.partition(":")[0]]
-      for copy in strategy.experimental_local_results(variable):
-        copy.load(value, session)
+      saving.load(variable, values[saving.name_of(variable)], session, strategy)
 
   return load
 

@@ -118,7 +118,7 @@ class BertConfig:
           " such as {\"vocab_size\": 30522, ...} is expected."
           % (json_file, type(json_object).__name__))
     config = cls.from_dict(json_object)
-    _check_config(config, json_file)
+    check_config(config, json_file)
     return config
 
   def to_dict(self):
@@ -130,12 +130,12 @@ class BertConfig:
     return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
 
 
-def _is_number(value, types):
+def is_number(value, types):
   """Tells whether `value` is one of `types` (to Python, True is an int)."""
   return isinstance(value, types) and not isinstance(value, bool)
 
 
-def _check_config(config, source):
+def check_config(config, source):
   """Raises ValueError if no model can be built from a configuration.
 
   Args:
@@ -146,16 +146,16 @@ def _check_config(config, source):
               "num_attention_heads", "intermediate_size",
               "max_position_embeddings", "type_vocab_size"):
     value = getattr(config, key)
-    if not _is_number(value, int) or value < 1:
+    if not is_number(value, int) or value < 1:
       raise ValueError(
           "%s: %r must be an integer of at least 1, got %s." %
           (source, key, "no such key" if value is None else repr(value)))
   for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
     value = getattr(config, key)
-    if not _is_number(value, (int, float)) or not 0 <= value < 1:
+    if not is_number(value, (int, float)) or not 0 <= value < 1:
       raise ValueError("%s: %r must be a number from 0 to below 1, got %r." %
                        (source, key, value))
-  if not (_is_number(config.initializer_range, (int, float))
+  if not (is_number(config.initializer_range, (int, float))
           and config.initializer_range >= 0):
     raise ValueError("%s: 'initializer_range' must be a number of at least 0,"
                      " got %r." % (source, config.initializer_range))

@@ -176,8 +176,8 @@ def _share_fn(heads_of, features, replicas, num_micro_batches, random_seed):
   # On a TPU each core divides by its own number, as in the reference.
   num_predictions, = replicas.sum([num_predictions])
   first_salt = replicas.index * num_micro_batches
-  if replicas.count > 1 and isinstance(replicas.index, int):
-    # A TPU's cores share one graph; what they read tells them apart.
+  if replicas.is_tpu:
+    # The cores share one graph; what they read tells them apart.
     first_salt = tf.reduce_sum(features["input_ids"]) % _TPU_SALTS
 
   def share_fn(micro_batch, number):
@@ -783,11 +783,15 @@ class Job:
     if self._stop.signal is None:
       _write_results(result, self._values.output_dir)
 
+  def _latest_step(self):
+    """Returns the step of the output folder's latest checkpoint, or None."""
+    latest = tf.train.latest_checkpoint(self._values.output_dir)
+    return tf.train.load_variable(latest, "global_step") if latest else None
+
   def _is_done(self):
     """Tells whether the output folder's latest checkpoint is the last one."""
-    latest = tf.train.latest_checkpoint(self._values.output_dir)
-    return bool(latest) and tf.train.load_variable(
-        latest, "global_step") >= self._num_train_steps
+    step = self._latest_step()
+    return step is not None and step >= self._num_train_steps
 
   def _await_checkpoint(self):
     """Waits for the chief's last checkpoint: should it be killed before, it
@@ -844,7 +848,7 @@ class Job:
             "evaluation reads the training text; pass --eval_input_file to "
             "measure on text that was held out")
     if self._latest:
-      step = tf.train.load_variable(self._latest, "global_step")
+      step = self._latest_step()
       logger.info("going on from step %d in %s", step, values.output_dir)
       if values.do_train and step >= self._num_train_steps:
         logger.warning(
@@ -891,13 +895,11 @@ class Job:
 
   def log_stop(self, reason):
     """Logs what ended the run too early, and where it will go on."""
-    folder = self._values.output_dir
-    latest = tf.train.latest_checkpoint(folder)
-    where = "anew: there is no checkpoint yet"
-    if latest:
-      where = "from step %d" % tf.train.load_variable(latest, "global_step")
+    step = self._latest_step()
+    where = ("anew: there is no checkpoint yet" if step is None else
+             "from step %d" % step)
     logger.warning("stopped by %s; the same command goes on %s, in %s",
-                   reason, where, folder)
+                   reason, where, self._values.output_dir)
 
   def _log_flow(self, source, purpose):
     if source.flow:

@@ -1,5 +1,7 @@
-"""Checkpoints that lack a variable which a run has: another program's, or of a
-run with other flags.
+"""How a run's variables are saved, and get their values back.
+
+A checkpoint may lack a variable which the run has: one of another program, or
+of a run with other flags. And of several machines one saves for all.
 """
 
 from typing import Any
@@ -30,6 +32,19 @@ def name_of(variable):
   Its op is that of one replica, under a tf.distribute.Strategy.
   """
   return variable.name.partition(":")[0]
+
+
+def load(variable, value, session, strategy):
+  """Gives a variable a value, on each replica, without a new operation.
+
+  Args:
+    variable: tf.Variable.
+    value: array or number.
+    session: tf.Session.
+    strategy: the tf.distribute.Strategy that the variable was made in.
+  """
+  for copy in strategy.experimental_local_results(variable):
+    copy.load(value, session)
 
 
 class _Saver(tf.train.Saver):
@@ -72,6 +87,4 @@ class _Saver(tf.train.Saver):
       if reader.has_tensor(name_of(variable)):
         saver.restore(sess, save_path)
         continue
-      value = fallback(save_path)
-      for copy in self._strategy.experimental_local_results(variable):
-        copy.load(value, sess)
+      load(variable, fallback(save_path), sess, self._strategy)

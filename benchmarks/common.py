@@ -1,5 +1,6 @@
 """What the benchmarks share: processes, corpora, rows of the table."""
 
+import argparse
 import contextlib
 import functools
 import json
@@ -57,6 +58,23 @@ def describe(path):
 def row(figure, value, target):
   """Prints a row of the table that `make bench` collects."""
   print("| %s | %s | %s |" % (figure, value, target), flush=True)
+
+
+def feeding_parser(description):
+  """Returns the parser of benchmarks that hand ready-built examples over."""
+  parser = argparse.ArgumentParser(description=description)
+  parser.add_argument("--text", required=True)
+  parser.add_argument("--vocab_file", required=True)
+  parser.add_argument("--num_examples", type=int, default=4096)
+  parser.add_argument("--num_batches", type=int, default=5000)
+  parser.add_argument("--rounds", type=int, default=3)
+  return parser
+
+
+def over_and_over(examples):
+  """Yields examples endlessly; unlike itertools.cycle, it can be closed."""
+  while True:
+    yield from examples
 
 
 def run(command, cwd=None, environment=None):

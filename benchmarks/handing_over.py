@@ -6,7 +6,6 @@ Some examples are built once; then they are delivered over and over as parsed
 batches of 32, from the generator and, beside it, from a TFRecord file.
 """
 
-import argparse
 import itertools
 import os
 import tempfile
@@ -18,12 +17,6 @@ import tensorflow.compat.v1 as tf
 import run_pretraining_e2e as e2e
 
 BATCH = 32
-
-
-def over_and_over(examples):
-  """Yields examples endlessly; unlike itertools.cycle, it can be closed."""
-  while True:
-    yield from examples
 
 
 def rate(make_dataset, num_batches):
@@ -43,18 +36,12 @@ def rate(make_dataset, num_batches):
 
 
 def main():
-  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  parser.add_argument("--text", required=True)
-  parser.add_argument("--vocab_file", required=True)
-  parser.add_argument("--num_examples", type=int, default=4096)
-  parser.add_argument("--num_batches", type=int, default=5000)
-  parser.add_argument("--rounds", type=int, default=3)
-  options = parser.parse_args()
+  options = common.feeding_parser(__doc__.split("\n")[0]).parse_args()
   tf.logging.set_verbosity(tf.logging.ERROR)
   examples = list(itertools.islice(
       e2e.take_write_2_flow([options.text], options.vocab_file),
       options.num_examples))
-  flow = e2e.Flow(lambda start, shard: over_and_over(examples))
+  flow = e2e.Flow(lambda start, shard: common.over_and_over(examples))
   params = {"batch_size": BATCH}
   with tempfile.TemporaryDirectory() as folder:
     path = os.path.join(folder, "examples.tfrecord")

@@ -30,15 +30,6 @@ WORKER = "/job:%s/task:0/device:CPU:0" % remote_feeding.WORKER_JOB
 _WORK, _MEASURE = "--work", "--measure"
 
 
-def work():
-  """The second process: serves until its standard input ends."""
-  server = tf.train.Server({"tpu_worker": ["127.0.0.1:0"]},
-                           job_name="tpu_worker", task_index=0)
-  print(server.target.rpartition(":")[2], flush=True)
-  sys.stdin.read()
-  os._exit(0)
-
-
 def parser_of(example):
   """Returns a function that parses batches of examples like this one.
 
@@ -99,8 +90,8 @@ def measure(options):
   tpu_name = "grpc://127.0.0.1:%d" % int(worker.stdout.readline())
   rates = [
       rate(tpu_name, e2e.Flow(
-          lambda start, shard: (e for _ in itertools.count() for e in examples)
-      ), parse, options.num_batches)
+          lambda start, shard: common.over_and_over(examples)), parse,
+           options.num_batches)
       for _ in range(options.rounds)]
   print("%s; %s" % (common.machine(), common.describe(options.text)))
   common.row(
@@ -116,13 +107,8 @@ def measure(options):
 
 def main():
   if _WORK in sys.argv:
-    work()
-  parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  parser.add_argument("--text", required=True)
-  parser.add_argument("--vocab_file", required=True)
-  parser.add_argument("--num_examples", type=int, default=4096)
-  parser.add_argument("--num_batches", type=int, default=5000)
-  parser.add_argument("--rounds", type=int, default=3)
+    network.serve_tpu_host()
+  parser = common.feeding_parser(__doc__.split("\n")[0])
   parser.add_argument(_MEASURE, action="store_true", help=argparse.SUPPRESS)
   options = parser.parse_args()
   if options.measure:

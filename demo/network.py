@@ -4,9 +4,11 @@ TensorFlow's servers do. In a namespace that has nothing but its own loopback,
 nobody else can reach them.
 """
 
+import os
 import socket
 import struct
 import subprocess
+import sys
 
 
 def isolating_command():
@@ -32,6 +34,21 @@ def raise_loopback():
     request = struct.pack(layout, b"lo", 0)
     _, old = struct.unpack(layout, fcntl.ioctl(any_socket, get_flags, request))
     fcntl.ioctl(any_socket, set_flags, struct.pack(layout, b"lo", old | up))
+
+
+def serve_tpu_host():
+  """Serves as a TPU's host does, under its name of the job, in this process.
+
+  Prints the port of the loopback that it listens on, and ends with its standard
+  input.
+  """
+  import tensorflow.compat.v1 as tf  # Not for those who start it.
+
+  server = tf.train.Server({"tpu_worker": ["127.0.0.1:0"]},
+                           job_name="tpu_worker", task_index=0)
+  print(server.target.rpartition(":")[2], flush=True)
+  sys.stdin.read()
+  os._exit(0)  # A server of TensorFlow's cannot be ended.
 
 
 def free_ports(count):

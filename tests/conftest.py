@@ -36,3 +36,11 @@ def parse_flags():
 
   yield parse
   flags.FLAGS.unparse_flags()
+
+
+@pytest.fixture
+def dropout_config(files):
+  """Turns dropout on: what is dropped has to be repeated, too."""
+  with open(files["config"], "w") as stream:
+    json.dump(dict(CONFIG, hidden_dropout_prob=0.2,
+                   attention_probs_dropout_prob=0.2), stream)

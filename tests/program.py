@@ -99,6 +99,13 @@ def is_gone(pid):
   return stat.rpartition(")")[2].split()[0] == "Z"
 
 
+def tensors(out, step):
+  """Returns all tensors of a checkpoint by name."""
+  reader = tf.train.load_checkpoint(os.path.join(out, "model.ckpt-%d" % step))
+  return {name: reader.get_tensor(name)
+          for name in reader.get_variable_to_shape_map()}
+
+
 def save_checkpoint(path, shapes):
   """Writes a checkpoint with zeros of these shapes; returns its path."""
   os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -11,7 +11,7 @@ import os
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from program import CONFIG, command, run_program, started
+from program import CONFIG, command, run_program, started, tensors
 
 import cluster
 import engine
@@ -21,13 +21,6 @@ import run_pretraining_e2e as e2e
 UNEVEN = {"short_seq_prob": 0.9, "masked_lm_prob": 0.4,
           "max_predictions_per_seq": 6}
 TWO_CPUS = {"distribution_strategy": "mirrored", "devices": "cpu:0,cpu:1"}
-
-
-def tensors(out, step):
-  """Returns all tensors of a checkpoint by name."""
-  reader = tf.train.load_checkpoint(os.path.join(out, "model.ckpt-%d" % step))
-  return {name: reader.get_tensor(name)
-          for name in reader.get_variable_to_shape_map()}
 
 
 def assert_close(found, expected, tolerance):

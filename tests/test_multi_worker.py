@@ -17,8 +17,7 @@ if __name__ == "__main__":
 
 import numpy as np
 import pytest
-import tensorflow.compat.v1 as tf
-from program import CONFIG, PROGRAM, ROOT, command
+from program import PROGRAM, ROOT, command, tensors
 
 import cluster
 import stream_record
@@ -78,20 +77,6 @@ def train(name, files, out, is_supervised=True, **changes):
                    out + "_said"] + arguments,
       stdout=subprocess.PIPE, universal_newlines=True, check=True)
   return json.loads(run.stdout.split("outcome")[-1])
-
-
-def tensors(out, step):
-  """Returns all tensors of a checkpoint by name."""
-  reader = tf.train.load_checkpoint(os.path.join(out, "model.ckpt-%d" % step))
-  return {name: reader.get_tensor(name)
-          for name in reader.get_variable_to_shape_map()}
-
-
-@pytest.fixture
-def dropout_config(files):
-  with open(files["config"], "w") as stream:
-    json.dump(dict(CONFIG, hidden_dropout_prob=0.2,
-                   attention_probs_dropout_prob=0.2), stream)
 
 
 def test_killed_workers_end_with_the_weights_of_an_undisturbed_run(

@@ -101,15 +101,6 @@ def coordinator():
   started.close()
 
 
-def work():
-  """The main function of a worker, with a TPU host's own name of its job."""
-  server = tf.train.Server({"tpu_worker": ["127.0.0.1:0"]},
-                           job_name="tpu_worker", task_index=0)
-  print(server.target.rpartition(":")[2], flush=True)
-  sys.stdin.read()
-  os._exit(0)
-
-
 def coordinate():
   """The main function of the coordinator."""
   network.raise_loopback()
@@ -366,4 +357,4 @@ def test_a_device_of_another_process(device, expected):
 
 
 if __name__ == "__main__":
-  (work if "work" in sys.argv[1:] else coordinate)()
+  (network.serve_tpu_host if "work" in sys.argv[1:] else coordinate)()

@@ -1,6 +1,5 @@
 """Resume: kill -9 at any moment, and the run is the uninterrupted one."""
 
-import json
 import os
 import re
 import signal
@@ -8,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from program import CONFIG, command, epoch_of, run_program, started
+from program import command, epoch_of, run_program, started, tensors
 
 import corpus
 import example_counter
@@ -20,21 +19,6 @@ import stream_record
 # Some 140 examples an epoch at this length: 50 steps of 8 reach the third.
 RUN = dict(num_train_steps=50, num_warmup_steps=4, save_checkpoints_steps=5,
            log_every_steps=1, learning_rate=1e-2)
-
-
-@pytest.fixture
-def dropout_config(files):
-  """Dropout on: what is dropped has to be repeated, too."""
-  with open(files["config"], "w") as stream:
-    json.dump(dict(CONFIG, hidden_dropout_prob=0.2,
-                   attention_probs_dropout_prob=0.2), stream)
-
-
-def tensors(out, step):
-  """Returns all tensors of a checkpoint by name."""
-  reader = tf.train.load_checkpoint(os.path.join(out, "model.ckpt-%d" % step))
-  return {name: reader.get_tensor(name)
-          for name in reader.get_variable_to_shape_map()}
 
 
 def test_killed_thrice_the_weights_are_bitwise_those_of_an_undisturbed_run(

@@ -5,12 +5,14 @@ Each check raises one ValueError that names the file, the value and the remedy.
 
 import collections
 import logging
+import os
 
 import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
 import example_counter
 import file_io
+import hugging_face
 import modeling
 import stream_record
 
@@ -75,6 +77,28 @@ def are_tfrecords(input_files):
         "The input mixes TFRecord files (%s) and raw text (%s). Train from one "
         "kind at a time." % (list_names(kinds[True]), list_names(kinds[False])))
   return True in kinds
+
+
+def check_files_differ(train_files, eval_files, flag):
+  """Checks that no file is both trained on and evaluated on.
+
+  Args:
+    train_files, eval_files: lists of paths.
+    flag: str, by which the latter were named.
+
+  Raises:
+    ValueError: one is.
+  """
+  def real(path):
+    return os.path.realpath(path) if file_io.is_local(path) else path
+
+  trained = set(map(real, train_files))
+  shared = [path for path in eval_files if real(path) in trained]
+  if shared:
+    raise ValueError(
+        "--%s and --input_file both name %s. What is trained on tells nothing "
+        "about other text: hold some documents out." %
+        (flag, list_names(shared)))
 
 
 def check_records(input_files, max_seq_length, max_predictions_per_seq):
@@ -178,7 +202,7 @@ def check_init_checkpoint(init_checkpoint, config, config_file):
   """Checks that a checkpoint holds weights of this model.
 
   Args:
-    init_checkpoint: path prefix of the checkpoint.
+    init_checkpoint: path prefix of the checkpoint, or a Hugging Face folder.
     config: modeling.BertConfig; config_file: where it was read.
 
   Returns:
@@ -186,8 +210,12 @@ def check_init_checkpoint(init_checkpoint, config, config_file):
 
   Raises:
     ValueError: no checkpoint there or a damaged one, none of its variables is
-      the model's, or shapes differ.
+      the model's, or shapes differ; of a folder see hugging_face.read, too.
   """
+  if hugging_face.is_folder(init_checkpoint):
+    if config_file != hugging_face.config_file(init_checkpoint):
+      hugging_face.check_config(init_checkpoint, config, config_file)
+    return hugging_face.read(init_checkpoint).missing
   variables = _variables(init_checkpoint)
   shapes = modeling.variable_shapes(config)
   if not set(shapes) & set(variables):

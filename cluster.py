@@ -137,19 +137,31 @@ class Watchdog(tf.train.SessionRunHook):
     self._is_needed = is_needed
     self._seconds = seconds
     self._is_over = threading.Event()
+    self.is_training = False
     self._limit = self._due = 0.0
 
   def __enter__(self):
     self._feed(_PATIENCE)
     if self._is_needed:
       threading.Thread(target=self._watch, daemon=True).start()
+    self.is_training = True
     return self
 
   def __exit__(self, *exc_info):
     self._is_over.set()
+    self.is_training = False
 
   def after_run(self, run_context, run_values):
     self._feed()
+
+  @contextlib.contextmanager
+  def held(self):
+    """Keeps still while this process does something else than train."""
+    self._limit = self._due = float("inf")
+    try:
+      yield
+    finally:
+      self._feed()
 
   def _feed(self, factor=1):
     self._limit = factor * self._seconds
@@ -157,7 +169,8 @@ class Watchdog(tf.train.SessionRunHook):
 
   def _watch(self):
     """The thread."""
-    while not self._is_over.wait(max(0.0, self._due - time.monotonic())):
+    while not self._is_over.wait(min(
+        self._seconds, max(0.0, self._due - time.monotonic()))):
       if time.monotonic() >= self._due:
         logger.error(
             "no step in %g seconds: another worker is gone or hangs. This one "

@@ -5,6 +5,7 @@ before. So its messages go to `output_dir/train.log` alone, while the messages
 of this project's own modules go there and to the terminal.
 """
 
+import contextlib
 import logging
 import logging.handlers
 import os
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 _FILE_ONLY = ("tensorflow", "absl", "py")
 _FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _TERMINAL_FORMAT = "%(message)s"
+# Steps behind the first one that tell how long the others take.
+_TIMED_STEPS = 10
 # A remote log file is written that many messages at a time.
 _REMOTE_BUFFER = 1000
 _BAR_WIDTH = 20
@@ -69,6 +72,28 @@ class _Bar:
 
 
 terminal_bar = _Bar()
+
+
+class _Clock:
+  """The time of a training: it stands still while something else is done."""
+
+  def __init__(self):
+    self._paused = 0.0
+
+  def now(self):
+    """Returns seconds since some moment."""
+    return time.monotonic() - self._paused
+
+  @contextlib.contextmanager
+  def stopped(self):
+    started = time.monotonic()
+    try:
+      yield
+    finally:
+      self._paused += time.monotonic() - started
+
+
+clock = _Clock()
 
 
 class _TerminalHandler(logging.StreamHandler):
@@ -165,16 +190,19 @@ class ProgressHook(tf.train.SessionRunHook):
     output_dir: folder of the event file; None for none.
     epochs: function from a number of examples to the epochs that they are, or
       to None; or None.
+    on_eta: function that is told the seconds that the rest will take, once,
+      after the first steps; or None.
   """
 
   def __init__(self, figures, features, train_op, every_steps, last_step,
-               batch_size, output_dir, epochs=None):
+               batch_size, output_dir, epochs=None, on_eta=None):
     self._figures = figures
     self._every_steps = every_steps
     self._last_step = last_step
     self._batch_size = batch_size
     self._output_dir = output_dir
     self._epochs = epochs
+    self._on_eta = on_eta
     self._step = self._first_step = 0
     self._num_examples = self._logged_examples = 0
     self._logged_time = self._waited = 0.0
@@ -200,7 +228,7 @@ class ProgressHook(tf.train.SessionRunHook):
         self._step * self._batch_size)
     self._logged_examples = self._num_examples
     self._first_step = self._step
-    self._logged_time = time.time()
+    self._logged_time = clock.now()
     self._waited = 0.0
     self._writer = self._output_dir and tf.summary.FileWriterCache.get(
         self._output_dir)
@@ -221,6 +249,8 @@ class ProgressHook(tf.train.SessionRunHook):
     figures = run_values.results.get("figures")
     if figures is not None:
       self._show(dict(figures))
+    if self._step == self._first_step + 1 + _TIMED_STEPS:
+      self._tell_eta()
     if terminal_bar.is_due():
       terminal_bar.draw(self._step / self._last_step, "  ".join(
           ["step %d/%d" % (self._step, self._last_step)] + self._words))
@@ -232,7 +262,7 @@ class ProgressHook(tf.train.SessionRunHook):
 
   def _show(self, figures):
     """Logs and writes figures with those that are counted here."""
-    now = time.time()
+    now = clock.now()
     seconds = max(now - self._logged_time, 1e-9)
     done = self._num_examples - self._logged_examples
     figures["sequences_per_second"] = done / seconds
@@ -258,15 +288,28 @@ class ProgressHook(tf.train.SessionRunHook):
     if self._step == self._first_step + 1:
       self._steady = self._step, now
 
+  def _tell_eta(self):
+    """Says how long the rest will take, once it can be known."""
+    seconds = self._seconds_left(clock.now())
+    logger.info("about %s to go, without evaluations", _duration(seconds))
+    if self._on_eta:
+      self._on_eta(seconds)
+
+  def _seconds_left(self, now):
+    step, since = self._steady
+    return (self._last_step - self._step) * (now - since) / (self._step - step)
+
   def _eta(self, now):
     """Says how long the rest will take; None after the first step."""
-    step, since = self._steady
     if self._step <= self._first_step + 1:
       return None
-    seconds = round((self._last_step - self._step) * (now - since) /
-                    (self._step - step))
-    return "ETA %d:%02d:%02d" % (
-        seconds // 3600, seconds // 60 % 60, seconds % 60)
+    return "ETA " + _duration(self._seconds_left(now))
+
+
+def _duration(seconds):
+  """Writes seconds as h:mm:ss."""
+  seconds = round(seconds)
+  return "%d:%02d:%02d" % (seconds // 3600, seconds // 60 % 60, seconds % 60)
 
 
 _FORMATS = {

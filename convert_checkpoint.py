@@ -27,6 +27,7 @@ import file_io
 import hugging_face
 import modeling
 import stream_record
+import tokenization
 
 CHECKPOINT = "bert_model.ckpt"
 CONFIG_FILE = "bert_config.json"
@@ -44,7 +45,7 @@ class Source(NamedTuple):
     variables: dict from each name of modeling.variable_shapes to a float32
       array.
     config: modeling.BertConfig.
-    vocab_file: str, for hugging_face.read_vocabulary; None if not known.
+    vocab_file: str, for tokenization.read_vocabulary; None if not known.
     do_lower_case: bool; None if not known.
     made: list of str, variables that the input lacked.
     unused: list of str, weights of the input that are of no use.
@@ -210,6 +211,24 @@ def check_outputs(output_tf=None, output_hf=None):
           "was written." % (folder, checks.list_names(others)))
 
 
+def check_export(config, vocab_file, output_tf, output_hf):
+  """Checks, before a training, that its result can be exported.
+
+  Args:
+    config: modeling.BertConfig; vocab_file: str or None.
+    output_tf, output_hf: str, see `export`.
+
+  Raises:
+    ValueError: see `check_outputs` and hugging_face.check_writable; there is no
+      vocabulary.
+  """
+  if not vocab_file:
+    raise ValueError("--vocab_file is missing: --export_dir writes it beside "
+                     "the model.")
+  check_outputs(output_tf, output_hf)
+  hugging_face.check_writable(config)
+
+
 def export(variables, config, vocab_file, do_lower_case, output_tf=None,
            output_hf=None):
   """Writes a model, with all that belongs to it.
@@ -218,7 +237,7 @@ def export(variables, config, vocab_file, do_lower_case, output_tf=None,
     variables: dict from each name of modeling.variable_shapes to a float32
       array.
     config: modeling.BertConfig.
-    vocab_file: str, for hugging_face.read_vocabulary.
+    vocab_file: str, for tokenization.read_vocabulary.
     do_lower_case: bool, whether the tokenizer lower-cases; for `output_hf`.
     output_tf: folder for a checkpoint as Google's are, bert_model.ckpt, with
       bert_config.json and vocab.txt; or None.
@@ -237,9 +256,8 @@ def export(variables, config, vocab_file, do_lower_case, output_tf=None,
     raise ValueError(
         "Whether the tokenizer lower-cases is not said; pass --do_lower_case "
         "for an uncased model, or --do_lower_case=false.")
-  vocabulary = hugging_face.read_vocabulary(vocab_file)
-  if not vocab_file.endswith(".json"):
-    cpd.check_vocabulary(vocab_file)
+  vocabulary = tokenization.read_vocabulary(vocab_file)
+  cpd.check_vocabulary(vocab_file)
   num_pieces = len(file_io.split_lines(vocabulary))
   if num_pieces > config.vocab_size:
     raise ValueError(

@@ -39,6 +39,8 @@ LINE_BYTES = 1 << 10
 MIN_SPLITS_PER_HOST = 8
 MIN_SPLIT_BYTES = 1 << 12
 _BLOCK_BYTES = 1 << 20
+# Of a document, where a message names it.
+_SHOWN_CHARACTERS = 60
 # A boundary is mostly near: reading a whole block for it would be waste.
 _BOUNDARY_BLOCK_BYTES = 1 << 14
 
@@ -48,6 +50,8 @@ _SPACE = (
     rb"|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)")
 # A blank line behind the end of another line: where a document ends.
 _DOCUMENT_END = re.compile(rb"\n(?:" + _SPACE + rb"*\n)+")
+# The same in decoded text.
+_BLANK_LINES = re.compile(r"\n\s*\n")
 _BLANKS = re.compile(rb"(?:\n|" + _SPACE + rb")*")
 
 # A chunk of one document borrows so many bytes of others, from a random place;
@@ -259,6 +263,23 @@ def read_file(path, invalid_utf8="error"):
     yield from file_io.split_lines(text)
 
 
+def document_hashes(text):
+  """Hashes each document of a text, whatever its whitespace.
+
+  Args:
+    text: str, documents between lines of whitespace; one that is cut at the
+      text's end has another hash than the whole one.
+
+  Yields:
+    (bytes [8], the document's first words, str).
+  """
+  for document in _BLANK_LINES.split(text):
+    words = " ".join(document.split())
+    if words:
+      yield (hashlib.blake2b(words.encode("utf-8", "surrogatepass"),
+                             digest_size=8).digest(), words[:_SHOWN_CHARACTERS])
+
+
 def _whole_lines(path):
   """Yields a file as Parts of whole lines, about a block each."""
   offset = 0
@@ -455,22 +476,6 @@ class Corpus:
     if not end.ends_document and start.offset < end.offset:
       index = bisect.bisect_right(self._starts, end.offset) - 1
       self._note_cut(index, end.offset - self._starts[index])
-
-  def chunk_at(self, place) -> Optional[Chunk]:
-    """Reads a chunk of the file at a place, as a sample of it.
-
-    Args:
-      place: int, a byte of the files laid end to end.
-
-    Returns:
-      The Chunk behind the place, or the file's first one: of a .gz file, and
-      where no document starts behind the place. None if it has none.
-    """
-    index = bisect.bisect_right(self._starts, place) - 1
-    start, end = self._starts[index:index + 2]
-    places = [start] if _is_gzip(self.files[index]) else [place, start]
-    return next((chunk for place in places
-                 for chunk in self.chunks(Split(place, end))), None)
 
   def lend(self, chunk, rng) -> Chunk:
     """Gives a chunk of one document lines of others, if the corpus has any.

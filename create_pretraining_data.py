@@ -162,8 +162,9 @@ def check_vocabulary(vocab_file):
   tokenization.load_vocab(vocab_file)  # Says what is wrong with its encoding.
   lines = collections.defaultdict(list)
   number = 0
-  for number, line in enumerate(corpus.read_file(vocab_file), 1):
-    lines[line.strip()].append(number)
+  for number, line in enumerate(file_io.split_lines(
+      tokenization.read_vocabulary(vocab_file)), 1):
+    lines[line.decode("utf-8").strip()].append(number)
   for token in SPECIAL_TOKENS:
     if not lines[token]:
       raise ValueError(

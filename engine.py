@@ -5,6 +5,7 @@ tf.distribute.Strategy and the session's config, from plain arguments. It knows
 nothing of text.
 """
 
+import contextlib
 import os
 from typing import Any, NamedTuple, Optional, Sequence
 
@@ -102,16 +103,15 @@ class Engine:
     self.host = self._cluster.host if self._cluster else 0
     _check_batch(options, self.num_replicas)
     self._estimator: Any = None
+    self._evaluator: Any = None
 
-  def build(self, model_fn, *, model_dir, save_checkpoints_steps,
-            random_seed=None, is_training=True):
+  def build(self, model_fn, *, model_dir, random_seed=None, is_training=True):
     """Builds the estimator.
 
     Args:
       model_fn: function of (features, labels, mode, params, config) that
         returns a TPUEstimatorSpec.
-      model_dir: folder of the checkpoints.
-      save_checkpoints_steps: int, steps between two checkpoints.
+      model_dir: folder of the checkpoints, which a hook of the model's saves.
       random_seed: int, seed of fresh weights; None for others in every run.
       is_training: bool; else the other machines of a cluster are not needed.
 
@@ -119,12 +119,18 @@ class Engine:
       ValueError: the TPU is not found or cannot be reached.
     """
     common = dict(
-        model_dir=model_dir, save_checkpoints_steps=save_checkpoints_steps,
-        tf_random_seed=random_seed, session_config=self._session_config())
+        model_dir=model_dir, save_checkpoints_steps=None,
+        save_checkpoints_secs=None, tf_random_seed=random_seed,
+        session_config=self._session_config())
+    # Of their own where one evaluates while the other trains; and evaluations
+    # are one device's.
     if self._options.distribution_strategy == "none":
-      self._estimator = self._tpu_estimator(model_fn, common)
+      self._evaluator = self._tpu_estimator(model_fn, common)
+      self._estimator = self._evaluator
     else:
-      self._estimator = self._plain_estimator(model_fn, common, is_training)
+      self._evaluator = self._plain_estimator(model_fn, common, None)
+      self._estimator = self._plain_estimator(
+          model_fn, common, self._strategy()) if is_training else None
 
   def train(self, input_fn, hooks, max_steps):
     """Trains.
@@ -145,20 +151,28 @@ class Engine:
         # Nobody of the cluster evaluates while it trains.
         tf.estimator.EvalSpec(input_fn, steps=1))
 
-  def evaluate(self, input_fn, steps):
-    """Evaluates the latest checkpoint, on one device or a TPU.
+  def evaluate(self, input_fn, steps, checkpoint=None, name=None, hooks=()):
+    """Evaluates a checkpoint, on one device or a TPU.
+
+    It may be called while `train` is under way, but on a TPU.
 
     Args:
       input_fn: function of params, see `train`.
-      steps: int, batches at the most.
+      steps: int, batches at the most; None for all that there are, but on a
+        TPU.
+      checkpoint: str, path prefix; None for the latest one.
+      name: str, of the evaluation in TensorBoard; None for "eval".
+      hooks: list of tf.train.SessionRunHook.
 
     Returns:
       dict from a metric's name to its value.
     """
+    how = dict(steps=steps, checkpoint_path=checkpoint, name=name,
+               hooks=list(hooks))
     if self._options.distribution_strategy != "none":
       params = {"batch_size": self._options.eval_batch_size}
-      return self._estimator.evaluate(lambda: input_fn(params), steps=steps)
-    return self._estimator.evaluate(input_fn, steps=steps)
+      return self._evaluator.evaluate(lambda: input_fn(params), **how)
+    return self._evaluator.evaluate(input_fn, **how)
 
   def _tpu_estimator(self, model_fn, common):
     """Returns a TPUEstimator, which serves a CPU and a single GPU, too.
@@ -200,25 +214,25 @@ class Engine:
       raise ValueError("--tpu_name=%s cannot be used: %s" %
                        (options.tpu_name, e)) from e
 
-  def _plain_estimator(self, model_fn, common, is_training):
-    """Returns an Estimator that trains by a tf.distribute.Strategy."""
+  def _strategy(self):
+    """Returns the tf.distribute.Strategy of a training by several devices."""
+    if self._cluster:
+      return tf.distribute.experimental.MultiWorkerMirroredStrategy()
+    with tf.Graph().as_default():  # Else TensorFlow 2 makes it an eager one.
+      return tf.distribute.MirroredStrategy(self._devices)
+
+  def _plain_estimator(self, model_fn, common, strategy):
+    """Returns an Estimator that trains by a tf.distribute.Strategy, if any."""
     def estimator_spec(features, labels, mode, params, config):
       return model_fn(features, labels, mode, params, config
                       ).as_estimator_spec()
 
-    strategy = None
-    if not is_training:
-      os.environ.pop("TF_CONFIG", None)  # The RunConfig would go by it.
-    elif self._cluster:
-      strategy = tf.distribute.experimental.MultiWorkerMirroredStrategy()
-    else:
-      with tf.Graph().as_default():  # Else TensorFlow 2 makes it an eager one.
-        strategy = tf.distribute.MirroredStrategy(self._devices)
-    return tf.estimator.Estimator(
-        estimator_spec,
-        config=tf.estimator.RunConfig(train_distribute=strategy, **common),
-        params={"batch_size":
-                self._options.train_batch_size // self.num_replicas})
+    with _environment(self._cluster and strategy is None):
+      return tf.estimator.Estimator(
+          estimator_spec,
+          config=tf.estimator.RunConfig(train_distribute=strategy, **common),
+          params={"batch_size":
+                  self._options.train_batch_size // self.num_replicas})
 
   def _session_config(self):
     """Returns a tf.ConfigProto, or None for an estimator's own default."""
@@ -236,6 +250,17 @@ class Engine:
       config.graph_options.optimizer_options.global_jit_level = (
           tf.OptimizerOptions.ON_1)
     return config
+
+
+@contextlib.contextmanager
+def _environment(is_alone):
+  """Hides TF_CONFIG, by which a RunConfig goes, from what is one process's."""
+  config = os.environ.pop("TF_CONFIG", None) if is_alone else None
+  try:
+    yield
+  finally:
+    if config is not None:
+      os.environ["TF_CONFIG"] = config
 
 
 class Replicas:

@@ -14,14 +14,17 @@ TensorFlow is not needed here.
 
 import hashlib
 import itertools
+import logging
 import os
 import random
-from typing import Iterator, List, NamedTuple, Tuple
+from typing import Iterator, List, NamedTuple, Set, Tuple
 
 import corpus as corpus_lib
 import create_pretraining_data as cpd
 import example_worker
 import random_draws
+
+logger = logging.getLogger(__name__)
 
 SPLITS_PER_GROUP = 32
 CHUNKS_PER_WINDOW = 16
@@ -29,10 +32,6 @@ CHUNKS_PER_WINDOW = 16
 # file, which can't be cut into splits, makes a group larger than that.
 POOL_BYTES = 1 << 26
 MAX_DEFAULT_WORKERS = 8
-# An estimate of an epoch's examples looks at all of a corpus of so many bytes,
-# or at a chunk at each of so many places, spread evenly over it.
-_BYTES_TO_COUNT = 1 << 21
-_SAMPLED_PLACES = 16
 # Examples between two looks at whether the workers live.
 _EXAMPLES_PER_CHECK = 256
 
@@ -117,13 +116,16 @@ class ExampleBuilder:
 
   Args:
     options: StreamOptions.
+    held_out: set of bytes, see corpus.document_hashes: of documents that should
+      not be trained on.
 
   Raises:
     OSError, ValueError: the vocabulary can't be read.
   """
 
-  def __init__(self, options):
+  def __init__(self, options, held_out=frozenset()):
     self._options = options
+    self._held_out = held_out
     self._tokenizer = cpd.packing_tokenizer(
         options.vocab_file, options.do_lower_case)
     self._pieces = cpd.id_pieces(self._tokenizer)
@@ -150,6 +152,21 @@ class ExampleBuilder:
         self._pieces, self._options.instances, random_draws.StreamDraws(rng),
         borrowed or "")
 
+  def build_and_compare(self, epoch, chunk):
+    """Returns (the examples of a chunk, its documents that are held out).
+
+    Args, raises: see `build`.
+
+    Returns:
+      (list of bytes, list of (hash, first words)).
+    """
+    found: List[Tuple[bytes, str]] = []
+    if self._held_out:
+      text = corpus_lib.chunk_text(chunk, self._options.invalid_utf8)
+      found = [item for item in corpus_lib.document_hashes(text)
+               if item[0] in self._held_out]
+    return self.build(epoch, chunk), found
+
 
 class Reading:
   """An iterator over a stream, and what one who waits for it may need.
@@ -159,9 +176,15 @@ class Reading:
   Args:
     mapper: example_worker.InProcess or WorkerPool, to be entered.
     items: generator of what is iterated over, which has `mapper` build.
+    shared: see the attribute.
+
+  Attributes:
+    shared: set of bytes, the hashes of the held-out documents that were met so
+      far.
   """
 
-  def __init__(self, mapper, items):
+  def __init__(self, mapper, items, shared):
+    self.shared = shared
     self._mapper = mapper
     self._items = _within(mapper, items)
 
@@ -204,6 +227,8 @@ class ExampleStream:
       start with an iterator's first example and end with the iterator.
     shard: the Shard of this host; the hosts' splits are disjoint and together
       the corpus, in every epoch.
+    held_out: set of bytes, see ExampleBuilder; what is met of these is warned
+      of once, and counted.
 
   Raises:
     OSError, ValueError: the vocabulary can't be read, or an option or
@@ -211,7 +236,7 @@ class ExampleStream:
   """
 
   def __init__(self, corpus, options, *, num_epochs=None, num_workers=0,
-               shard=Shard()):
+               shard=Shard(), held_out=frozenset()):
     _check_num_workers(num_workers)
     if not 0 <= shard.host < shard.num_hosts:
       raise ValueError("There is no host %d among %d; they count from 0." %
@@ -221,14 +246,15 @@ class ExampleStream:
     self._num_epochs = num_epochs
     self._num_workers = num_workers
     self._shard = shard
-    self._builder = ExampleBuilder(options)
+    self._builder = ExampleBuilder(options, held_out)
+    self._shared: Set[bytes] = set()
 
   def examples(self, start: Position = Position()) -> "Reading":
     """Returns a Reading of the examples from a position on; see `windows`."""
     mapper = self._mapper()
     return Reading(mapper, (
         example for window in self._windows(start, mapper)
-        for example in _checked(window.examples, mapper)))
+        for example in _checked(window.examples, mapper)), self._shared)
 
   def examples_from(self, number, log) -> "Reading":
     """Returns a Reading of the examples from a number on.
@@ -242,7 +268,8 @@ class ExampleStream:
         the corpus that lie before it and before its end, two floats.
     """
     mapper = self._mapper()
-    return Reading(mapper, self._examples_from(number, log, mapper))
+    return Reading(mapper, self._examples_from(number, log, mapper),
+                   self._shared)
 
   def _examples_from(self, number, log, mapper):
     start, first = log.find(number)
@@ -270,22 +297,24 @@ class ExampleStream:
     mapper = self._mapper()
     return Reading(mapper, (
         (window.position, window.examples)
-        for window in self._windows(start, mapper)))
+        for window in self._windows(start, mapper)), self._shared)
 
   def _mapper(self):
     """Returns what builds the chunks: worker processes, or this one."""
     if not self._num_workers:
-      return example_worker.InProcess(self._builder.build)
+      return example_worker.InProcess(self._builder.build_and_compare)
     # While a window is consumed, the next one is built.
     return example_worker.WorkerPool(
-        self._builder.build, self._num_workers,
+        self._builder.build_and_compare, self._num_workers,
         CHUNKS_PER_WINDOW + 2 * self._num_workers, _describe)
 
   def _windows(self, start, mapper):
     """Yields the _Windows from `start` on, of chunks that `mapper` builds."""
     examples: List[bytes] = []
     epoch, found = None, True
-    for (window, is_last), built in mapper.map(self._tasks(start)):
+    for (window, is_last), (built, held_out) in mapper.map(
+        self._tasks(start)):
+      self._note(held_out)
       position = window.position
       if position.epoch != epoch:
         self._check_found(found)
@@ -304,6 +333,16 @@ class ExampleStream:
       found = found or bool(examples)
       examples = []
     self._check_found(found)
+
+  def _note(self, held_out):
+    """Counts held-out documents that were met; warns of the first one."""
+    for digest, words in held_out:
+      if not self._shared:
+        logger.warning(
+            "the text to train on has a document of the evaluation text, which "
+            "will be judged too well: \"%s...\". How many there are is told at "
+            "the end", words)
+      self._shared.add(digest)
 
   def _tasks(self, start):
     """Yields ((a _Window without examples, whether the chunk is its last one),
@@ -402,41 +441,6 @@ def _checked(window, mapper):
   for i in range(0, len(window), _EXAMPLES_PER_CHECK):
     mapper.check()
     yield from window[i:i + _EXAMPLES_PER_CHECK]
-
-
-def estimate_epoch_examples(corpus, options) -> int:
-  """Estimates how many examples an epoch has, from a sample of the corpus.
-
-  A small corpus is built as a whole, of a larger one some chunks spread over
-  it: a second's work or so.
-
-  Args:
-    corpus: corpus.Corpus; options: StreamOptions.
-
-  Returns:
-    int, examples of one pass over the whole corpus, at least 1.
-
-  Raises:
-    ValueError: text that can't be read, or without an example.
-  """
-  builder = ExampleBuilder(options)
-
-  def count(chunk):
-    return len(builder.build(0, corpus.lend(chunk, random.Random(0))))
-
-  if corpus.num_bytes <= _BYTES_TO_COUNT:
-    found = sum(count(chunk) for split in corpus.splits()
-                for chunk in corpus.chunks(split))
-    return max(1, found)
-  sample = (corpus.chunk_at((2 * i + 1) * corpus.num_bytes //
-                            (2 * _SAMPLED_PLACES))
-            for i in range(_SAMPLED_PLACES))
-  rates = [count(c) / corpus.num_bytes_on_disk(c) for c in sample if c]
-  if not sum(rates):
-    raise ValueError(
-        "A sample of the corpus yields no example, so an epoch's can't be "
-        "estimated. Pass --num_train_steps in place of --num_train_epochs.")
-  return max(1, round(sum(rates) / len(rates) * corpus.num_bytes))
 
 
 def default_num_workers():

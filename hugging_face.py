@@ -110,7 +110,12 @@ class Model(NamedTuple):
 
 def is_folder(path):
   """Tells whether there is a Hugging Face folder, by its config.json."""
-  return file_io.exists(os.path.join(path, CONFIG_FILE))
+  return file_io.exists(config_file(path))
+
+
+def config_file(folder):
+  """Returns the path of a folder's config.json."""
+  return os.path.join(folder, CONFIG_FILE)
 
 
 def read(folder):
@@ -244,44 +249,14 @@ def find_vocab_file(folder):
     folder: str.
 
   Returns:
-    str, the path of its vocab.txt; of its tokenizer.json, for
-    `read_vocabulary`, where that is all there is (transformers 5 writes no
-    other); None without both.
+    str, the path of its vocab.txt; of its tokenizer.json where that is all
+    there is (transformers 5 writes no other); None without both.
   """
   for name in (VOCAB_FILE, TOKENIZER_FILE):
     path = os.path.join(folder, name)
     if file_io.exists(path):
       return path
   return None
-
-
-def read_vocabulary(path):
-  """Reads a vocabulary file, or the vocabulary of a tokenizer.json.
-
-  Args:
-    path: str.
-
-  Returns:
-    bytes, a WordPiece a line, as in a vocab.txt.
-
-  Raises:
-    OSError: it can't be read.
-    ValueError: a tokenizer.json that holds no WordPiece vocabulary.
-  """
-  if not path.endswith(".json"):
-    with file_io.open_binary(path) as stream:
-      return stream.read()
-  model = _read_json(path).get("model") or {}
-  ids = model.get("vocab")
-  if model.get("type") != "WordPiece" or not isinstance(ids, dict) or (
-      # The same in JSON, as they may be of any type.
-      sorted(map(repr, ids.values())) != sorted(map(repr, range(len(ids))))):
-    raise ValueError(
-        "%s holds no vocabulary of WordPieces numbered from 0 (its model is "
-        "%r). Put the model's vocab.txt beside it." %
-        (path, model.get("type")))
-  pieces = sorted(ids, key=ids.__getitem__)
-  return "".join(piece + "\n" for piece in pieces).encode("utf-8")
 
 
 def read_do_lower_case(folder):
@@ -638,6 +613,19 @@ def init_fn(folder, config, random_seed):
 
 
 # ---------------------------------------------------------------------- writing
+
+
+def check_writable(config):
+  """Checks that a model can be written as transformers reads it.
+
+  Args:
+    config: modeling.BertConfig.
+
+  Raises:
+    ValueError: Hugging Face has no such activation; safetensors is missing.
+  """
+  _safetensors()
+  _their_config(config, pad_id=0)
 
 
 def write(folder, variables, config, vocabulary, do_lower_case):

@@ -36,7 +36,7 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
                       short_seq_prob=0.1, random_seed=12345, chunk_lines=1000,
                       num_workers=0, num_epochs=None, dupe_factor=1,
                       invalid_utf8="error", shard_index=0, num_shards=1,
-                      first_example=0, log=None):
+                      first_example=0, log=None, held_out=frozenset()):
   """Turns raw text into a flow of serialized tf.Examples.
 
   The text is read in chunks of `chunk_lines` lines, each carried on to the end
@@ -59,6 +59,8 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
     first_example: int, examples at the start of the flow to leave out.
     log: a stream_record.WindowLog, whose file this call reads and writes: by it
       a later one finds its `first_example` without building those before.
+    held_out: set of bytes, see corpus.document_hashes: documents that are
+      warned of should they be in the text.
 
   Returns:
     An example_stream.Reading, an iterator over bytes; see
@@ -83,7 +85,7 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
       num_hosts=num_shards)
   stream = example_stream.ExampleStream(
       corpus, options, num_epochs=num_epochs, num_workers=num_workers,
-      shard=example_stream.Shard(shard_index, num_shards))
+      shard=example_stream.Shard(shard_index, num_shards), held_out=held_out)
   if num_shards > 1:
     splits = stream.splits(0)
     logger.info(
@@ -152,6 +154,11 @@ class Flow:
       self.error = e
       raise
 
+  @property
+  def num_shared(self):
+    """How many held-out documents were met in the text so far."""
+    return len(set().union(*(reading.shared for reading in self._readings)))
+
   def check(self):
     """Raises example_worker.WorkerError if a worker has died."""
     for reading in self._readings:
@@ -175,7 +182,7 @@ class Flow:
 
 def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
                      is_training, num_cpu_threads=4, *, flow=None,
-                     fixed_batches=False):
+                     fixed_batches=False, whole=False):
   """Makes the `input_fn` of an estimator.
 
   Args:
@@ -187,6 +194,9 @@ def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
     fixed_batches: bool; an evaluation of a flow gives each example once and a
       smaller last batch, unless this is set (a TPU needs fixed shapes): then
       it repeats them.
+    whole: bool; an evaluation gives each example of TFRecords, too, once; of
+      fixed batches the last one is filled up with padding, examples whose
+      input_mask is 0, and endless further ones.
 
   Returns:
     A function from `params` (with "batch_size", B) and optionally a
@@ -208,12 +218,18 @@ def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
       files = input_files[shard.host::shard.num_hosts]
       if not is_training or len(input_files) < shard.num_hosts:
         files = input_files
-      dataset = _record_dataset(files, is_training, num_cpu_threads)
+      dataset = _record_dataset(files, is_training, num_cpu_threads,
+                                is_repeated=not whole)
     else:
       dataset = _flow_dataset(
           flow, is_training, _shard(params, input_context),
-          _remote_device(params), fixed_batches and not is_training)
-    once = flow is not None and not is_training and not fixed_batches
+          _remote_device(params),
+          fixed_batches and not is_training and not whole)
+    if whole and fixed_batches:
+      dataset = dataset.concatenate(
+          tf.data.Dataset.from_tensors(_padding_example(
+              max_seq_length, max_predictions_per_seq)).repeat())
+    once = (flow is not None or whole) and not is_training and not fixed_batches
     dataset = dataset.batch(params["batch_size"], drop_remainder=not once)
     parse = functools.partial(
         _parse_batch, max_seq_length=max_seq_length,
@@ -273,11 +289,25 @@ def _flow_dataset(flow, is_training, shard, remote_device, is_repeated):
   return lists.apply(tf.data.experimental.unbatch())
 
 
-def _record_dataset(input_files, is_training, num_cpu_threads):
-  """Returns an endless dataset of the records of TFRecord files."""
+def _padding_example(max_seq_length, max_predictions_per_seq):
+  """Returns a serialized example of padding alone."""
+  def zeros(size):
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=[0] * size))
+
+  feature = {name: zeros(size) for name, size in _int_features(
+      max_seq_length, max_predictions_per_seq).items()}
+  feature["masked_lm_weights"] = tf.train.Feature(float_list=tf.train.FloatList(
+      value=[0.0] * max_predictions_per_seq))
+  return tf.train.Example(
+      features=tf.train.Features(feature=feature)).SerializeToString()
+
+
+def _record_dataset(input_files, is_training, num_cpu_threads, is_repeated):
+  """Returns a dataset of the records of TFRecord files, endless by default."""
   if not is_training:
+    records = tf.data.TFRecordDataset(input_files)
     # A fixed number of steps is evaluated: the end must not come before it.
-    return tf.data.TFRecordDataset(input_files).repeat()
+    return records.repeat() if is_repeated else records
   files = tf.data.Dataset.from_tensor_slices(tf.constant(input_files))
   files = files.repeat().shuffle(buffer_size=len(input_files))
   records = files.apply(
@@ -287,9 +317,9 @@ def _record_dataset(input_files, is_training, num_cpu_threads):
   return records.shuffle(buffer_size=_RECORD_SHUFFLE_BUFFER)
 
 
-def _parse_batch(examples, max_seq_length, max_predictions_per_seq):
-  """Parses serialized examples: string [B] -> dict of features."""
-  ints = {
+def _int_features(max_seq_length, max_predictions_per_seq):
+  """Returns a dict from the name of each feature of ints to its length."""
+  return {
       "input_ids": max_seq_length,
       "input_mask": max_seq_length,
       "segment_ids": max_seq_length,
@@ -297,6 +327,11 @@ def _parse_batch(examples, max_seq_length, max_predictions_per_seq):
       "masked_lm_ids": max_predictions_per_seq,
       "next_sentence_labels": 1,
   }
+
+
+def _parse_batch(examples, max_seq_length, max_predictions_per_seq):
+  """Parses serialized examples: string [B] -> dict of features."""
+  ints = _int_features(max_seq_length, max_predictions_per_seq)
   spec = {n: tf.FixedLenFeature([size], tf.int64) for n, size in ints.items()}
   spec["masked_lm_weights"] = tf.FixedLenFeature(
       [max_predictions_per_seq], tf.float32)

@@ -18,7 +18,14 @@ import tensorflow.compat.v1 as tf
 
 logger = logging.getLogger(__name__)
 
+# What one that finds the training finished adds to the signals that all of them
+# count: more than there are processes.
+_FINISHED = 1 << 16
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class InputError(Exception):
+  """Something outside the program ended it: one sentence for the user."""
 
 
 class Interrupted(BaseException):
@@ -35,11 +42,14 @@ class Interruption:
     signal: the first signal, a signal.Signals; None before.
     is_stopping: bool, whether a training ended by a signal, to this process or
       to one that trained with it.
+    is_finished: bool, whether the training needs no further step; set where
+      that is found out, it ends the others' training as well.
   """
 
   def __init__(self):
     self.signal: Any = None
     self.is_stopping = False
+    self.is_finished = False
     self._is_training = False
     self._on_first: List[Callable[[], None]] = []
     self._handlers: Dict[int, Any] = {}
@@ -63,6 +73,12 @@ class Interruption:
   def exit_code(self):
     """128 + the first signal, as a shell counts."""
     return 128 + self.signal
+
+  @property
+  def vote(self):
+    """What this process says to those that train with it, a number: see
+    StopHook."""
+    return (self.signal is not None) + _FINISHED * self.is_finished
 
   def on_first(self, function):
     """Has a function called at the first signal, in another thread."""
@@ -122,27 +138,28 @@ class StopHook(tf.train.SessionRunHook):
 
   Args:
     interruption: Interruption.
-    num_signals: float32 [], how many of the processes have got a signal, the
-      same number for all of them; None where there is one.
+    votes: float32 [], the sum of the processes' `Interruption.vote`, the same
+      number for all of them; None where there is one.
   """
 
-  def __init__(self, interruption, num_signals=None):
+  def __init__(self, interruption, votes=None):
     self._interruption = interruption
-    self._num_signals = num_signals
+    self._votes = votes
 
   def after_create_session(self, session, coord):
     self._interruption.train(True)
 
   def before_run(self, run_context):
-    if self._num_signals is None:
+    if self._votes is None:
       return None
-    return tf.train.SessionRunArgs(self._num_signals)
+    return tf.train.SessionRunArgs(self._votes)
 
   def after_run(self, run_context, run_values):
-    if self._num_signals is None:
-      is_stopped = self._interruption.signal is not None
-    else:
-      is_stopped = run_values.results > 0
-    if is_stopped:
+    votes = (self._interruption.vote if self._votes is None else
+             int(run_values.results))
+    if votes % _FINISHED:
       self._interruption.is_stopping = True
+    if votes >= _FINISHED:
+      self._interruption.is_finished = True
+    if votes:
       run_context.request_stop()

@@ -25,6 +25,8 @@ import file_io
 import random_draws
 import tokenization
 
+# What a run's folder has of it.
+FILE = "preflight.json"
 # Bytes of text that are looked at, at the most.
 MAX_BYTES = 1 << 21
 _PLACES = 64
@@ -113,6 +115,10 @@ class Preflight(NamedTuple):
       capitals or accents.
     two_step_bytes: int, TFRecords that create_pretraining_data.py would write.
     warnings: tuple of Warned.
+    held_out: tuple of str, first words of the documents that were looked at and
+      are evaluation text as well.
+    eta_seconds: int, how long the training takes, as its first steps tell;
+      None before.
   """
   files: int
   num_bytes: int
@@ -145,6 +151,8 @@ class Preflight(NamedTuple):
   unreachable_piece_share: float
   two_step_bytes: int
   warnings: Tuple[Warned, ...] = ()
+  held_out: Tuple[str, ...] = ()
+  eta_seconds: Optional[int] = None
 
 
 # ------------------------------------------------------------------ the sample
@@ -633,12 +641,14 @@ def _quantile(counts, share):
 
 
 def look(corpus, options, *, num_train_steps, num_warmup_steps,
-         train_batch_size, max_bytes=MAX_BYTES):
+         train_batch_size, held_out=frozenset(), max_bytes=MAX_BYTES):
   """Looks at a corpus before the training.
 
   Args:
     corpus: corpus.Corpus; options: example_stream.StreamOptions.
     num_train_steps, num_warmup_steps, train_batch_size: int, of the training.
+    held_out: set of bytes, hashes of documents to look for; see
+      corpus.document_hashes.
     max_bytes: int, bytes of text to look at, at the most; a corpus of no more
       is looked at as a whole.
 
@@ -656,17 +666,41 @@ def look(corpus, options, *, num_train_steps, num_warmup_steps,
   samples = (_whole(corpus, options.random_seed) if is_whole else
              _spread(corpus, max_bytes))
   looker = _Looker(options, is_whole)
+  shared: Dict[bytes, str] = {}
   for sample in samples:
     looker.add(sample)
+    if held_out:
+      shared.update(item for item in corpus_lib.document_hashes(
+          corpus_lib.chunk_text(sample.chunk, options.invalid_utf8))
+                    if item[0] in held_out)
   found = Preflight(
       files=len(corpus.files), num_bytes=corpus.num_bytes,
       looked_at=sum(sample.chunk.num_bytes for sample in samples),
-      is_estimate=not is_whole, num_train_steps=num_train_steps,
-      num_warmup_steps=num_warmup_steps, train_batch_size=train_batch_size,
-      do_lower_case=bool(options.do_lower_case),
+      is_estimate=not is_whole, num_train_steps=0, num_warmup_steps=0,
+      train_batch_size=0, do_lower_case=bool(options.do_lower_case),
+      held_out=tuple(shared.values()),
       **_of_text(looker, 0 if is_whole else sum(map(bool, corpus.sizes))),
-      **_of_examples(looker, options.instances,
-                     num_train_steps * train_batch_size))
+      **_of_examples(looker, options.instances))
+  return plan(found, num_train_steps, num_warmup_steps, train_batch_size)
+
+
+def plan(found, num_train_steps, num_warmup_steps, train_batch_size):
+  """Says what a training of so many steps is to a text.
+
+  Args:
+    found: Preflight of the text.
+    num_train_steps, num_warmup_steps, train_batch_size: int.
+
+  Returns:
+    Preflight with these numbers, the epochs and the warnings that follow.
+  """
+  epochs = None
+  if found.examples_per_epoch:
+    epochs = _ratio(num_train_steps * train_batch_size,
+                    found.examples_per_epoch)
+  found = found._replace(
+      num_train_steps=num_train_steps, num_warmup_steps=num_warmup_steps,
+      train_batch_size=train_batch_size, epochs=epochs)
   return found._replace(warnings=warnings_of(found))
 
 
@@ -699,13 +733,12 @@ def _of_text(looker, least_documents):
   }
 
 
-def _of_examples(looker, options, num_trained):
+def _of_examples(looker, options):
   """Returns a dict of what Preflight says of the examples.
 
   Args:
     looker: _Looker, which has looked.
     options: cpd.InstanceOptions.
-    num_trained: int, examples of the whole training.
   """
   total = looker.total
   examples = total["examples"]
@@ -715,7 +748,7 @@ def _of_examples(looker, options, num_trained):
   return {
       "examples_per_epoch": round(examples),
       "example_bytes": _ratio(total["bytes"], examples),
-      "epochs": _ratio(num_trained, examples) if examples else None,
+      "epochs": None,
       "max_seq_length": options.max_seq_length,
       "mean_length": _ratio(total["example_tokens"], examples),
       "length_90": _quantile(looker.lengths, 0.9),
@@ -817,10 +850,15 @@ def _epochs(found):
 
 def _warmup(found):
   if found.num_warmup_steps >= found.num_train_steps:
-    return ("The warm-up of %d steps is no shorter than the run of %d, so the "
-            "learning rate never has its peak: pass --warmup_proportion=0.1." %
-            (found.num_warmup_steps, found.num_train_steps))
+    return warn_of_warmup(found.num_warmup_steps, found.num_train_steps)
   return None
+
+
+def warn_of_warmup(num_warmup_steps, num_train_steps):
+  """Says what a warm-up means that is not shorter than the run."""
+  return ("The warm-up of %d steps is no shorter than the run of %d, so the "
+          "learning rate never has its peak: pass --warmup_proportion=0.1." %
+          (num_warmup_steps, num_train_steps))
 
 
 def _case(found):
@@ -859,7 +897,8 @@ def to_dict(found):
   return dict(
       found._asdict(),
       unknown_words=[dict(item._asdict()) for item in found.unknown_words],
-      warnings=[dict(item._asdict()) for item in found.warnings])
+      warnings=[dict(item._asdict()) for item in found.warnings],
+      held_out=list(found.held_out))
 
 
 def to_json(found):
@@ -867,8 +906,42 @@ def to_json(found):
   return json.dumps(to_dict(found), indent=1)
 
 
-def _rows(found):
-  """Yields the rows of the table: (name, text)."""
+def from_dict(values):
+  """Returns the Preflight that `to_dict` was given; the way back from JSON.
+
+  Args:
+    values: dict, as of `to_dict`. What is not a Preflight's is passed over;
+      what has a default may be missing.
+
+  Raises:
+    ValueError: it lacks something, or has another form.
+  """
+  values = dict(Preflight._field_defaults, **values)
+  missing = sorted(set(Preflight._fields) - set(values))
+  if missing:
+    raise ValueError("The preflight lacks %s; make it anew with "
+                     "--preflight_only." % ", ".join(missing))
+  kept = {name: values[name] for name in Preflight._fields}
+  try:
+    kept["unknown_words"] = tuple(
+        UnknownWord(**item) for item in kept["unknown_words"])
+    kept["warnings"] = tuple(Warned(**item) for item in kept["warnings"])
+    kept["held_out"] = tuple(kept["held_out"])
+  except TypeError as e:
+    raise ValueError("The preflight's words or warnings have another form "
+                     "(%s); make it anew with --preflight_only." % e) from e
+  return Preflight(**kept)
+
+
+def rows(found):
+  """Yields the rows of a table of a Preflight for a reader.
+
+  Args:
+    found: Preflight.
+
+  Yields:
+    (name, text), both str. A row without a name goes on with the one above it.
+  """
   about = "~" if found.is_estimate else ""
 
   def count(number):
@@ -903,14 +976,16 @@ def _rows(found):
       format(found.num_warmup_steps, ","))
   yield "epochs", "-" if found.epochs is None else about + format(
       found.epochs, ",.1f")
+  if found.eta_seconds is not None:
+    yield "seconds to train", format(found.eta_seconds, ",")
   yield "TFRecords not written", "%s bytes, at --dupe_factor=%d" % (
       count(found.two_step_bytes), _TWO_STEP_DUPE_FACTOR)
 
 
 def to_text(found):
   """Returns a Preflight as a table for a terminal, the warnings below (str)."""
-  rows = list(_rows(found))
-  width = max(len(name) for name, _ in rows)
-  lines = ["%-*s  %s" % (width, name, text) for name, text in rows]
+  table = list(rows(found))
+  width = max(len(name) for name, _ in table)
+  lines = ["%-*s  %s" % (width, name, text) for name, text in table]
   lines += ["warning: " + item.text for item in found.warnings]
   return "\n".join(lines) + "\n"

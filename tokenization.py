@@ -15,6 +15,7 @@ scheme such as "gs://").
 import collections
 import copy
 import itertools
+import json
 import re
 import string
 import unicodedata
@@ -131,6 +132,39 @@ def printable_text(text):
   return convert_to_unicode(text)
 
 
+def read_vocabulary(path):
+  """Reads a vocabulary file, or the vocabulary in a tokenizer.json.
+
+  Args:
+    path: str, a text file, a WordPiece a line, or a file of Hugging Face's
+      tokenizers: *.json.
+
+  Returns:
+    bytes, a WordPiece a line.
+
+  Raises:
+    OSError: it can't be read.
+    ValueError: a JSON file that holds no vocabulary of WordPieces.
+  """
+  with file_io.open_binary(path) as reader:
+    content = reader.read()
+  if not path.endswith(".json"):
+    return content
+  try:
+    model = json.loads(content.decode("utf-8-sig")).get("model") or {}
+    kind, ids = model.get("type"), model.get("vocab")
+  except (ValueError, AttributeError) as error:  # Of the encoding, of JSON.
+    raise ValueError("%s is no tokenizer.json (%s)." % (path, error)) from error
+  if kind != "WordPiece" or not isinstance(ids, dict) or (
+      # The same in JSON, as they may be of any type.
+      sorted(map(repr, ids.values())) != sorted(map(repr, range(len(ids))))):
+    raise ValueError(
+        "%s holds no vocabulary of WordPieces numbered from 0 (its model is "
+        "%r). Put the model's vocab.txt beside it." % (path, kind))
+  pieces = sorted(ids, key=ids.__getitem__)
+  return "".join(piece + "\n" for piece in pieces).encode("utf-8")
+
+
 def load_vocab(vocab_file):
   """Reads a vocabulary: a token a line, numbered from 0.
 
@@ -139,7 +173,7 @@ def load_vocab(vocab_file):
   counts, at the place of the first in the dictionary's order.
 
   Args:
-    vocab_file: str, path of a UTF-8 text file.
+    vocab_file: str, path of a UTF-8 text file, or see `read_vocabulary`.
 
   Returns:
     collections.OrderedDict of str to int.
@@ -150,8 +184,8 @@ def load_vocab(vocab_file):
 
   Source: google-research/bert, tokenization.py, same contract.
   """
-  with file_io.open_binary(vocab_file) as reader:
-    lines = file_io.split_lines(reader.read().replace(b"\r", b""))
+  lines = file_io.split_lines(
+      read_vocabulary(vocab_file).replace(b"\r", b""))
   vocab = collections.OrderedDict()
   for index, line in enumerate(lines):
     try:

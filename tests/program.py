@@ -24,11 +24,13 @@ LENGTHS = {"max_seq_length": 16, "max_predictions_per_seq": 3}
 
 
 def text(num_documents, first=0):
-  """Returns documents of four sentences of five words."""
+  """Returns documents of four sentences of five words, each another one."""
   lines = []
   for d in range(first, first + num_documents):
+    stride = 1 + d // 40
     for s in range(4):
-      lines.append(" ".join(WORDS[(d * 7 + s * 3 + i) % 40] for i in range(5)))
+      lines.append(" ".join(
+          WORDS[(d * 7 + s * 3 + i * stride) % 40] for i in range(5)))
     lines.append("")
   return "\n".join(lines) + "\n"
 

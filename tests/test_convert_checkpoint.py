@@ -23,6 +23,7 @@ from test_hugging_face import (
 import convert_checkpoint as cc
 import hugging_face
 import modeling
+import tokenization
 
 PROGRAM = os.path.join(ROOT, "convert_checkpoint.py")
 
@@ -171,7 +172,7 @@ def test_a_vocabulary_of_transformers_5(whole, tmp_path):
   source = cc.read(whole)
   cc.export(source.variables, source.config, source.vocab_file,
             source.do_lower_case, output_hf=out)
-  assert hugging_face.read_vocabulary(out + "/vocab.txt") == VOCABULARY
+  assert tokenization.read_vocabulary(out + "/vocab.txt") == VOCABULARY
   assert hugging_face.read_do_lower_case(out) is True
 
 

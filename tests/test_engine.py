@@ -15,6 +15,8 @@ from program import CONFIG, command, run_program, started, tensors
 
 import cluster
 import engine
+import interruption
+import model_fn
 import run_pretraining_e2e as e2e
 
 # Sequences of uneven lengths, so that predictions are uneven, too.
@@ -276,7 +278,7 @@ class TestFp16:
       assert found["examples_seen"] == 8 * steps
 
   def test_gradients_that_never_are_finite_end_the_run(self):
-    hook = e2e._SkipHook(None)
+    hook = model_fn.SkipHook(None)
     values = collections.namedtuple("values", "results")
     for _ in range(2):
       for _ in range(49):
@@ -284,7 +286,8 @@ class TestFp16:
       hook.after_run(None, values(True))
     for _ in range(49):
       hook.after_run(None, values(False))
-    with pytest.raises(e2e.InputError, match="50 batches .*--precision=fp32"):
+    with pytest.raises(interruption.InputError,
+                       match="50 batches .*--precision=fp32"):
       hook.after_run(None, values(False))
 
   def test_the_graph_is_rewritten_for_gpus(self):

@@ -488,31 +488,6 @@ def test_every_borrowed_document_may_come_next():
 # --------------------------------------------------------- epochs, in examples
 
 
-@pytest.mark.parametrize("names", [
-    ("a.txt", "b.txt"), ("a.gz",), ("a.txt", "b.gz"), ("a.gz", "b.txt")])
-@pytest.mark.parametrize("small", [True, False])
-def test_an_epoch_is_estimated(maker, monkeypatch, names, small):
-  if not small:
-    monkeypatch.setattr(es, "_BYTES_TO_COUNT", 1)
-  for name in names:
-    maker.write(name, maker.documents(*[5, 3, 6, 4, 2] * 40))
-  options = dict(chunk_lines=300, split_bytes=7000)
-  count = sum(1 for _ in maker.stream(1, **options).examples())
-  estimate = es.estimate_epoch_examples(
-      maker.corpus(**options), maker.options())
-  assert abs(estimate - count) < (0.1 if small else 0.25) * count
-
-
-def test_an_estimate_of_files_with_one_document_each(maker, monkeypatch):
-  """No document starts behind a place in one of them."""
-  monkeypatch.setattr(es, "_BYTES_TO_COUNT", 100)
-  for i in range(50):
-    maker.write("%d.txt" % i, maker.documents(20))
-  count = sum(1 for _ in maker.stream(1).examples())
-  estimate = es.estimate_epoch_examples(maker.corpus(), maker.options())
-  assert abs(estimate - count) < 0.25 * count
-
-
 @pytest.mark.parametrize("names", [("a.txt",), ("a.gz",), ("a.txt", "b.gz")])
 def test_the_epoch_that_is_told_rises_evenly(maker, monkeypatch, names):
   monkeypatch.setattr(es, "CHUNKS_PER_WINDOW", 2)

@@ -111,12 +111,13 @@ def test_a_signal_before_the_first_step(files):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_in_an_evaluation(files, tmp_path, number):
   """Of text that takes half a minute; the checkpoint is that of training."""
-  (tmp_path / "eval.txt").write_text(text(50000))
+  (tmp_path / "eval.txt").write_text(text(50000, 1000))
   arguments = command(files, num_train_steps=1, num_workers=1, do_eval=True,
                       eval_input_file=files["eval"], eval_batch_size=1,
                       max_eval_steps=50000)
+  assert run_program(command(files, num_train_steps=1)).returncode == 0
   log = pathlib.Path(files["out"]) / "train.log"
-  with started(arguments, "step 1/1 ") as program:
+  with started(arguments, "WARNING: nothing to train") as program:
     # TensorFlow says so at every tenth of the steps.
     wait_for(lambda: program.poll() is not None or
              "Evaluation [5000/50000]" in log.read_text(), 120)
@@ -127,13 +128,31 @@ def test_a_signal_in_an_evaluation(files, tmp_path, number):
   assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))
 
 
+def test_a_signal_in_the_evaluation_before_training(files, tmp_path):
+  """It counts for the training, which then has a checkpoint."""
+  (tmp_path / "eval.txt").write_text(text(50000, 1000))
+  arguments = command(files, num_train_steps=9, do_eval=True,
+                      eval_input_file=files["eval"], eval_batch_size=1,
+                      max_eval_steps=0, accept_eval_overlap=True)
+  with started(arguments, "starting from fresh random weights") as program:
+    log = pathlib.Path(files["out"]) / "train.log"
+    wait_for(lambda: program.poll() is not None or
+             "***** Running evaluation *****" in log.read_text(), 120)
+    time.sleep(1)
+    said = ended_by(program, signal.SIGTERM)
+  assert "goes on from step 0, in" in said or "goes on from step 1, in" in said
+  assert not os.path.exists(os.path.join(files["out"], "evaluations.jsonl"))
+
+
 def test_a_signal_ends_an_evaluations_wait_for_its_input(files, tmp_path):
   """TensorFlow waits for the first window: 16 chunks, some seconds each."""
-  (tmp_path / "eval.txt").write_text(text(4000))
+  (tmp_path / "eval.txt").write_text(text(4000, 1000))
   arguments = command(files, num_train_steps=1, num_workers=1, do_eval=True,
-                      eval_input_file=files["eval"], dupe_factor=200)
+                      eval_input_file=files["eval"], dupe_factor=200,
+                      accept_new_stream=True)
+  assert run_program(command(files, num_train_steps=1)).returncode == 0
   log = pathlib.Path(files["out"]) / "train.log"
-  with started(arguments, "step 1/1 ") as program:
+  with started(arguments, "WARNING: nothing to train") as program:
     wait_for(lambda: "Done running local_init_op" in log.read_text().partition(
         "Running evaluation")[2], 60)
     time.sleep(1)

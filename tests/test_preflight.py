@@ -564,6 +564,32 @@ def test_json_and_back(write, options, max_bytes):
   assert read["is_estimate"] is (max_bytes < 1 << 21)
 
 
+def test_a_preflight_comes_back_from_json(write, options):
+  path = write("a.txt", random_text(random.Random(1), 900, [*WORDS, "\u5b66"]))
+  found = look([path], options(), max_bytes=1 << 14)
+  assert found.unknown_words and found.warnings
+  read = json.loads(preflight.to_json(found))
+  again = preflight.from_dict(dict(read, seconds_left=3.5))
+  assert again == found and preflight.to_text(again) == preflight.to_text(found)
+  del read["warnings"]
+  assert preflight.from_dict(read) == found._replace(warnings=())
+  del read["sentences"], read["documents"]
+  with pytest.raises(ValueError, match="lacks documents, sentences; make it"):
+    preflight.from_dict(read)
+  with pytest.raises(ValueError, match="another form"):
+    preflight.from_dict(dict(preflight.to_dict(found), warnings=[{"a": 1}]))
+
+
+def test_the_rows_are_those_of_the_text(write, options):
+  path = write("a.txt", random_text(random.Random(1), 9, [*WORDS, "other"]))
+  found = look([path], options())
+  assert [line.split("  ")[0] for line in preflight.to_text(found).splitlines()
+          ][:2] == ["looked at", "files"]
+  for name, text in preflight.rows(found):
+    assert any(line.startswith(name) and line.endswith("  " + text)
+               for line in preflight.to_text(found).splitlines())
+
+
 @pytest.mark.parametrize("max_bytes", [1 << 21, 1 << 14])
 def test_text_is_an_aligned_table_and_the_warnings(write, options, max_bytes):
   path = write("a.txt", random_text(random.Random(1), 900, [*WORDS, "other"]))

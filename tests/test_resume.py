@@ -107,7 +107,7 @@ class TestOtherStream:
       assert record.options["random_seed"] == 5
     job = e2e.Job(parse_flags(command(
         trained, num_train_steps=9, random_seed=5)))
-    job._open_flows()
+    job._open_flow()
     first = next(job._train_input.flow.lists(40))[0]
     flow = e2e.take_write_2_flow(
         [trained["train"]], trained["vocab"], max_seq_length=16,
@@ -134,7 +134,7 @@ class TestOtherStream:
   def test_the_record_stays_as_it_is(self, trained, parse_flags):
     path = os.path.join(trained["out"], stream_record.STREAM_FILE)
     before = os.stat(path).st_ino
-    e2e.Job(parse_flags(command(trained)))._open_flows()
+    e2e.Job(parse_flags(command(trained)))._write_records()
     assert os.stat(path).st_ino == before
 
 

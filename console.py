@@ -106,6 +106,23 @@ class _TerminalHandler(logging.StreamHandler):
     super().emit(record)
 
 
+class _FileHandler(logging.FileHandler):
+  """Says once, on the terminal, that the file can't be written: a full disk
+  takes the log, not the run."""
+
+  _is_told = False
+
+  def handleError(self, record):
+    error = sys.exc_info()[1]
+    if not isinstance(error, OSError):
+      super().handleError(record)
+    elif not self._is_told:
+      self._is_told = True
+      terminal_bar.clear()
+      sys.stderr.write("WARNING: %s cannot be written: %s\n" % (
+          self.baseFilename, error))
+
+
 class _TerminalFormatter(logging.Formatter):
   """Marks warnings and errors, leaves progress lines as they are."""
 
@@ -156,7 +173,7 @@ def log_to_file(output_dir, host=0):
   path = os.path.join(output_dir, LOG_FILE if not host else "%s.%d%s" % (
       name, host, extension))
   if file_io.is_local(path):
-    handler = logging.FileHandler(path, encoding="utf-8")  # type: logging.Handler
+    handler = _FileHandler(path, encoding="utf-8")  # type: logging.Handler
   else:
     stream = logging.StreamHandler(tf.io.gfile.GFile(path, "a"))
     stream.setFormatter(logging.Formatter(_FILE_FORMAT))

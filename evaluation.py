@@ -12,6 +12,7 @@ import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 import file_io
+import interruption
 import saving
 
 logger = logging.getLogger(__name__)
@@ -189,8 +190,13 @@ class Evaluations:
         best is None or row[FIGURE] < best[FIGURE]):
       # First, as a kill may come between the two.
       saving.copy(checkpoint, os.path.join(self._output_dir, BEST_FOLDER))
-    file_io.append(os.path.join(self._output_dir, TABLE_FILE),
-                   _line(row).encode("utf-8"))
+    try:
+      file_io.append(os.path.join(self._output_dir, TABLE_FILE),
+                     _line(row).encode("utf-8"))
+    except OSError as e:
+      raise interruption.InputError(
+          "The evaluation of step %d cannot be noted: %s. The same command "
+          "evaluates it again." % (row["step"], e)) from e
     self._rows = _latest(self._rows + [row])
     since = ""
     if before and before[0]["step"] < row["step"]:

@@ -298,7 +298,14 @@ class Job:
         self._finish(is_training)
     finally:
       if self._train_input:
-        report.write(values.output_dir)
+        self._write_report()
+
+  def _write_report(self):
+    """Writes report.html; the run is one without it."""
+    try:
+      report.write(self._values.output_dir)
+    except (OSError, tf.errors.OpError) as e:
+      logger.warning("the report cannot be written: %s", e)
 
   @property
   def _is_chief(self):
@@ -359,7 +366,8 @@ class Job:
           "evaluations take %d seconds, during which the other machines wait: "
           "they give up after --watchdog_seconds=%g; raise it", seconds,
           self._values.watchdog_seconds)
-    return False  # All processes end behind the same step: see StopHook.
+    # Several processes end behind the same step: see StopHook.
+    return self._stop.is_finished and not self._engine.is_cluster
 
   def _evaluate_listed(self):
     """Evaluates what is due of the folder's checkpoints, between two trainings;
@@ -431,7 +439,11 @@ class Job:
       for source in self._eval_inputs.values():
         self._log_flow(source, "evaluation")
       text = next(iter(self._eval_inputs))
-      _write_results(self._evaluations.rows(text)[-1], values.output_dir)
+      try:
+        _write_results(self._evaluations.rows(text)[-1], values.output_dir)
+      except (OSError, tf.errors.OpError) as e:
+        raise InputError("eval_results.txt cannot be written: %s. The same "
+                         "command does so again." % e) from e
     if self._export_folders and latest:
       self._export(latest)
 
@@ -521,7 +533,10 @@ class Job:
   def _on_eta(self, seconds):
     if self._found and self._is_chief:
       self._found = self._found._replace(eta_seconds=round(seconds))
-      self._write_preflight()
+      try:
+        self._write_preflight()
+      except OSError as e:  # On a full disk the next checkpoint ends the run.
+        logger.warning("%s", e)
 
   def _log_start(self):
     """Logs what the run starts from, and what the user may not expect."""

@@ -16,15 +16,17 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
 
+import evaluation
 import file_io
 import preflight as preflight_lib
+import run_record
 
 REPORT_FILE = "report.html"
-EVALUATIONS_FILE = "evaluations.jsonl"
-RUNS_FILE = "runs.jsonl"
-PREFLIGHT_FILE = "preflight.json"
+EVALUATIONS_FILE = evaluation.TABLE_FILE
+RUNS_FILE = run_record.RUNS_FILE
+PREFLIGHT_FILE = preflight_lib.FILE
 # The held-out texts that an evaluation may be of.
-TEXTS = ("domain", "general")
+TEXTS = (evaluation.DOMAIN, evaluation.GENERAL)
 
 _EVENTS = "events.out.tfevents."
 _TAG = "training/"

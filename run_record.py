@@ -40,5 +40,11 @@ def append(output_dir, *, step, flags, corpus):
       "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime()),
       "step": int(step), "flags": flags, "versions": versions(),
       "corpus": corpus}, sort_keys=True)
-  file_io.append(os.path.join(output_dir, RUNS_FILE),
-                 (line + "\n").encode("utf-8"))
+  path = os.path.join(output_dir, RUNS_FILE)
+  before = b""
+  if file_io.exists(path):
+    with file_io.open_binary(path) as stream:
+      before = stream.read()
+  # A kill may have cut the last one off.
+  separator = "\n" if before and not before.endswith(b"\n") else ""
+  file_io.append(path, (separator + line + "\n").encode("utf-8"))

@@ -93,6 +93,7 @@ class Evaluations:
     self._keep_best = keep_best
     self._patience = patience
     self._is_before = is_before
+    self._first_step = 0
     self._rows = load(output_dir)
 
   def start(self, step):
@@ -101,6 +102,7 @@ class Evaluations:
     Args:
       step: int, where the training goes on; None where it begins.
     """
+    self._first_step = step or 0
     rows = [] if step is None else [
         row for row in self._rows if row["step"] <= step]
     path = os.path.join(self._output_dir, TABLE_FILE)
@@ -114,8 +116,8 @@ class Evaluations:
       return False
     if self._every_steps and step % self._every_steps == 0:
       return True
-    # The first of all, wherever the run is when evaluations begin.
-    return self._is_before and (step == 0 or bool(
+    # The first of all, also where evaluations begin in the middle of a run.
+    return self._is_before and step == self._first_step and (step == 0 or bool(
         self._every_steps and not self.rows(self._held_out[0].text)))
 
   def targets(self):

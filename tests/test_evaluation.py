@@ -71,18 +71,23 @@ class TestEvaluations:
     return found, ended
 
   def test_what_is_due(self, tmp_path):
+    def due(found):
+      return [step for step in range(101) if found.is_due(step)]
+
+    every_ten = list(range(0, 100, 10))  # The last comes behind the training.
     found, _ = self.run(tmp_path, {})
-    due = [step for step in range(101) if found.is_due(step)]
-    # The first of all, wherever that is; the last comes behind the training.
-    assert due == list(range(100))
+    assert due(found) == every_ten
+    found.start(7)  # A run that was not evaluated before.
+    assert due(found) == [0, 7] + every_ten[1:]
     found, _ = self.run(tmp_path, {0: 1.0})
-    assert [s for s in range(101) if found.is_due(s)] == list(range(0, 100, 10))
+    found.start(7)
+    assert due(found) == every_ten
     assert list(found.targets()) == list(range(10, 101, 10))
     found, _ = self.run(tmp_path, {}, every_steps=0)
-    assert [s for s in range(101) if found.is_due(s)] == [0]
+    assert due(found) == [0]
     assert list(found.targets()) == [100]
     found, _ = self.run(tmp_path, {}, every_steps=0, is_before=False)
-    assert not any(map(found.is_due, range(101)))
+    assert due(found) == []
 
   def test_rows_are_kept_and_not_made_twice(self, tmp_path):
     asked = []
@@ -444,3 +449,30 @@ class TestOverlap:
     assert "--keep_best needs" in refused(keep_best=True)
     assert "--early_stopping_patience needs" in refused(
         early_stopping_patience=2)
+
+
+def test_a_training_in_parts_evaluates_between_them(files, parse_flags):
+  """As on a TPU, whose place the CPU takes here."""
+  run = trained(files, "run")
+  parts = dict(files, out=files["out"] + "_parts")
+  made = e2e.Job(parse_flags(command(parts, **dict(
+      RUN, eval_input_file=files["eval"], do_eval=True,
+      general_eval_input_file=files["general"]))))
+  build = made._build
+
+  def build_and_change(is_training):
+    build(is_training)
+    made._values.use_tpu = True
+
+  made._build = build_and_change
+  made.run()
+  found, expected = rows_of(parts["out"]), rows_of(run["out"])
+  assert sorted((row["step"], row["text"]) for row in found) == [
+      (row["step"], row["text"]) for row in expected]
+  for row in expected:
+    other, = [r for r in found if (r["step"], r["text"]) == (
+        row["step"], row["text"])]
+    for name in FIGURES[1:]:  # Padded, the last batch is another one.
+      assert other[name] == pytest.approx(row[name], rel=1e-4), name
+  for name, value in tensors(run["out"], 20).items():
+    np.testing.assert_array_equal(tensors(parts["out"], 20)[name], value)

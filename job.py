@@ -469,7 +469,9 @@ class Job:
   def _latest_step(self):
     """Returns the step of the output folder's latest checkpoint, or None."""
     latest = tf.train.latest_checkpoint(self._values.output_dir)
-    return tf.train.load_variable(latest, "global_step") if latest else None
+    # Not by load_variable, which takes some remote prefixes for folders.
+    return int(tf.train.NewCheckpointReader(latest).get_tensor(
+        "global_step")) if latest else None
 
   def _is_done(self):
     """Tells whether the output folder's latest checkpoint is the last one."""

@@ -1212,7 +1212,10 @@ def test_ctrl_c_prints_the_parents_traceback_alone(plain_corpus):
   process, pids = _start_stream(
       plain_corpus, "for example in examples: pass")
   os.killpg(process.pid, signal.SIGINT)
-  _, err = process.communicate(timeout=PATIENCE_SECONDS)
+  try:
+    _, err = process.communicate(timeout=PATIENCE_SECONDS)
+  finally:  # Where SIGINT is ignored, as in a shell's background, it goes on.
+    process.kill()
   assert process.returncode != 0
   assert err.count("Traceback") == err.count("KeyboardInterrupt") == 1
   _until(lambda: all(map(_gone, pids)))

@@ -451,7 +451,8 @@ class TestOverlap:
         early_stopping_patience=2)
 
 
-def test_a_training_in_parts_evaluates_between_them(files, parse_flags):
+def test_a_training_in_parts_evaluates_between_them(files, parse_flags,
+                                                    monkeypatch):
   """As on a TPU, whose place the CPU takes here."""
   run = trained(files, "run")
   parts = dict(files, out=files["out"] + "_parts")
@@ -464,7 +465,7 @@ def test_a_training_in_parts_evaluates_between_them(files, parse_flags):
     build(is_training)
     made._values.use_tpu = True
 
-  made._build = build_and_change
+  monkeypatch.setattr(made, "_build", build_and_change)
   made.run()
   found, expected = rows_of(parts["out"]), rows_of(run["out"])
   assert sorted((row["step"], row["text"]) for row in found) == [

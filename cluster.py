@@ -16,6 +16,8 @@ from typing import NamedTuple, Sequence
 
 import tensorflow.compat.v1 as tf
 
+import interruption
+
 # What a process exits with that only waits for a peer, or was told by one to
 # stop: it is worth while to start it again (sysexits.h calls it EX_TEMPFAIL).
 EXIT_CODE = 75
@@ -96,9 +98,7 @@ def lost_peers(is_cluster):
   """
   try:
     yield
-  except (tf.errors.UnavailableError, tf.errors.AbortedError,
-          tf.errors.FailedPreconditionError, tf.errors.CancelledError,
-          tf.errors.DeadlineExceededError) as e:
+  except interruption.LOST_PEER_ERRORS as e:
     if not is_cluster:
       raise
     raise LostPeer("another worker is gone (%s). This one ends, so that all "

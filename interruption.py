@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 # What one that finds the training finished adds to the signals that all of them
 # count: more than there are processes.
 _FINISHED = 1 << 16
+# What TensorFlow raises where a machine that it trains with is gone.
+LOST_PEER_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError,
+                    tf.errors.FailedPreconditionError, tf.errors.CancelledError,
+                    tf.errors.DeadlineExceededError)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 

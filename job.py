@@ -239,6 +239,7 @@ class Job:
   def _write_records(self):
     """Writes what the folder is to say of the run; from here on it is one."""
     values = self._values
+    step = self._latest_step()
     if self._plan:
       self._plan.save(values.output_dir)
     if self._record:
@@ -246,9 +247,9 @@ class Job:
     if self._found:
       self._write_preflight()
     if self._train_input:
-      self._evaluations.start(self._latest_step())
+      self._evaluations.start(step)
     run_record.append(
-        values.output_dir, step=self._latest_step() or 0,
+        values.output_dir, step=step or 0,
         flags={name: getattr(values, name) for name in values.given},
         corpus=self._train_input and self._train_input.described())
 
@@ -393,8 +394,8 @@ class Job:
       source.open_flow(num_epochs=1)
       self._stop.on_first(source.flow.stop)
     input_fn = source.input_fn(
-        is_training=False, fixed_batches=values.use_tpu, whole=not steps or
-        not values.max_eval_steps)
+        is_training=False, fixed_batches=values.use_tpu,
+        whole=not values.max_eval_steps)
     name = None if text != evaluation.GENERAL else text
     count = _CountHook(self._stop)
     try:

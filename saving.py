@@ -37,10 +37,6 @@ _SECONDS_OF_HOUR = 3600.0
 # What TensorFlow may say before it says what went wrong.
 _WHERE = re.compile(r"\AGraph execution error:.*^Node: [^\n]*\n"
                     r"|\A\d+ root error\(s\) found\.\n *\(0\) ", re.S | re.M)
-# What is no matter of the disk, but of other machines: see cluster.lost_peers.
-_OTHERS_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError,
-                  tf.errors.FailedPreconditionError, tf.errors.CancelledError,
-                  tf.errors.DeadlineExceededError)
 _ERRORS = (OSError, ValueError, tf.errors.OpError)
 
 
@@ -472,8 +468,8 @@ class CheckpointHook(tf.train.SessionRunHook):
     """Ends the training by one sentence where a file can't be written."""
     try:
       yield
-    except _OTHERS_ERRORS:
-      raise
+    except interruption.LOST_PEER_ERRORS:
+      raise  # No matter of the disk: see cluster.lost_peers.
     except _ERRORS as e:
       latest = tf.train.latest_checkpoint(self._folder)
       raise interruption.InputError(

@@ -19,7 +19,7 @@ export PYTHON
 
 # The shell command that sets up, once, and puts the environment's Python into
 # $python.
-SETUP = python=$$(sh ./setup_env.sh "$$PYTHON")
+SETUP = python=$$(sh ./scripts/setup_env.sh "$$PYTHON")
 
 .PHONY: demo multi-worker-demo test lint bench setup clean
 .NOTPARALLEL:

@@ -25,7 +25,7 @@ import re
 
 import tensorflow.compat.v1 as tf
 
-import file_io
+from bert_e2e.common import file_io
 
 _LAYER_NORM_EPSILON = 1e-12
 # What a masked position's attention score is lowered by: far below any real

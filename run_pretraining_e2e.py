@@ -15,28 +15,26 @@ import sys
 
 from absl import app, flags
 
-import runtime  # isort: skip  # noqa: F401  Before TensorFlow: see there.
+from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401  Before TensorFlow: see there.
 import tensorflow.compat.v1 as tf  # noqa: F401  Users import it from here.
 
-import cluster
-import console
-import create_pretraining_data as cpd
-import engine
-import example_stream
-import interruption
 import modeling  # noqa: F401  As in the original, for those who import this.
 import optimization
-from create_pretraining_data import (  # noqa: F401  Users import it from here.
+from bert_e2e import flags as flags_lib
+from bert_e2e.common import errors, logs
+from bert_e2e.common.errors import InputError
+from bert_e2e.data import stream as stream_lib
+from bert_e2e.data.tf_example import (  # noqa: F401  Users import it from here.
   create_instance_to_example_files,
 )
-from input_pipeline import (  # noqa: F401  Users import them from here.
+from bert_e2e.job import INPUT_ERRORS, Job
+from bert_e2e.training import cluster, engine, signals
+from bert_e2e.training.input_pipeline import (  # noqa: F401  Users import them from here.
   Flow,
   input_fn_builder,
   take_write_2_flow,
 )
-from interruption import InputError
-from job import INPUT_ERRORS, Job
-from model_fn import model_fn_builder  # noqa: F401  Users import it from here.
+from bert_e2e.training.model_fn import model_fn_builder  # noqa: F401  Users import it from here.
 from modeling import (  # noqa: F401  Users import them from here.
   gather_indexes,
   get_masked_lm_output,
@@ -74,11 +72,11 @@ def define_flags():
   flags.DEFINE_string(
       "output_file", None,
       "Accepted for old command lines and not used: no example is written.")
-  cpd.define_instance_flags(dupe_factor=1)
+  flags_lib.define_instance_flags(dupe_factor=1)
   flags.DEFINE_integer(
       "chunk_lines", 1000, "Lines of text that become examples at once.")
   flags.DEFINE_integer(
-      "num_workers", example_stream.default_num_workers(),
+      "num_workers", stream_lib.default_num_workers(),
       "Processes that build examples for training; 0 builds them in the "
       "trainer's process.")
   flags.DEFINE_bool(
@@ -202,17 +200,17 @@ def _define_engine_flags():
 
 
 def main(argv):
-  console.log_to_terminal()
-  with interruption.Interruption() as stop:
+  logs.log_to_terminal()
+  with signals.Interruption() as stop:
     try:
-      cpd.check_no_arguments(argv[1:])
+      flags_lib.check_no_arguments(argv[1:])
       job = Job(flags.FLAGS, stop)
       if flags.FLAGS.preflight_only:
         job.preflight()
         return
     except INPUT_ERRORS as e:
       sys.exit("run_pretraining_e2e.py: %s" % e)
-    except interruption.Interrupted:
+    except errors.Interrupted:
       sys.exit(stop.exit_code)
     try:
       job.run()
@@ -221,15 +219,15 @@ def main(argv):
       sys.exit(1)
     except cluster.LostPeer as e:
       logger.error("%s", e)
-      sys.exit(cluster.EXIT_CODE)
-    except interruption.Interrupted:
+      sys.exit(errors.EXIT_RESTART)
+    except errors.Interrupted:
       pass
     if stop.signal is not None:
       job.log_stop(stop.signal.name)
       sys.exit(stop.exit_code)
     if stop.is_stopping:
       job.log_stop("another worker")
-      sys.exit(cluster.EXIT_CODE)
+      sys.exit(errors.EXIT_RESTART)
 
 
 if __name__ == "__main__":

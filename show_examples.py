@@ -13,67 +13,17 @@ TensorFlow is not needed.
 
 import itertools
 import logging
-import struct
 import sys
 
 from absl import app, flags
 
-import corpus as corpus_lib
 import create_pretraining_data as cpd
-import example_stream
-import file_io
 import tokenization
-
-
-def _read_varint(data, at):
-  """Returns (number, place behind it)."""
-  number = shift = 0
-  while True:
-    byte = data[at]
-    number |= (byte & 0x7f) << shift
-    at, shift = at + 1, shift + 7
-    if byte < 0x80:
-      return number, at
-
-
-def _read_fields(data):
-  """Yields (number, bytes) of the fields, which all have a length."""
-  at = 0
-  while at < len(data):
-    key, at = _read_varint(data, at)
-    size, at = _read_varint(data, at)
-    yield key >> 3, data[at:at + size]
-    at += size
-
-
-def _read_list(kind, packed):
-  """Returns the numbers of a packed list."""
-  if kind == cpd.FLOAT_LIST:
-    return [number for number, in struct.iter_unpack("<f", packed)]
-  numbers, at = [], 0
-  while at < len(packed):
-    number, at = _read_varint(packed, at)
-    numbers.append(number)
-  return numbers
-
-
-def parse_example(example):
-  """Reads an example that create_pretraining_data.ExampleSerializer wrote.
-
-  Args:
-    example: bytes, a serialized tf.Example.
-
-  Returns:
-    dict from a feature's name to its list of int or float.
-  """
-  found = {}
-  (_, features), = _read_fields(example)
-  for _, entry in _read_fields(features):
-    (_, name), (_, feature) = _read_fields(entry)
-    (kind, numbers), = _read_fields(feature)
-    (_, packed), = _read_fields(numbers)
-    found[name.decode("ascii")] = _read_list(kind, packed)
-  return found
+from bert_e2e import flags as flags_lib
+from bert_e2e.common import file_io
+from bert_e2e.data import corpus as corpus_lib
+from bert_e2e.data import stream as stream_lib
+from bert_e2e.data.tf_example import parse_example
 
 
 def _pieces_shown(features, names):
@@ -118,7 +68,7 @@ def examples_at(corpus, options, epoch, first, count):
   """Returns the examples of a stream at a place of an epoch.
 
   Args:
-    corpus: corpus.Corpus; options: example_stream.StreamOptions.
+    corpus: corpus.Corpus; options: stream_lib.StreamOptions.
     epoch: int, from 0; first: int, examples of it to leave out, which are
       built; count: int.
 
@@ -128,8 +78,8 @@ def examples_at(corpus, options, epoch, first, count):
   Raises:
     ValueError: the text can't be read, or yields no example.
   """
-  stream = example_stream.ExampleStream(corpus, options, num_epochs=epoch + 1)
-  reading = stream.examples(example_stream.Position(epoch))
+  stream = stream_lib.ExampleStream(corpus, options, num_epochs=epoch + 1)
+  reading = stream.examples(stream_lib.Position(epoch))
   found = list(itertools.islice(reading, first, first + count))
   reading.close()
   return found
@@ -138,7 +88,7 @@ def examples_at(corpus, options, epoch, first, count):
 def _define_flags():
   flags.DEFINE_string(
       "input_file", None, "Raw text: files or patterns, separated by commas.")
-  cpd.define_instance_flags(dupe_factor=1)
+  flags_lib.define_instance_flags(dupe_factor=1)
   flags.DEFINE_integer(
       "chunk_lines", 1000, "Lines of text that become examples at once.")
   flags.DEFINE_integer("epoch", 0, "Which epoch, from 0.", lower_bound=0)
@@ -151,7 +101,7 @@ def _define_flags():
 
 def _run(values):
   """Prints the examples that the flags ask for."""
-  options = example_stream.StreamOptions(
+  options = stream_lib.StreamOptions(
       values.vocab_file, values.do_lower_case, cpd.options_from_flags(values),
       values.random_seed, values.invalid_utf8)
   cpd.check_vocabulary(values.vocab_file)
@@ -172,7 +122,7 @@ def _run(values):
 def main(argv):
   logging.basicConfig(format="%(levelname)s: %(message)s")
   try:
-    cpd.check_no_arguments(argv[1:])
+    flags_lib.check_no_arguments(argv[1:])
     _run(flags.FLAGS)
   except BrokenPipeError:  # Of `| head`.
     sys.stderr.close()

@@ -20,7 +20,7 @@ import re
 import string
 import unicodedata
 
-import file_io
+from bert_e2e.common import file_io
 
 # Folder names of the published checkpoints whose casing is known.
 _LOWER_CASED_MODELS = frozenset([

@@ -25,7 +25,8 @@ import common
 _STREAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import corpus, create_pretraining_data as cpd, example_stream as es
+import create_pretraining_data as cpd
+from bert_e2e.data import corpus, stream as es
 text, vocab, workers, length, predictions = sys.argv[2:]
 stream = es.ExampleStream(
     corpus.Corpus([text]),

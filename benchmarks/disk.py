@@ -21,9 +21,9 @@ import tempfile
 
 import common
 
-import corpus as corpus_lib
-import example_stream
-import stream_record
+from bert_e2e.data import corpus as corpus_lib
+from bert_e2e.data import resume
+from bert_e2e.data import stream as stream_lib
 
 _KINDS = (("checkpoints", ("model.ckpt", "checkpoint")),
           ("events and graph", ("events", "graph")), ("log", ("train.log",)),
@@ -66,10 +66,10 @@ def records_of_epoch(text, vocab_file, path):
     (bytes of the record, windows in it, chunks of the text).
   """
   corpus = corpus_lib.Corpus([text])
-  stream = example_stream.ExampleStream(
-      corpus, example_stream.StreamOptions(vocab_file), num_epochs=1,
-      num_workers=example_stream.default_num_workers())
-  for _ in stream.examples_from(0, stream_record.WindowLog(path)):
+  stream = stream_lib.ExampleStream(
+      corpus, stream_lib.StreamOptions(vocab_file), num_epochs=1,
+      num_workers=stream_lib.default_num_workers())
+  for _ in stream.examples_from(0, resume.WindowLog(path)):
     pass
   with open(path, "rb") as record:
     windows = record.read()
@@ -128,7 +128,7 @@ def show(options, folder):
           others, ", ".join("%s %d" % item for item in sorted(left.items())),
           left_in_temporary, counted(from_text)), "no example")
   show_records(options, path("windows"), os.path.getsize(
-      os.path.join(path("out"), stream_record.STREAM_FILE)))
+      os.path.join(path("out"), resume.STREAM_FILE)))
   two_steps = counted(creating + from_records) + " for both steps"
   if from_text:
     two_steps += ", %.1f times as much" % (
@@ -147,7 +147,7 @@ def show_records(options, path, once):
              "%.1f bytes a chunk of text, %.1f a window of up to %d chunks, in "
              "an epoch of %d chunks; and %d once" % (
                  size / num_chunks, size / num_windows,
-                 example_stream.CHUNKS_PER_WINDOW, num_chunks, once),
+                 stream_lib.CHUNKS_PER_WINDOW, num_chunks, once),
              "32 bytes a chunk")
 
 

@@ -55,15 +55,14 @@ from typing import Any, Dict, List, NamedTuple
 
 import common
 
-import runtime  # isort: skip  # noqa: F401  Before TensorFlow: see there.
+from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401  Before TensorFlow: see there.
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-import convert_checkpoint
-import hugging_face
 import modeling
 import optimization
 import tokenization
+from bert_e2e.checkpoints import conversion, hugging_face
 
 SECTIONS = (
     "admin", "database", "devel", "editors", "electronics", "games", "graphics",
@@ -423,8 +422,8 @@ def program(options, model, *arguments):
   common.run([
       sys.executable, common.PROGRAM,
       "--bert_config_file=" + os.path.join(
-          model, convert_checkpoint.CONFIG_FILE),
-      "--vocab_file=" + os.path.join(model, convert_checkpoint.VOCAB_FILE),
+          model, conversion.CONFIG_FILE),
+      "--vocab_file=" + os.path.join(model, conversion.VOCAB_FILE),
       "--do_lower_case=%s" % hugging_face.read_do_lower_case(options.model),
       "--max_seq_length=%d" % options.max_seq_length,
       "--max_predictions_per_seq=%d" % (options.max_seq_length // 6),
@@ -435,7 +434,7 @@ def pretrain(options, model, text, seed, output_dir):
   """Goes on with the model's pretraining; returns the checkpoint's path."""
   program(
       options, model, "--do_train", "--input_file=" + text,
-      "--init_checkpoint=" + os.path.join(model, convert_checkpoint.CHECKPOINT),
+      "--init_checkpoint=" + os.path.join(model, conversion.CHECKPOINT),
       "--output_dir=" + output_dir, "--random_seed=%d" % seed,
       "--train_batch_size=%d" % options.train_batch_size,
       "--num_train_steps=%d" % options.num_steps, "--warmup_proportion=0.2",
@@ -591,9 +590,9 @@ def compare(options, data, model, folder):
     dict from an arm to a dict from a figure to a list, a number a seed.
   """
   config = modeling.BertConfig.from_json_file(
-      os.path.join(model, convert_checkpoint.CONFIG_FILE))
+      os.path.join(model, conversion.CONFIG_FILE))
   tokenizer = tokenization.FullTokenizer(
-      os.path.join(model, convert_checkpoint.VOCAB_FILE),
+      os.path.join(model, conversion.VOCAB_FILE),
       hugging_face.read_do_lower_case(options.model))
   test, labels = encode(tokenizer, data.test, options.max_seq_length)
   results = {arm: collections.defaultdict(list) for arm in ARMS}
@@ -603,7 +602,7 @@ def compare(options, data, model, folder):
     for arm in ARMS:
       # A checkpoint with Adam's moments is three times the model.
       with tempfile.TemporaryDirectory(dir=folder) as work:
-        checkpoint = os.path.join(model, convert_checkpoint.CHECKPOINT)
+        checkpoint = os.path.join(model, conversion.CHECKPOINT)
         if arm != BEFORE:
           checkpoint = pretrain(options, model, data.texts[arm], seed,
                                 os.path.join(work, "out"))

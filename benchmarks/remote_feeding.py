@@ -19,13 +19,14 @@ import time
 import common
 import tensorflow.compat.v1 as tf
 
-# The project's module, not this one: `common` has put its folder first.
-import remote_feeding
 import run_pretraining_e2e as e2e
+
+# The project's module, not this one: `common` has put its folder first.
+from bert_e2e.training import tpu_feeding
 from demo import network
 
 BATCH = 32
-WORKER = "/job:%s/task:0/device:CPU:0" % remote_feeding.WORKER_JOB
+WORKER = "/job:%s/task:0/device:CPU:0" % tpu_feeding.WORKER_JOB
 # What the two processes are told by in place of the arguments.
 _WORK, _MEASURE = "--work", "--measure"
 
@@ -51,9 +52,9 @@ def parser_of(example):
 
 def rate(tpu_name, flow, parse, num_batches):
   """Returns the examples/s that get to the other process."""
-  config = tf.estimator.tpu.RunConfig(cluster=remote_feeding.resolve(tpu_name))
+  config = tf.estimator.tpu.RunConfig(cluster=tpu_feeding.resolve(tpu_name))
   with tf.Graph().as_default(), tf.device(WORKER):
-    dataset = remote_feeding.forward(
+    dataset = tpu_feeding.forward(
         lambda: tf.data.Dataset.from_generator(
             flow.lists, tf.string, tf.TensorShape([None])), WORKER)
     dataset = dataset.apply(tf.data.experimental.unbatch())

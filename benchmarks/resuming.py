@@ -19,11 +19,11 @@ import time
 
 import common
 
-import example_stream
 import run_pretraining_e2e as e2e
-import stream_record
+from bert_e2e.data import resume
+from bert_e2e.data import stream as stream_lib
 
-_PLACE = example_stream.Position(2, 15, 9)
+_PLACE = stream_lib.Position(2, 15, 9)
 _EXAMPLES_PER_WINDOW = 3000
 # Where the small corpus is left, in epochs.
 _LEFT_AT = 2.5
@@ -32,7 +32,7 @@ _LEFT_AT = 2.5
 def lay_record(path, corpus_megabytes):
   """Writes a record of windows; returns an example's number in the last."""
   place = _PLACE._replace(group=min(_PLACE.group, corpus_megabytes // 64))
-  log = stream_record.WindowLog(path)
+  log = resume.WindowLog(path)
   num_windows = 3 * corpus_megabytes
   for i in range(num_windows):
     where = place if i == num_windows - 1 else place._replace(epoch=0)
@@ -40,7 +40,7 @@ def lay_record(path, corpus_megabytes):
   return (num_windows - 1) * _EXAMPLES_PER_WINDOW + 100
 
 
-def resume(text, options, number, path):
+def resume_at(text, options, number, path):
   """Opens a flow behind so many examples.
 
   Returns:
@@ -49,7 +49,7 @@ def resume(text, options, number, path):
   start = time.time()
   flow = e2e.take_write_2_flow(
       [text], options.vocab_file, num_workers=options.num_workers,
-      first_example=number, log=stream_record.WindowLog(path))
+      first_example=number, log=resume.WindowLog(path))
   opened = time.time()
   example = next(flow)
   pulled = time.time()
@@ -64,7 +64,7 @@ def read_epochs(text, options, path):
     (number of examples read, the next example, seconds).
   """
   start = time.time()
-  log = stream_record.WindowLog(path)
+  log = resume.WindowLog(path)
   flow = e2e.take_write_2_flow(
       [text], options.vocab_file, num_workers=options.num_workers, log=log)
   for number, _ in enumerate(flow, 1):
@@ -89,7 +89,7 @@ def main():
     number = lay_record(path, options.corpus_megabytes)
     with common.repeated(
         options.text, options.corpus_megabytes * 10**6) as text:
-      _, opening, pull = resume(text, options, number, path)
+      _, opening, pull = resume_at(text, options, number, path)
     common.row(
         "resuming in the third epoch of %d MB" % options.corpus_megabytes,
         "first example %.1f s after the first pull (opening: %.1f s)" %
@@ -98,8 +98,8 @@ def main():
     with common.repeated(
         options.text, options.small_megabytes * 10**6) as text:
       number, expected, reading = read_epochs(text, options, path)
-      example, _, pull = resume(text, options, number, path)
-      other, _, pull_without = resume(text, options, number, None)
+      example, _, pull = resume_at(text, options, number, path)
+      other, _, pull_without = resume_at(text, options, number, None)
   if not example == other == expected:
     sys.exit("The resumed flow gave another example.")
   common.row("resuming in the third epoch of %d MB, really read in %.0f s" %

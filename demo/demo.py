@@ -24,10 +24,10 @@ import sys
 import time
 from typing import List, NamedTuple
 
-import runtime  # isort: skip  # noqa: F401  Before TensorFlow: see there.
-import evaluation
-import hugging_face
+from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401  Before TensorFlow: see there.
 import run_pretraining_e2e as e2e
+from bert_e2e.checkpoints import hugging_face
+from bert_e2e.training import evaluation
 from demo import pretrained
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -99,7 +99,7 @@ class Workers:
 
 def supervised(command):
   """Returns the command that runs one for Python under a supervisor."""
-  return [sys.executable, os.path.join(demo.ROOT, "supervise.py"), "--",
+  return [sys.executable, os.path.join(demo.ROOT, "scripts/supervise.py"), "--",
           sys.executable] + command
 
 

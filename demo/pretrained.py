@@ -14,7 +14,7 @@ import sys
 import tempfile
 import zipfile
 
-import hugging_face
+from bert_e2e.checkpoints import hugging_face
 
 VARIABLE = "DEMO_MODEL"
 MODEL = os.path.join("demo", "model")

@@ -1,0 +1,289 @@
+"""Converts models: Google's checkpoints, Hugging Face's directories, runs.
+
+What is written is a whole pretraining model: heads that the input lacks are
+made, see hugging_face.complete.
+"""
+
+import collections
+import os
+from typing import Any, Dict, List, NamedTuple, Optional
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+import modeling
+import tokenization
+from bert_e2e.checkpoints import hugging_face, validation
+from bert_e2e.common import file_io
+from bert_e2e.data import instances as instances_lib
+from bert_e2e.data import resume
+
+CHECKPOINT = "bert_model.ckpt"
+CONFIG_FILE = "bert_config.json"
+VOCAB_FILE = "vocab.txt"
+# What is written for TensorFlow, in that order.
+OUTPUT_FILES = (VOCAB_FILE, CONFIG_FILE, CHECKPOINT + ".data-00000-of-00001",
+                CHECKPOINT + ".index")
+_RANDOM_SEED = 12345
+
+
+class Source(NamedTuple):
+  """A model that was read.
+
+  Attributes:
+    variables: dict from each name of modeling.variable_shapes to a float32
+      array.
+    config: modeling.BertConfig.
+    vocab_file: str, for tokenization.read_vocabulary; None if not known.
+    do_lower_case: bool; None if not known.
+    made: list of str, variables that the input lacked.
+    unused: list of str, weights of the input that are of no use.
+  """
+  variables: Dict[str, Any]
+  config: modeling.BertConfig
+  vocab_file: Optional[str]
+  do_lower_case: Optional[bool]
+  made: List[str]
+  unused: List[str]
+
+
+# ---------------------------------------------------------------------- reading
+
+
+def read(path, bert_config_file=None, vocab_file=None, do_lower_case=None):
+  """Reads a model with all that belongs to it.
+
+  Args:
+    path: str, see --input.
+    bert_config_file: str, of a checkpoint; by default the bert_config.json
+      beside it.
+    vocab_file: str; by default the vocab.txt beside it.
+    do_lower_case: bool; by default what the folder says.
+
+  Returns:
+    Source.
+
+  Raises:
+    OSError: a file can't be read.
+    ValueError: there is no model, or it is damaged or contradicts its config.
+  """
+  rng = np.random.RandomState(_RANDOM_SEED)
+  if hugging_face.is_folder(path):
+    if bert_config_file:
+      raise ValueError(
+          "--bert_config_file=%s is for a checkpoint, and --input=%s has a "
+          "%s of its own." % (bert_config_file, path, hugging_face.CONFIG_FILE))
+    model = hugging_face.read(path)
+    config = modeling.BertConfig.from_dict(model.config)
+    if do_lower_case is None:
+      do_lower_case = hugging_face.read_do_lower_case(path)
+    return Source(
+        hugging_face.complete(model.variables, config, rng), config,
+        vocab_file or hugging_face.find_vocab_file(path), do_lower_case,
+        model.missing, model.unused)
+  checkpoint = find_checkpoint(path)
+  folder = os.path.dirname(checkpoint)
+  config = hugging_face.load_config(
+      bert_config_file or _beside(checkpoint, CONFIG_FILE))
+  beside = os.path.join(folder, VOCAB_FILE)
+  if not vocab_file and file_io.exists(beside):
+    vocab_file = beside
+  if do_lower_case is None:
+    record = resume.load(folder)
+    do_lower_case = record and record.options.get("do_lower_case")
+  variables = read_checkpoint(checkpoint, config)
+  made = [n for n in modeling.variable_shapes(config) if n not in variables]
+  return Source(hugging_face.complete(variables, config, rng), config,
+                vocab_file, do_lower_case, made, [])
+
+
+def find_checkpoint(path):
+  """Finds the checkpoint that a path means.
+
+  Args:
+    path: str, a path prefix, or a folder: its latest checkpoint, or its
+      bert_model.ckpt.
+
+  Returns:
+    str, a path prefix.
+
+  Raises:
+    ValueError: there is none.
+  """
+  candidates = [path]
+  if tf.io.gfile.isdir(path):
+    candidates = [tf.train.latest_checkpoint(path),
+                  os.path.join(path, CHECKPOINT)]
+  for found in candidates:
+    if found and file_io.exists(found + ".index"):
+      return found
+  raise ValueError(
+      "There is no model at --input=%s: no checkpoint of that path (without "
+      ".index or .data-...), no folder with a checkpoint, and no Hugging Face "
+      "folder (its %s is missing)." % (path, hugging_face.CONFIG_FILE))
+
+
+def _beside(checkpoint, name):
+  """Returns the path of a file beside a checkpoint; ValueError without it."""
+  path = os.path.join(os.path.dirname(checkpoint), name)
+  if not file_io.exists(path):
+    raise ValueError("There is no %s beside %s; pass --bert_config_file." %
+                     (name, checkpoint))
+  return path
+
+
+def read_checkpoint(checkpoint, config):
+  """Reads the model's variables out of a checkpoint; not those of a training.
+
+  Args:
+    checkpoint: str, a path prefix.
+    config: modeling.BertConfig.
+
+  Returns:
+    OrderedDict from name to float32 array, in the order of
+    modeling.variable_shapes; without those of heads that it lacks.
+
+  Raises:
+    ValueError: it is damaged, or of another model than the config.
+  """
+  try:
+    reader = tf.train.load_checkpoint(checkpoint)
+    there = reader.get_variable_to_shape_map()
+    shapes = modeling.variable_shapes(config)
+    different = validation.differences(config, there)
+    different += ["%s is not in the model" % name for name in sorted(there)
+                  if name.startswith("bert/") and name not in shapes and
+                  not name.endswith(("/adam_m", "/adam_v"))]
+    different += ["%s is not in it" % name for name in shapes
+                  if name not in there and not hugging_face.is_head(name)]
+    if different:
+      raise ValueError(
+          "The checkpoint %s is of another model than the config: %s." %
+          (checkpoint, validation.list_names(different)))
+    return collections.OrderedDict(
+        (name, reader.get_tensor(name)) for name in shapes if name in there)
+  # TensorFlow 2.15 raises Python's own errors here.
+  except (tf.errors.OpError, LookupError, RuntimeError) as e:
+    raise ValueError(
+        "The checkpoint %s is damaged (%s). Copy it again, or take an earlier "
+        "one." % (checkpoint, str(e).splitlines()[0])) from e
+
+
+# ---------------------------------------------------------------------- writing
+
+
+def check_outputs(output_tf=None, output_hf=None):
+  """Checks that folders can be written to without a loss.
+
+  Args:
+    output_tf, output_hf: str, folders that need not exist; or None.
+
+  Raises:
+    ValueError: one holds anything but what was written by `export`; both are
+      the same.
+  """
+  if output_tf and output_hf and (
+      os.path.abspath(output_tf) == os.path.abspath(output_hf)):
+    raise ValueError(
+        "--output_tf and --output_hf are the same folder, %s. Pass two." %
+        output_tf)
+  for folder, own in ((output_tf, OUTPUT_FILES),
+                      (output_hf, hugging_face.OUTPUT_FILES)):
+    if not folder:
+      continue
+    if file_io.exists(folder) and not tf.io.gfile.isdir(folder):
+      raise ValueError("%s is a file, and a folder is to be written." % folder)
+    others = [name for name in file_io.names(folder) if name not in own]
+    if others:
+      raise ValueError(
+          "The folder %s is not empty: it holds %s. Pass another one; nothing "
+          "was written." % (folder, validation.list_names(others)))
+
+
+def check_export(config, vocab_file, output_tf, output_hf):
+  """Checks, before a training, that its result can be exported.
+
+  Args:
+    config: modeling.BertConfig; vocab_file: str or None.
+    output_tf, output_hf: str, see `export`.
+
+  Raises:
+    ValueError: see `check_outputs` and hugging_face.check_writable; there is no
+      vocabulary.
+  """
+  if not vocab_file:
+    raise ValueError("--vocab_file is missing: --export_dir writes it beside "
+                     "the model.")
+  check_outputs(output_tf, output_hf)
+  hugging_face.check_writable(config)
+
+
+def export(variables, config, vocab_file, do_lower_case, output_tf=None,
+           output_hf=None):
+  """Writes a model, with all that belongs to it.
+
+  Args:
+    variables: dict from each name of modeling.variable_shapes to a float32
+      array.
+    config: modeling.BertConfig.
+    vocab_file: str, for tokenization.read_vocabulary.
+    do_lower_case: bool, whether the tokenizer lower-cases; for `output_hf`.
+    output_tf: folder for a checkpoint as Google's are, bert_model.ckpt, with
+      bert_config.json and vocab.txt; or None.
+    output_hf: folder for a model of Hugging Face's transformers, or None.
+
+  Raises:
+    OSError: a file can't be read or written.
+    ValueError: see `check_outputs` and hugging_face.write; the vocabulary is
+      larger than the model's, or lacks a special token; it, or
+      `do_lower_case`, is not said.
+  """
+  check_outputs(output_tf, output_hf)
+  if not vocab_file:
+    raise ValueError("No vocabulary is beside the model; pass --vocab_file.")
+  if output_hf and do_lower_case is None:
+    raise ValueError(
+        "Whether the tokenizer lower-cases is not said; pass --do_lower_case "
+        "for an uncased model, or --do_lower_case=false.")
+  vocabulary = tokenization.read_vocabulary(vocab_file)
+  instances_lib.check_vocabulary(vocab_file)
+  num_pieces = len(file_io.split_lines(vocabulary))
+  if num_pieces > config.vocab_size:
+    raise ValueError(
+        "The vocabulary %s has %d entries, the model only %d. Pass the one "
+        "that the model was trained with." %
+        (vocab_file, num_pieces, config.vocab_size))
+  if output_tf:
+    tf.io.gfile.makedirs(output_tf)
+    file_io.write(os.path.join(output_tf, VOCAB_FILE), vocabulary)
+    file_io.write(os.path.join(output_tf, CONFIG_FILE),
+                  config.to_json_string().encode("utf-8"))
+    write_checkpoint(
+        os.path.join(output_tf, CHECKPOINT),
+        {name: variables[name] for name in modeling.variable_shapes(config)})
+  if output_hf:
+    hugging_face.write(output_hf, variables, config, vocabulary, do_lower_case)
+
+
+def write_checkpoint(checkpoint, variables):
+  """Writes a TensorFlow checkpoint.
+
+  Args:
+    checkpoint: str, the path prefix; the folder must be there.
+    variables: dict from name to float32 array.
+
+  Raises:
+    OSError: it can't be written.
+  """
+  with tf.Graph().as_default(), tf.Session(
+      # A GPU would be taken from another program for nothing.
+      config=tf.ConfigProto(device_count={"GPU": 0})) as session:
+    values = [tf.placeholder(tf.float32, np.shape(value))
+              for value in variables.values()]
+    save = tf.raw_ops.SaveV2(
+        prefix=checkpoint, tensor_names=list(variables),
+        shape_and_slices=[""] * len(values), tensors=values)
+    try:
+      session.run(save, dict(zip(values, variables.values())))
+    except tf.errors.OpError as e:
+      raise OSError("%s cannot be written: %s" % (checkpoint, e.message)) from e

@@ -1,0 +1,489 @@
+"""The stream: a host's endless, ordered sequence of serialized examples.
+
+    corpus ── splits, shuffled over the whole corpus, dealt to the hosts
+      └─ group of 32 splits ── cut into chunks of 1000 lines, chunks shuffled
+           └─ window of 16 chunks ── examples shuffled
+                └─ example
+
+Every order and every draw is a pure function of (random_seed, epoch, place), so
+the same corpus, vocabulary and options give the same stream, byte for byte, and
+a `Position` in it is four numbers: going there reads one group and builds one
+window, nothing before it. Worker processes change the speed, not the stream.
+TensorFlow is not needed here.
+"""
+
+import hashlib
+import itertools
+import logging
+import os
+import random
+from typing import Iterator, List, NamedTuple, Set, Tuple
+
+from bert_e2e.data import corpus as corpus_lib
+from bert_e2e.data import instances as instances_lib
+from bert_e2e.data import sampling, worker_pool
+
+logger = logging.getLogger(__name__)
+
+SPLITS_PER_GROUP = 32
+CHUNKS_PER_WINDOW = 16
+# Chunks of a group that are shuffled together, in bytes of text. Only a .gz
+# file, which can't be cut into splits, makes a group larger than that.
+POOL_BYTES = 1 << 26
+MAX_DEFAULT_WORKERS = 8
+# Examples between two looks at whether the workers live.
+_EXAMPLES_PER_CHECK = 256
+
+
+class Position(NamedTuple):
+  """A place in a stream: the number of what is complete before it.
+
+  Attributes:
+    epoch: passes over the corpus.
+    group: groups of splits of this epoch.
+    window: windows of this group.
+    example: examples of this window.
+  """
+  epoch: int = 0
+  group: int = 0
+  window: int = 0
+  example: int = 0
+
+
+class _Window(NamedTuple):
+  """Examples that are shuffled together.
+
+  Attributes:
+    position: Position of the first example.
+    epochs: passes over the host's part of the corpus that lie before it, and
+      before its end.
+    examples: list of bytes.
+  """
+  position: Position
+  epochs: Tuple[float, float]
+  examples: List[bytes] = []
+
+
+class Shard(NamedTuple):
+  """Which host reads: number `host`, from 0, of `num_hosts`."""
+  host: int = 0
+  num_hosts: int = 1
+
+
+class StreamOptions(NamedTuple):
+  """What the stream depends on beside the corpus; the flags of the same names.
+
+  Attributes:
+    vocab_file: path.
+    do_lower_case: bool.
+    instances: create_pretraining_data.InstanceOptions.
+    random_seed: int.
+    invalid_utf8: see corpus.decode.
+  """
+  vocab_file: str
+  do_lower_case: bool = True
+  instances: instances_lib.InstanceOptions = instances_lib.InstanceOptions()
+  random_seed: int = 12345
+  invalid_utf8: str = "error"
+
+  def validated(self):
+    """Returns self; raises ValueError for a value out of its range."""
+    self.instances.validated()
+    if self.invalid_utf8 not in corpus_lib.INVALID_UTF8_CHOICES:
+      raise ValueError("--invalid_utf8=%s is none of %s." % (
+          self.invalid_utf8, ", ".join(corpus_lib.INVALID_UTF8_CHOICES)))
+    return self
+
+
+def derived_rng(*place):
+  """Returns a random.Random of its own for a place in the stream.
+
+  Args:
+    *place: numbers and strings that name the place.
+
+  Returns:
+    random.Random; the same in every process for the same place.
+  """
+  digest = hashlib.sha256(repr(place).encode("utf-8")).digest()
+  return random.Random(int.from_bytes(digest[:16], "big"))
+
+
+class ExampleBuilder:
+  """Turns chunks into examples: what a worker process does.
+
+  It is pickled with its vocabulary, so that a worker reads no file.
+
+  Args:
+    options: StreamOptions.
+    held_out: set of bytes, see corpus.document_hashes: of documents that should
+      not be trained on.
+
+  Raises:
+    OSError, ValueError: the vocabulary can't be read.
+  """
+
+  def __init__(self, options, held_out=frozenset()):
+    self._options = options
+    self._held_out = held_out
+    self._tokenizer = instances_lib.packing_tokenizer(
+        options.vocab_file, options.do_lower_case)
+    self._pieces = instances_lib.id_pieces(self._tokenizer)
+
+  def build(self, epoch, chunk) -> List[bytes]:
+    """Returns the examples of a chunk in an epoch, in their order.
+
+    Args:
+      epoch: int; every epoch has other pairs and masks.
+      chunk: corpus.Chunk.
+
+    Returns:
+      list of bytes; see create_pretraining_data.ExampleSerializer.
+
+    Raises:
+      ValueError: the chunk is not UTF-8.
+    """
+    rng = derived_rng(self._options.random_seed, epoch, "chunk", *chunk.key)
+    invalid_utf8 = self._options.invalid_utf8
+    borrowed = chunk.borrowed and corpus_lib.part_text(
+        chunk.borrowed, invalid_utf8)
+    return instances_lib.examples_from_text(
+        corpus_lib.chunk_text(chunk, invalid_utf8), self._tokenizer,
+        self._pieces, self._options.instances, sampling.StreamDraws(rng),
+        borrowed or "")
+
+  def build_and_compare(self, epoch, chunk):
+    """Returns (the examples of a chunk, its documents that are held out).
+
+    Args, raises: see `build`.
+
+    Returns:
+      (list of bytes, list of (hash, first words)).
+    """
+    found: List[Tuple[bytes, str]] = []
+    if self._held_out:
+      text = corpus_lib.chunk_text(chunk, self._options.invalid_utf8)
+      found = [item for item in corpus_lib.document_hashes(text)
+               if item[0] in self._held_out]
+    return self.build(epoch, chunk), found
+
+
+class Reading:
+  """An iterator over a stream, and what one who waits for it may need.
+
+  The workers start with the first item and end with the iteration.
+
+  Args:
+    mapper: worker_pool.InProcess or WorkerPool, to be entered.
+    items: generator of what is iterated over, which has `mapper` build.
+    shared: see the attribute.
+
+  Attributes:
+    shared: set of bytes, the hashes of the held-out documents that were met so
+      far.
+  """
+
+  def __init__(self, mapper, items, shared):
+    self.shared = shared
+    self._mapper = mapper
+    self._items = _within(mapper, items)
+
+  def __iter__(self):
+    return self
+
+  def __next__(self):
+    return next(self._items)
+
+  def check(self):
+    """Raises worker_pool.WorkerError if a worker has died or hangs."""
+    self._mapper.check()
+
+  def stop(self):
+    """Lets the iteration end soon, from any thread, whatever it waits for."""
+    self._mapper.stop()
+
+  def close(self):
+    """Ends the workers. Not while another thread waits for an item."""
+    self._items.close()
+
+
+def _within(mapper, items):
+  """Yields items within a context; ends where the mapper is stopped."""
+  try:
+    with mapper:
+      yield from items
+  except worker_pool.Stopped:
+    pass
+
+
+class ExampleStream:
+  """The stream of one host.
+
+  Args:
+    corpus: corpus.Corpus.
+    options: StreamOptions.
+    num_epochs: how many passes; None goes on for ever.
+    num_workers: processes that build examples; 0 builds them in this one. They
+      start with an iterator's first example and end with the iterator.
+    shard: the Shard of this host; the hosts' splits are disjoint and together
+      the corpus, in every epoch.
+    held_out: set of bytes, see ExampleBuilder; what is met of these is warned
+      of once, and counted.
+
+  Raises:
+    OSError, ValueError: the vocabulary can't be read, or an option or
+      num_workers or the shard can't be.
+  """
+
+  def __init__(self, corpus, options, *, num_epochs=None, num_workers=0,
+               shard=Shard(), held_out=frozenset()):
+    _check_num_workers(num_workers)
+    if not 0 <= shard.host < shard.num_hosts:
+      raise ValueError("There is no host %d among %d; they count from 0." %
+                       shard)
+    self._corpus = corpus
+    self._options = options.validated()
+    self._num_epochs = num_epochs
+    self._num_workers = num_workers
+    self._shard = shard
+    self._builder = ExampleBuilder(options, held_out)
+    self._shared: Set[bytes] = set()
+
+  def examples(self, start: Position = Position()) -> "Reading":
+    """Returns a Reading of the examples from a position on; see `windows`."""
+    mapper = self._mapper()
+    return Reading(mapper, (
+        example for window in self._windows(start, mapper)
+        for example in _checked(window.examples, mapper)), self._shared)
+
+  def examples_from(self, number, log) -> "Reading":
+    """Returns a Reading of the examples from a number on.
+
+    Args:
+      number: int, examples of the stream to leave out.
+      log: has `find(number)`, which returns (Position of a window that starts
+        at or before the example, number of the window's first example), and
+        `add(position, first, count, epochs)`, to which every window is told:
+        the number of its first example, how many it has, and the passes over
+        the corpus that lie before it and before its end, two floats.
+    """
+    mapper = self._mapper()
+    return Reading(mapper, self._examples_from(number, log, mapper),
+                   self._shared)
+
+  def _examples_from(self, number, log, mapper):
+    start, first = log.find(number)
+    for window in self._windows(start, mapper):
+      log.add(window.position, first, len(window.examples), window.epochs)
+      yield from _checked(window.examples[max(0, number - first):], mapper)
+      first += len(window.examples)
+
+  def windows(self, start: Position = Position()) -> Reading:
+    """Returns a Reading of the examples from a position on, by windows.
+
+    Args:
+      start: Position of the first example.
+
+    Returns:
+      Reading of (Position of the list's first example, non-empty list of
+      bytes). While iterating:
+
+    Raises:
+      ValueError: a file can't be read, is not UTF-8, or a whole epoch of this
+        host yields no example.
+      worker_pool.WorkerError: a worker process died, or met an error that
+        is none of the text's.
+    """
+    mapper = self._mapper()
+    return Reading(mapper, (
+        (window.position, window.examples)
+        for window in self._windows(start, mapper)), self._shared)
+
+  def _mapper(self):
+    """Returns what builds the chunks: worker processes, or this one."""
+    if not self._num_workers:
+      return worker_pool.InProcess(self._builder.build_and_compare)
+    # While a window is consumed, the next one is built.
+    return worker_pool.WorkerPool(
+        self._builder.build_and_compare, self._num_workers,
+        CHUNKS_PER_WINDOW + 2 * self._num_workers, _describe)
+
+  def _windows(self, start, mapper):
+    """Yields the _Windows from `start` on, of chunks that `mapper` builds."""
+    examples: List[bytes] = []
+    epoch, found = None, True
+    for (window, is_last), (built, held_out) in mapper.map(
+        self._tasks(start)):
+      self._note(held_out)
+      position = window.position
+      if position.epoch != epoch:
+        self._check_found(found)
+        epoch = position.epoch
+        found = start != Position(epoch) and start.epoch == epoch
+      examples.extend(built)
+      if not is_last:
+        continue
+      sampling.StreamDraws(derived_rng(
+          self._options.random_seed, *position, "window",
+          self._shard.host)).shuffle(examples)
+      skipped = start.example if position == start._replace(example=0) else 0
+      if examples[skipped:]:
+        yield window._replace(position=position._replace(example=skipped),
+                              examples=examples[skipped:])
+      found = found or bool(examples)
+      examples = []
+    self._check_found(found)
+
+  def _note(self, held_out):
+    """Counts held-out documents that were met; warns of the first one."""
+    for digest, words in held_out:
+      if not self._shared:
+        logger.warning(
+            "the text to train on has a document of the evaluation text, which "
+            "will be judged too well: \"%s...\". How many there are is told at "
+            "the end", words)
+      self._shared.add(digest)
+
+  def _tasks(self, start):
+    """Yields ((a _Window without examples, whether the chunk is its last one),
+    (epoch, chunk)) from the window of `start` on."""
+    for epoch in self._epochs(start.epoch):
+      found = start != Position(epoch)
+      for window, chunks in self._epoch(epoch, start):
+        found = True
+        for number, chunk in enumerate(chunks, 1):
+          rng = derived_rng(self._options.random_seed, epoch, "lend",
+                            *chunk.key)
+          yield (window, number == len(chunks)), (
+              epoch, self._corpus.lend(chunk, rng))
+      self._check_found(found)
+      start = Position(epoch + 1)
+
+  def splits(self, epoch):
+    """Returns this host's corpus.Splits of an epoch, in their order."""
+    splits = self._corpus.splits()
+    derived_rng(self._options.random_seed, epoch, "splits").shuffle(splits)
+    return splits[self._shard.host::self._shard.num_hosts]
+
+  def _epochs(self, first):
+    if self._num_epochs is None:
+      return itertools.count(first)
+    return range(first, self._num_epochs)
+
+  def _epoch(self, epoch, start):
+    """Yields (_Window, chunks) of an epoch from `start` on."""
+    mine = self.splits(epoch)
+    sizes = [split.end - split.start for split in mine]
+    for group in range(start.group, -(-len(mine) // SPLITS_PER_GROUP)):
+      members = slice(group * SPLITS_PER_GROUP, (group + 1) * SPLITS_PER_GROUP)
+      size, done = sum(sizes[members]), 0
+      first = start.window if group == start.group else 0
+      windows = self._group(epoch, group, mine[members])
+      for window, chunks in enumerate(windows):
+        # Of a .gz file it is an estimate.
+        before = min(done, size)
+        done += sum(map(self._corpus.num_bytes_on_disk, chunks))
+        if window >= first:
+          before, after = (
+              epoch + (sum(sizes[:members.start]) + part) / sum(sizes)
+              for part in (before, min(done, size)))
+          yield _Window(Position(epoch, group, window),
+                        (before, after)), chunks
+
+  def _group(self, epoch, group, splits):
+    """Yields a group's windows: lists of chunks, in shuffled order."""
+    rng = derived_rng(self._options.random_seed, epoch, "group", group,
+                      self._shard.host)
+    chunks = itertools.chain.from_iterable(map(self._corpus.chunks, splits))
+    for pool in _pools(chunks):
+      rng.shuffle(pool)
+      while pool:  # What is handed out need not stay in memory here.
+        yield pool[:CHUNKS_PER_WINDOW]
+        del pool[:CHUNKS_PER_WINDOW]
+
+  def _check_found(self, found):
+    """Raises ValueError unless something was found in an epoch."""
+    if not found:
+      raise _no_example(self._corpus, self._shard)
+
+
+def check_corpus(corpus, options):
+  """Checks that a corpus yields an example: reads and builds up to its first.
+
+  Args:
+    corpus: corpus.Corpus; options: StreamOptions.
+
+  Raises:
+    ValueError: it yields none, or can't be read up to there.
+  """
+  builder = ExampleBuilder(options)
+  for split in corpus.splits():
+    if any(builder.build(0, chunk) for chunk in corpus.chunks(split)):
+      return
+  raise _no_example(corpus, Shard())
+
+
+def _no_example(corpus, shard):
+  """Returns the ValueError for a corpus without an example for a host."""
+  several = shard.num_hosts > 1
+  return ValueError(
+      "The corpus yields no example%s: %s, %d bytes. It needs lines with "
+      "text%s." % (" for host %d of %d" % shard if several else "",
+         ", ".join(corpus.files[:3]) + (", ..." * (len(corpus.files) > 3)),
+         corpus.num_bytes, ", enough for every host" * several))
+
+
+def _checked(window, mapper):
+  """Yields examples; looks at the workers every now and then.
+
+  A slow trainer should not learn of a death at the window's end.
+  """
+  for i in range(0, len(window), _EXAMPLES_PER_CHECK):
+    mapper.check()
+    yield from window[i:i + _EXAMPLES_PER_CHECK]
+
+
+def default_num_workers():
+  """Returns how many workers serve this machine: the usable cores but one.
+
+  At most 8; on Windows, where there are none, 0.
+  """
+  if os.name == "nt":
+    return 0
+  if hasattr(os, "sched_getaffinity"):
+    cores = len(os.sched_getaffinity(0))
+  else:
+    cores = os.cpu_count() or 1
+  return min(cores - 1, MAX_DEFAULT_WORKERS)
+
+
+def _check_num_workers(num_workers):
+  """Raises ValueError for a number of workers that there can't be."""
+  if num_workers < 0:
+    raise ValueError(
+        "--num_workers=%d is negative; 0 builds the examples in the trainer's "
+        "process." % num_workers)
+  if num_workers and os.name == "nt":
+    raise ValueError(
+        "--num_workers=%d does not work on Windows; pass --num_workers=0, "
+        "which builds the examples in the trainer's process." % num_workers)
+
+
+def _describe(epoch, chunk):
+  """Names a chunk for an error message."""
+  part = chunk.parts[0]
+  return "the lines of %s from byte %d on, in epoch %d" % (
+      part.path, part.offset, epoch)
+
+
+def _pools(chunks) -> Iterator[List[corpus_lib.Chunk]]:
+  """Groups chunks into lists of up to POOL_BYTES of text."""
+  pool: List[corpus_lib.Chunk] = []
+  size = 0
+  for chunk in chunks:
+    pool.append(chunk)
+    size += chunk.num_bytes
+    if size >= POOL_BYTES:
+      yield pool
+      pool, size = [], 0
+  if pool:
+    yield pool

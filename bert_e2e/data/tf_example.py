@@ -1,0 +1,233 @@
+"""Encodes instances as serialized tf.Examples, and decodes them.
+
+The encoder writes protobuf's wire format directly, which is much faster than
+protobuf's own objects. Worker processes import this module, so it must not
+import TensorFlow.
+"""
+
+import functools
+import struct
+
+
+class _Memo(dict):
+  """What a function gives for the keys that were asked for."""
+
+  def __init__(self, function):
+    super().__init__()
+    self._function = function
+
+  def __missing__(self, key):
+    value = self[key] = self._function(key)
+    return value
+
+
+def varint(value):
+  """Encodes a number, 0 or more, as a protobuf varint."""
+  if value < 0:
+    raise ValueError("An id or position is negative: %d." % value)
+  encoded = bytearray()
+  while value > 0x7f:
+    encoded.append(value & 0x7f | 0x80)
+    value >>= 7
+  encoded.append(value)
+  return bytes(encoded)
+
+
+_varint_of = _Memo(varint).__getitem__
+
+
+def _header(field, size):
+  """Encodes what stands before `size` bytes of a field of wire type 2."""
+  return varint(field << 3 | 2) + varint(size)
+
+
+_ONE = struct.pack("<f", 1.0)
+# Kinds of lists in a tf.train.Feature: the numbers of its fields.
+FLOAT_LIST, INT64_LIST = 2, 3
+
+
+def _feature_header(name, kind, size):
+  """Encodes what stands before the packed numbers of a feature.
+
+  That is the entry of the map from names to features, the name, the feature,
+  its list and the list's values; it depends on their size in bytes alone.
+  """
+  header = b""
+  for field in (1, kind, 2):
+    header = _header(field, len(header) + size) + header
+  header = _header(1, len(name)) + name + header
+  return _header(1, len(header) + size) + header
+
+
+class ExampleSerializer:
+  """Packs instances into serialized tf.Examples.
+
+  The bytes are those of protobuf's deterministic serialization (features by
+  name, packed lists), the same in every run and without protobuf's objects.
+  What recurs among the examples is packed once.
+
+  Args:
+    max_seq_length: L, to which the lists over pieces are padded with zeros.
+    max_predictions_per_seq: P, to which the lists over masks are padded.
+  """
+
+  def __init__(self, max_seq_length, max_predictions_per_seq):
+    self._max_seq_length = max_seq_length
+    self._max_predictions = max_predictions_per_seq
+
+    def feature(name, kind, packed):
+      return _feature_header(name, kind, len(packed)) + packed
+
+    def headers(name):  # By the size of the packed numbers.
+      return _Memo(functools.partial(_feature_header, name, INT64_LIST))
+
+    self._input_ids = headers(b"input_ids")
+    self._input_mask = _Memo(lambda length: feature(
+        b"input_mask", INT64_LIST,
+        b"\1" * length + bytes(max_seq_length - length)))
+    self._masked_lm_ids = headers(b"masked_lm_ids")
+    self._masked_lm_positions = headers(b"masked_lm_positions")
+    self._masked_lm_weights = _Memo(lambda count: feature(
+        b"masked_lm_weights", FLOAT_LIST,
+        _ONE * count + bytes(4 * (max_predictions_per_seq - count))))
+    self._next_sentence_labels = _Memo(lambda is_random: feature(
+        b"next_sentence_labels", INT64_LIST, b"\1" if is_random else b"\0"))
+    self._segment_ids = headers(b"segment_ids")
+    self._examples = _Memo(functools.partial(_header, 1))
+
+  def serialize(self, input_ids, segment_ids, masked_lm_positions,
+                masked_lm_ids, is_random_next):
+    """Returns the tf.Example of one instance.
+
+    Args:
+      input_ids: list of int of 0 or more, or of bytes, packed ones; at most L.
+      segment_ids: as many int, 0 or 1.
+      masked_lm_positions: list of int, at most P; masked_lm_ids: as many, like
+        `input_ids`.
+      is_random_next: bool.
+
+    Returns:
+      bytes: `input_ids`, `input_mask`, `segment_ids` int64 [L];
+      `masked_lm_positions`, `masked_lm_ids` int64 [P]; `masked_lm_weights`
+      float [P]; `next_sentence_labels` int64 [1], 1 for a random next.
+
+    Raises:
+      ValueError: a list is too long, or an id negative.
+    """
+    length, count = len(input_ids), len(masked_lm_positions)
+    padding = self._max_seq_length - length
+    mask_padding = self._max_predictions - count
+    if padding < 0 or mask_padding < 0:
+      raise ValueError(
+          "An instance of %d pieces and %d predictions does not fit into "
+          "max_seq_length=%d and max_predictions_per_seq=%d." %
+          (length, count, self._max_seq_length, self._max_predictions))
+    ids = _packed(input_ids, padding)
+    labels = _packed(masked_lm_ids, mask_padding)
+    positions = _packed(masked_lm_positions, mask_padding)
+    segments = bytes(segment_ids) + bytes(padding)
+    features = b"".join((
+        self._input_ids[len(ids)], ids,
+        self._input_mask[length],
+        self._masked_lm_ids[len(labels)], labels,
+        self._masked_lm_positions[len(positions)], positions,
+        self._masked_lm_weights[count],
+        self._next_sentence_labels[bool(is_random_next)],
+        self._segment_ids[len(segments)], segments))
+    return self._examples[len(features)] + features
+
+
+def _packed(values, padding):
+  """Packs a list of numbers, or of packed ones, and so many zeros."""
+  if values and not isinstance(values[0], bytes):
+    values = map(_varint_of, values)
+  return b"".join(values) + bytes(padding)
+
+
+@functools.lru_cache(maxsize=None)
+def _serializer(max_seq_length, max_predictions_per_seq):
+  """Returns an ExampleSerializer that is kept with what it has packed."""
+  return ExampleSerializer(max_seq_length, max_predictions_per_seq)
+
+
+def create_instance_to_example_files(instances, tokenizer, max_seq_length,
+                                     max_predictions_per_seq):
+  """Turns instances into serialized tf.Examples, in memory.
+
+  Args:
+    instances: iterable of TrainingInstance, pieces as texts or as ids.
+    tokenizer: has `convert_tokens_to_ids`; not used for ids.
+    max_seq_length, max_predictions_per_seq: what to pad to.
+
+  Returns:
+    list of bytes, one for each instance; see ExampleSerializer.serialize.
+
+  Raises:
+    ValueError: an instance is too long.
+  """
+  serializer = _serializer(max_seq_length, max_predictions_per_seq)
+  return [to_example(serializer, tokenizer, i) for i in instances]
+
+
+def to_example(serializer, tokenizer, instance):
+  return serializer.serialize(
+      _ids(tokenizer, instance.tokens), instance.segment_ids,
+      instance.masked_lm_positions, _ids(tokenizer, instance.masked_lm_labels),
+      instance.is_random_next)
+
+
+def _ids(tokenizer, pieces):
+  if pieces and isinstance(pieces[0], str):
+    return tokenizer.convert_tokens_to_ids(pieces)
+  return pieces
+
+
+def _read_varint(data, at):
+  """Returns (number, place behind it)."""
+  number = shift = 0
+  while True:
+    byte = data[at]
+    number |= (byte & 0x7f) << shift
+    at, shift = at + 1, shift + 7
+    if byte < 0x80:
+      return number, at
+
+
+def _read_fields(data):
+  """Yields (number, bytes) of the fields, which all have a length."""
+  at = 0
+  while at < len(data):
+    key, at = _read_varint(data, at)
+    size, at = _read_varint(data, at)
+    yield key >> 3, data[at:at + size]
+    at += size
+
+
+def _read_list(kind, packed):
+  """Returns the numbers of a packed list."""
+  if kind == FLOAT_LIST:
+    return [number for number, in struct.iter_unpack("<f", packed)]
+  numbers, at = [], 0
+  while at < len(packed):
+    number, at = _read_varint(packed, at)
+    numbers.append(number)
+  return numbers
+
+
+def parse_example(example):
+  """Reads an example that ExampleSerializer wrote.
+
+  Args:
+    example: bytes, a serialized tf.Example.
+
+  Returns:
+    dict from a feature's name to its list of int or float.
+  """
+  found = {}
+  (_, features), = _read_fields(example)
+  for _, entry in _read_fields(features):
+    (_, name), (_, feature) = _read_fields(entry)
+    (kind, numbers), = _read_fields(feature)
+    (_, packed), = _read_fields(numbers)
+    found[name.decode("ascii")] = _read_list(kind, packed)
+  return found

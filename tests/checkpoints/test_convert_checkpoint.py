@@ -1,0 +1,294 @@
+"""The conversions, by the program and by its functions."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import tensorflow.compat.v1 as tf
+from program import CONFIG, ROOT, VOCAB, command, run_program
+from test_hugging_face import (
+  VOCABULARY,
+  assert_same,
+  config_of,
+  random_tensors,
+  random_variables,
+  write_folder,
+  write_json,
+)
+
+import modeling
+import tokenization
+from bert_e2e.checkpoints import conversion as cc
+from bert_e2e.checkpoints import hugging_face
+
+PROGRAM = os.path.join(ROOT, "convert_checkpoint.py")
+
+
+def convert(**values):
+  """Runs the program; returns what it said."""
+  return subprocess.run(
+      [sys.executable, PROGRAM] + ["--%s=%s" % item for item in values.items()],
+      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
+      check=False)
+
+
+def arrays_of(checkpoint):
+  """Returns all of a checkpoint, {name: array}."""
+  reader = tf.train.load_checkpoint(checkpoint)
+  return {name: reader.get_tensor(name)
+          for name in reader.get_variable_to_shape_map()}
+
+
+def tensors_of(folder):
+  return safetensors.numpy.load_file(os.path.join(folder, "model.safetensors"))
+
+
+@pytest.fixture
+def whole(tmp_path):
+  """Writes a Hugging Face folder with all that belongs to it."""
+  folder = tmp_path / "whole"
+  path = write_folder(folder, random_tensors())
+  (folder / "vocab.txt").write_bytes(VOCABULARY)
+  write_json(folder / "tokenizer_config.json", {"do_lower_case": False})
+  return path
+
+
+@pytest.fixture
+def slim(tmp_path):
+  """Exports a model to a Google-style folder; returns (folder, variables)."""
+  config = config_of(hidden_act="gelu")
+  variables = random_variables(config)
+  (tmp_path / "v.txt").write_bytes(VOCABULARY)
+  out = str(tmp_path / "slim")
+  cc.export(variables, config, str(tmp_path / "v.txt"), None, output_tf=out)
+  return out, variables
+
+
+# ------------------------------------------------------------------ the program
+
+
+def test_from_hugging_face_to_google_and_back(whole, tmp_path):
+  """Bit for bit."""
+  google, back = str(tmp_path / "google"), str(tmp_path / "back")
+  run = convert(input=whole, output_tf=google)
+  assert (run.returncode, run.stdout) == (0, "wrote %s\n" % google)
+  assert sorted(os.listdir(google)) == sorted(cc.OUTPUT_FILES)
+  with open(os.path.join(google, "bert_config.json")) as stream:
+    config = json.load(stream)
+  assert config == dict(CONFIG, num_hidden_layers=2, hidden_act="gelu_erf",
+                        hidden_dropout_prob=0.1, initializer_range=0.02,
+                        attention_probs_dropout_prob=0.1)
+  # The folder, or the checkpoint in it.
+  for i, path in enumerate((google, os.path.join(google, "bert_model.ckpt"))):
+    out = back + str(i)
+    run = convert(input=path, output_hf=out, do_lower_case="false")
+    assert (run.returncode, run.stdout) == (0, "wrote %s\n" % out)
+    assert_same(tensors_of(out), random_tensors())
+    found = hugging_face.read(out)
+    assert found.config == hugging_face.read(whole).config
+    assert hugging_face.read_do_lower_case(out) is False
+
+
+def test_from_google_to_both_and_back(slim, tmp_path):
+  """Bit for bit, with Google's activation."""
+  google, variables = slim
+  outs = [str(tmp_path / name) for name in ("tf", "hf", "back")]
+  run = convert(input=google, output_tf=outs[0], output_hf=outs[1],
+                do_lower_case=True)
+  assert run.returncode == 0, run.stdout
+  assert_same(arrays_of(outs[0] + "/bert_model.ckpt"), variables)
+  with open(os.path.join(outs[1], "config.json")) as stream:
+    assert json.load(stream)["hidden_act"] == "gelu_new"
+  run = convert(input=outs[1], output_tf=outs[2])
+  assert run.returncode == 0, run.stdout
+  assert_same(arrays_of(outs[2] + "/bert_model.ckpt"), variables)
+  for name in cc.OUTPUT_FILES:
+    contents = set()
+    for out in (google, outs[0], outs[2]):
+      with open(os.path.join(out, name), "rb") as stream:
+        contents.add(stream.read())
+    assert len(contents) == 1, name
+
+
+def test_what_was_trained(files, tmp_path):
+  """Its latest checkpoint without what a training adds; as was lower-cased.
+
+  And a training starts from what is written.
+  """
+  run = run_program(command(files, num_train_steps=2, do_lower_case=False))
+  assert run.returncode == 0, run.stdout
+  tf_out, hf_out = str(tmp_path / "tf"), str(tmp_path / "hf")
+  run = convert(input=files["out"], bert_config_file=files["config"],
+                vocab_file=files["vocab"], output_tf=tf_out, output_hf=hf_out)
+  assert run.returncode == 0, run.stdout
+  trained = arrays_of(tf.train.latest_checkpoint(files["out"]))
+  shapes = modeling.variable_shapes(modeling.BertConfig.from_json_file(
+      files["config"]))
+  assert len(trained) == 3 * len(shapes) + 2
+  found = arrays_of(tf_out + "/bert_model.ckpt")
+  assert_same(found, {name: trained[name] for name in shapes})
+  assert_same(hugging_face.read(hf_out).variables, found)
+  assert hugging_face.read_do_lower_case(hf_out) is False
+  run = run_program(command(
+      dict(files, out=str(tmp_path / "next")), num_train_steps=1,
+      init_checkpoint=tf_out + "/bert_model.ckpt",
+      bert_config_file=tf_out + "/bert_config.json",
+      vocab_file=tf_out + "/vocab.txt"))
+  assert run.returncode == 0, run.stdout
+  assert "start fresh" not in run.stdout
+
+
+def test_heads_that_are_made_are_told(tmp_path):
+  tensors = {n: v for n, v in random_tensors().items() if "cls" not in n}
+  tensors["classifier.bias"] = np.zeros(2, np.float32)
+  folder = write_folder(tmp_path / "in", tensors)
+  (tmp_path / "vocab.txt").write_bytes(VOCABULARY)
+  out = str(tmp_path / "out")
+  run = convert(input=folder, vocab_file=str(tmp_path / "vocab.txt"),
+                output_tf=out)
+  assert run.returncode == 0, run.stdout
+  assert ("lacked these variables, which were made: "
+          "cls/predictions/transform/dense/kernel, ") in run.stdout
+  assert "which were left out: classifier.bias\n" in run.stdout
+  found = arrays_of(out + "/bert_model.ckpt")
+  np.testing.assert_array_equal(
+      found["cls/predictions/transform/dense/kernel"], np.eye(8))
+  assert_same(cc.read(folder).variables, found)
+
+
+def test_a_vocabulary_of_transformers_5(whole, tmp_path):
+  """Which is in tokenizer.json only."""
+  os.remove(os.path.join(whole, "vocab.txt"))
+  os.remove(os.path.join(whole, "tokenizer_config.json"))
+  (tmp_path / "whole" / "tokenizer.json").write_text(json.dumps({
+      "normalizer": {"lowercase": True},
+      "model": {"type": "WordPiece",
+                "vocab": {piece: i for i, piece in enumerate(VOCAB)}}}))
+  out = str(tmp_path / "out")
+  source = cc.read(whole)
+  cc.export(source.variables, source.config, source.vocab_file,
+            source.do_lower_case, output_hf=out)
+  assert tokenization.read_vocabulary(out + "/vocab.txt") == VOCABULARY
+  assert hugging_face.read_do_lower_case(out) is True
+
+
+# --------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("values, said", [
+    ({}, "Nothing to do"),
+    ({"output_hf": "%(folder)s/new", "vocab_file": "%(folder)s/none"},
+     "No such file")])
+def test_the_program_refuses_in_one_sentence(whole, tmp_path, values, said):
+  before = sorted(os.listdir(str(tmp_path)))
+  run = convert(input=whole, **{
+      name: value % {"folder": tmp_path} for name, value in values.items()})
+  assert run.returncode == 1
+  line, = run.stdout.splitlines()
+  assert line.startswith("convert_checkpoint.py: ") and said in line
+  assert sorted(os.listdir(str(tmp_path))) == before
+
+
+def test_folders_of_others_are_refused(tmp_path):
+  out = str(tmp_path)
+  with pytest.raises(ValueError, match="are the same folder"):
+    cc.check_outputs(out, out + "/")
+  (tmp_path / "notes.txt").write_text("mine")
+  for folders in ((out, None), (None, out)):
+    with pytest.raises(ValueError, match="not empty: it holds notes.txt"):
+      cc.check_outputs(*folders)
+  with pytest.raises(ValueError, match="notes.txt is a file, and a folder is"):
+    cc.check_outputs(output_hf=out + "/notes.txt")
+
+
+@pytest.mark.parametrize("name", ["none", ""])
+def test_where_there_is_no_model(tmp_path, name):
+  with pytest.raises(ValueError, match="There is no model at"):
+    cc.read(str(tmp_path / name))
+
+
+def test_what_belongs_to_a_checkpoint_is_asked_for(slim, tmp_path):
+  folder, variables = slim
+  os.remove(folder + "/bert_config.json")
+  with pytest.raises(ValueError, match="no bert_config.json beside .*bert_model"
+                     ".ckpt; pass --bert_config_file"):
+    cc.read(folder)
+  config = config_of(hidden_act="gelu")
+  with open(folder + "/bert_config.json", "w") as stream:
+    stream.write(config.to_json_string())
+  source = cc.read(folder)
+  assert_same(source.variables, variables)
+  assert source.vocab_file == folder + "/vocab.txt"
+  assert source.do_lower_case is None
+  with pytest.raises(ValueError, match="pass --do_lower_case"):
+    cc.export(variables, config, source.vocab_file, None,
+              output_hf=str(tmp_path / "out"))
+  with pytest.raises(ValueError, match="pass --vocab_file"):
+    cc.export(variables, config, None, True, output_hf=str(tmp_path / "out"))
+  assert not (tmp_path / "out").exists()
+
+
+def test_a_config_beside_a_hugging_face_folder_is_refused(whole):
+  with pytest.raises(ValueError, match="--bert_config_file=c.json is for a"):
+    cc.read(whole, bert_config_file="c.json")
+
+
+@pytest.mark.parametrize("changes, said", [
+    ({"num_hidden_layers": 3},
+     "bert/encoder/layer_2/attention/self/query/kernel is not in it"),
+    ({"num_hidden_layers": 1},
+     "bert/encoder/layer_1/.* is not in the model"),
+    ({"intermediate_size": 32},
+     r"layer_0/intermediate/dense/kernel is \[8, 16\] there and \[8, 32\] by"),
+])
+def test_a_config_of_another_model_is_refused(slim, changes, said):
+  folder, _ = slim
+  with open(folder + "/bert_config.json", "w") as stream:
+    stream.write(config_of(**changes).to_json_string())
+  with pytest.raises(ValueError, match=said):
+    cc.read(folder)
+
+
+def test_a_damaged_checkpoint_is_refused(slim):
+  folder, _ = slim
+  path = folder + "/bert_model.ckpt.data-00000-of-00001"
+  with open(path, "rb") as stream:
+    content = stream.read()
+  with open(path, "wb") as stream:
+    stream.write(content[:len(content) // 2])
+  with pytest.raises(ValueError, match="bert_model.ckpt is damaged"):
+    cc.read(folder)
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path):
+  cc.write_checkpoint(str(tmp_path / "m.ckpt"), {"w": np.ones(3, np.float32)})
+  with pytest.raises(ValueError, match="m.ckpt is of another model .*"
+                     " bert/embeddings/word_embeddings is not in it"):
+    cc.read_checkpoint(str(tmp_path / "m.ckpt"), config_of())
+
+
+@pytest.mark.parametrize("vocabulary, said", [
+    (VOCABULARY + b"more\n", "has 46 entries, the model only 45"),
+    (VOCABULARY.replace(b"[MASK]", b"<mask>"), r"lacks .* \[MASK\]")])
+def test_a_vocabulary_of_another_model_is_refused(tmp_path, vocabulary, said):
+  config = config_of()
+  (tmp_path / "vocab.txt").write_bytes(vocabulary)
+  with pytest.raises(ValueError, match=said):
+    cc.export(random_variables(config), config, str(tmp_path / "vocab.txt"),
+              True, output_tf=str(tmp_path / "out"))
+  assert not (tmp_path / "out").exists()
+
+
+def test_own_files_are_written_anew(slim, tmp_path):
+  folder, _ = slim
+  config = config_of(hidden_act="gelu")
+  later = random_variables(config, seed=1)
+  for _ in range(2):
+    cc.export(later, config, str(tmp_path / "v.txt"), True, output_tf=folder,
+              output_hf=str(tmp_path / "hf"))
+  assert_same(arrays_of(folder + "/bert_model.ckpt"), later)
+  assert_same(hugging_face.read(str(tmp_path / "hf")).variables, later)

@@ -1,0 +1,1048 @@
+"""Hugging Face's folders: what is read, made and written there.
+
+Where torch and transformers are, models of theirs are compared with ours: in
+this interpreter, or in that of HUGGING_FACE_PYTHON in the environment. With
+MINILM_FOLDER, the Hugging Face folder of a trained BERT, on its weights, too.
+"""
+
+import collections
+import json
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import tensorflow.compat.v1 as tf
+from program import CONFIG, VOCAB
+from test_tpu import Device, count, estimator_of, input_fn_of
+from test_tpu_feeding import coordinator  # noqa: F401  A fixture.
+
+import modeling
+import tokenization
+from bert_e2e.checkpoints import hugging_face as hf
+
+TINY = dict(CONFIG, num_hidden_layers=2, hidden_act="gelu_erf")
+VOCABULARY = "".join(piece + "\n" for piece in VOCAB).encode("utf-8")
+# What transformers' BertForPreTraining of that config has, from its state dict.
+LAYER_SHAPES = {
+    "attention.self.query.weight": [8, 8], "attention.self.query.bias": [8],
+    "attention.self.key.weight": [8, 8], "attention.self.key.bias": [8],
+    "attention.self.value.weight": [8, 8], "attention.self.value.bias": [8],
+    "attention.output.dense.weight": [8, 8],
+    "attention.output.dense.bias": [8],
+    "attention.output.LayerNorm.weight": [8],
+    "attention.output.LayerNorm.bias": [8],
+    "intermediate.dense.weight": [16, 8], "intermediate.dense.bias": [16],
+    "output.dense.weight": [8, 16], "output.dense.bias": [8],
+    "output.LayerNorm.weight": [8], "output.LayerNorm.bias": [8],
+}
+SHAPES = dict({
+    "bert.embeddings.word_embeddings.weight": [45, 8],
+    "bert.embeddings.position_embeddings.weight": [32, 8],
+    "bert.embeddings.token_type_embeddings.weight": [2, 8],
+    "bert.embeddings.LayerNorm.weight": [8],
+    "bert.embeddings.LayerNorm.bias": [8],
+    "bert.pooler.dense.weight": [8, 8], "bert.pooler.dense.bias": [8],
+    "cls.predictions.transform.dense.weight": [8, 8],
+    "cls.predictions.transform.dense.bias": [8],
+    "cls.predictions.transform.LayerNorm.weight": [8],
+    "cls.predictions.transform.LayerNorm.bias": [8],
+    "cls.predictions.bias": [45],
+    "cls.seq_relationship.weight": [2, 8], "cls.seq_relationship.bias": [2],
+}, **{"bert.encoder.layer.%d.%s" % (layer, name): shape
+      for layer in (0, 1) for name, shape in LAYER_SHAPES.items()})
+HEADS = [
+    "bert/pooler/dense/kernel", "bert/pooler/dense/bias",
+    "cls/predictions/transform/dense/kernel",
+    "cls/predictions/transform/dense/bias",
+    "cls/predictions/transform/LayerNorm/beta",
+    "cls/predictions/transform/LayerNorm/gamma",
+    "cls/predictions/output_bias", "cls/seq_relationship/output_weights",
+    "cls/seq_relationship/output_bias",
+]
+
+
+def config_of(**changes):
+  return modeling.BertConfig.from_dict(dict(
+      modeling.BertConfig(None).to_dict(), **dict(TINY, **changes)))
+
+
+def random_variables(config, seed=0):
+  """Returns random weights, all of a size that an error in any shows."""
+  rng = np.random.RandomState(seed)
+  return collections.OrderedDict(
+      (name, rng.standard_normal(shape).astype(np.float32) * 0.3)
+      for name, shape in modeling.variable_shapes(config).items())
+
+
+def random_tensors(seed=0):
+  """Returns the weights of a BertForPreTraining."""
+  rng = np.random.RandomState(seed)
+  return {name: rng.standard_normal(SHAPES[name]).astype(np.float32) * 0.3
+          for name in sorted(SHAPES)}
+
+
+def their_config(**changes):
+  """Returns a config.json; a change to None drops a key."""
+  content = dict(CONFIG, num_hidden_layers=2, hidden_act="gelu",
+                 model_type="bert", architectures=["BertForPreTraining"],
+                 layer_norm_eps=1e-12)
+  content.update(changes)
+  return {key: value for key, value in content.items() if value is not None}
+
+
+def write_json(path, content):
+  path.write_text(json.dumps(content))
+
+
+def write_folder(folder, tensors, **changes):
+  """Writes a folder as transformers does; returns its path."""
+  folder.mkdir(exist_ok=True)
+  write_json(folder / "config.json", their_config(**changes))
+  safetensors.numpy.save_file(
+      tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
+  return str(folder)
+
+
+def assert_same(found, expected):
+  """Fails unless dicts of arrays are the same, bit for bit."""
+  assert sorted(found) == sorted(expected)
+  for name, value in expected.items():
+    assert found[name].dtype == np.float32
+    np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+# --------------------------------------------------------- there and back again
+
+
+@pytest.mark.parametrize("activation", ["gelu_erf", "gelu", "relu", "tanh"])
+def test_what_was_written_is_read(tmp_path, activation):
+  config = config_of(hidden_act=activation, initializer_range=0.5)
+  variables = random_variables(config)
+  hf.write(str(tmp_path), variables, config, VOCABULARY, False)
+  model = hf.read(str(tmp_path))
+  assert modeling.BertConfig.from_dict(model.config).to_dict() == (
+      config.to_dict())
+  assert list(model.variables) == list(modeling.variable_shapes(config))
+  assert_same(model.variables, variables)
+  assert model.missing == model.unused == []
+  assert sorted(os.listdir(str(tmp_path))) == sorted(hf.OUTPUT_FILES)
+  vocab_file = hf.find_vocab_file(str(tmp_path))
+  assert tokenization.read_vocabulary(vocab_file) == VOCABULARY
+  assert hf.read_do_lower_case(str(tmp_path)) is False
+
+
+def test_what_was_read_is_written(tmp_path):
+  tensors = random_tensors()
+  model = hf.read(write_folder(tmp_path / "before", tensors))
+  out = tmp_path / "after"
+  hf.write(str(out), model.variables,
+           modeling.BertConfig.from_dict(model.config), VOCABULARY, True)
+  assert_same(safetensors.numpy.load_file(str(out / "model.safetensors")),
+              tensors)
+  written = json.loads((out / "config.json").read_text())
+  expected = dict(their_config(), hidden_dropout_prob=0.1,
+                  attention_probs_dropout_prob=0.1, initializer_range=0.02,
+                  pad_token_id=VOCAB.index("[PAD]"),
+                  position_embedding_type="absolute")
+  assert written == expected
+  assert json.loads((out / "tokenizer_config.json").read_text())[
+      "do_lower_case"] is True
+
+
+def test_what_is_written_takes_the_place_of_what_was_there(tmp_path):
+  config = config_of()
+  for seed in (0, 1):
+    hf.write(str(tmp_path), random_variables(config, seed), config, VOCABULARY,
+             True)
+  assert_same(hf.read(str(tmp_path)).variables, random_variables(config, 1))
+
+
+# ------------------------------------------ the same model, by other arithmetic
+
+
+def normalized(x, tensors, name):
+  centered = x - x.mean(-1, keepdims=True)
+  x = centered / np.sqrt((centered ** 2).mean(-1, keepdims=True) + 1e-12)
+  return x * tensors[name + ".weight"] + tensors[name + ".bias"]
+
+
+def linear(x, tensors, name):
+  return x @ tensors[name + ".weight"].T + tensors[name + ".bias"]
+
+
+def gelu(x):
+  return x * (0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))))
+
+
+def numpy_bert(tensors, ids, mask, segments):
+  """BertForPreTraining of TINY in NumPy, by PyTorch's names and layouts.
+
+  Returns:
+    (hidden states: list of [B, S, H], [B, S, V], [B, 2]).
+  """
+  tensors = {name: value.astype(np.float64) for name, value in tensors.items()}
+  words = tensors["bert.embeddings.word_embeddings.weight"]
+  x = (words[ids]
+       + tensors["bert.embeddings.token_type_embeddings.weight"][segments]
+       + tensors["bert.embeddings.position_embeddings.weight"][:ids.shape[1]])
+  states = [normalized(x, tensors, "bert.embeddings.LayerNorm")]
+
+  def heads(x):
+    return x.reshape(x.shape[:2] + (2, 4)).transpose(0, 2, 1, 3)
+
+  for layer in range(2):
+    scope = "bert.encoder.layer.%d." % layer
+    x = states[-1]
+    q, k, v = (heads(linear(x, tensors, scope + "attention.self." + name))
+               for name in ("query", "key", "value"))
+    scores = q @ k.transpose(0, 1, 3, 2) / 2.0
+    scores = np.exp(scores + (mask[:, None, None, :] - 1.0) * 1e4)
+    context = (scores / scores.sum(-1, keepdims=True) @ v).transpose(0, 2, 1, 3)
+    x = normalized(x + linear(context.reshape(x.shape), tensors,
+                              scope + "attention.output.dense"),
+                   tensors, scope + "attention.output.LayerNorm")
+    inner = gelu(linear(x, tensors, scope + "intermediate.dense"))
+    states.append(normalized(
+        x + linear(inner, tensors, scope + "output.dense"), tensors,
+        scope + "output.LayerNorm"))
+  head = "cls.predictions.transform."
+  x = normalized(gelu(linear(states[-1], tensors, head + "dense")), tensors,
+                 head + "LayerNorm")
+  pooled = np.tanh(linear(states[-1][:, 0], tensors, "bert.pooler.dense"))
+  return (states, x @ words.T + tensors["cls.predictions.bias"],
+          linear(pooled, tensors, "cls.seq_relationship"))
+
+
+def our_bert(config, variables, ids, mask, segments):
+  """Returns what `numpy_bert` does, by our model; NSP as log probabilities."""
+  with tf.Graph().as_default(), tf.Session() as session:
+    model = modeling.BertModel(
+        config, False, *(tf.constant(x, tf.int32) for x in (
+            ids, mask, segments)))
+    positions = tf.tile([list(range(ids.shape[1]))], [len(ids), 1])
+    logits = modeling.masked_lm_logits(
+        config, model.get_sequence_output(), model.get_embedding_table(),
+        positions)
+    _, _, next_sentence = modeling.get_next_sentence_output(
+        config, model.get_pooled_output(), tf.zeros([len(ids)], tf.int32))
+    session.run(tf.global_variables_initializer())
+    for variable in tf.trainable_variables():
+      variable.load(variables[variable.name.partition(":")[0]], session)
+    states, logits, next_sentence = session.run((
+        [model.get_embedding_output()] + model.get_all_encoder_layers(),
+        logits, next_sentence))
+  return (states, logits.reshape(ids.shape + (config.vocab_size,)),
+          next_sentence)
+
+
+def batch(vocab_size, shape=(3, 16), seed=0):
+  """Returns random (ids, mask, segments), sequences of several lengths."""
+  rng = np.random.RandomState(seed)
+  ids = rng.randint(vocab_size, size=shape)
+  lengths = np.array([shape[1] - 3 * i for i in range(shape[0])])
+  mask = (np.arange(shape[1]) < lengths[:, None]).astype(int)
+  segments = (np.arange(shape[1]) >= lengths[:, None] // 2) * mask
+  return ids * mask, mask, segments
+
+
+def log_softmax(x):
+  x = x - x.max(-1, keepdims=True)
+  return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def differences(ours, theirs, mask):
+  """Returns the largest differences: of hidden states, MLM and NSP scores.
+
+  Both are (list of [B, S, H], [B, S, V], [B, 2]), at places that are not
+  padding.
+  """
+  real = mask.astype(bool)
+  assert len(ours[0]) == len(theirs[0])
+  return (
+      max(np.abs(a - b)[real].max() for a, b in zip(ours[0], theirs[0])),
+      np.abs(ours[1] - theirs[1])[real].max(),
+      np.abs(ours[2] - log_softmax(theirs[2])).max())
+
+
+def test_the_model_computes_the_same(tmp_path):
+  tensors = random_tensors()
+  model = hf.read(write_folder(tmp_path, tensors))
+  inputs = batch(len(VOCAB))
+  ours = our_bert(modeling.BertConfig.from_dict(model.config), model.variables,
+                  *inputs)
+  assert max(differences(ours, numpy_bert(tensors, *inputs), inputs[1])) < 2e-5
+
+
+# --------------------------------------------------------------- forms of names
+
+
+def of_first_conversions(tensors):
+  """Names as in the files that were made of Google's first checkpoints."""
+  return {name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+      "LayerNorm.bias", "LayerNorm.beta"): value
+          for name, value in tensors.items()}
+
+
+def with_buffers(tensors):
+  return dict(tensors, **{
+      "bert.embeddings.position_ids": np.arange(32, dtype=np.int64)[None],
+      "bert.embeddings.token_type_ids": np.zeros([1, 32], np.int64)})
+
+
+def with_decoder(tensors):
+  """The shared weights in both places, as pytorch_model.bin has them."""
+  return dict(tensors, **{
+      "cls.predictions.decoder.weight":
+          tensors["bert.embeddings.word_embeddings.weight"],
+      "cls.predictions.decoder.bias": tensors["cls.predictions.bias"]})
+
+
+def with_decoder_only(tensors):
+  """The shared weights in the other place."""
+  shared = ("bert.embeddings.word_embeddings.weight", "cls.predictions.bias")
+  return {name: value for name, value in with_decoder(tensors).items()
+          if name not in shared}
+
+
+@pytest.mark.parametrize("change", [
+    of_first_conversions, with_buffers, with_decoder, with_decoder_only])
+def test_forms_of_a_whole_model(tmp_path, change):
+  expected = hf.read(write_folder(tmp_path / "plain", random_tensors()))
+  found = hf.read(write_folder(tmp_path / "other", change(random_tensors())))
+  assert_same(found.variables, expected.variables)
+  assert found.missing == found.unused == []
+
+
+@pytest.mark.parametrize("architecture, there, missing", [
+    ("BertModel", lambda name: name.startswith("bert."), HEADS[2:]),
+    ("BertModel", lambda name: name.startswith("bert.") and
+     "pooler" not in name, HEADS),
+    ("BertForMaskedLM", lambda name: "pooler" not in name and
+     "seq_relationship" not in name, HEADS[:2] + HEADS[-2:]),
+    ("BertForNextSentencePrediction", lambda name: "predictions" not in name,
+     HEADS[2:-2]),
+], ids=["encoder", "without_pooler", "masked_lm", "next_sentence"])
+def test_models_that_lack_heads(tmp_path, architecture, there, missing):
+  whole = hf.read(write_folder(tmp_path / "whole", random_tensors()))
+  part = {n: v for n, v in random_tensors().items() if there(n)}
+  found = hf.read(write_folder(
+      tmp_path / "part", part, architectures=[architecture]))
+  assert found.missing == missing and found.unused == []
+  assert_same(found.variables, {n: v for n, v in whole.variables.items()
+                                if n not in missing})
+
+
+def test_an_encoder_by_itself_and_another_head(tmp_path):
+  """A BertModel's names lack "bert."; what is of no use is told."""
+  tensors = {n[len("bert."):]: v for n, v in random_tensors().items()
+             if n.startswith("bert.")}
+  tensors["classifier.weight"] = np.zeros([3, 8], np.float32)
+  found = hf.read(write_folder(tmp_path / "part", tensors))
+  whole = hf.read(write_folder(tmp_path / "whole", random_tensors()))
+  assert found.missing == HEADS[2:]
+  assert found.unused == ["classifier.weight"]
+  assert_same(found.variables, {n: v for n, v in whole.variables.items()
+                                if n not in found.missing})
+
+
+def test_half_precision_becomes_float32(tmp_path):
+  tensors = random_tensors()
+  halves = {n: v.astype(np.float16) for n, v in tensors.items()}
+  found = hf.read(write_folder(tmp_path / "fp16", halves))
+  expected = hf.read(write_folder(tmp_path / "plain", {
+      n: v.astype(np.float32) for n, v in halves.items()}))
+  assert_same(found.variables, expected.variables)
+
+
+def bfloat16_file(tensors):
+  """Returns the bytes of a safetensors file, by the format's description."""
+  header, data = {}, b""
+  for name, value in tensors.items():
+    raw = (value.view("<u4") >> 16).astype("<u2").tobytes()
+    header[name] = {"dtype": "BF16", "shape": list(value.shape),
+                    "data_offsets": [len(data), len(data) + len(raw)]}
+    data += raw
+  text = json.dumps(header).encode("utf-8")
+  return np.array([len(text)], "<u8").tobytes() + text + data
+
+
+def test_bfloat16_becomes_float32(tmp_path):
+  tensors = {n: (v.view("<u4") & 0xFFFF0000).astype("<u4").view("<f4")
+             for n, v in random_tensors().items()}
+  expected = hf.read(write_folder(tmp_path, tensors))
+  (tmp_path / "model.safetensors").write_bytes(bfloat16_file(tensors))
+  assert_same(hf.read(str(tmp_path)).variables, expected.variables)
+
+
+def shard(folder, tensors):
+  """Spreads the weights of a folder over two files."""
+  os.remove(str(folder / "model.safetensors"))
+  places = {}
+  for i in range(2):
+    name = "model-0000%d-of-00002.safetensors" % (i + 1)
+    part = {n: tensors[n] for n in sorted(tensors)[i::2]}
+    safetensors.numpy.save_file(part, str(folder / name))
+    places.update((n, name) for n in part)
+  write_json(folder / "model.safetensors.index.json", {"weight_map": places})
+  return places
+
+
+def test_weights_in_several_files(tmp_path):
+  expected = hf.read(write_folder(tmp_path, random_tensors()))
+  shard(tmp_path, random_tensors())
+  assert_same(hf.read(str(tmp_path)).variables, expected.variables)
+
+
+class Tensor:
+  """A tensor of PyTorch, as far as it is used."""
+
+  def __init__(self, value):
+    self._value = value
+
+  def float(self):
+    return self
+
+  def numpy(self):
+    return self._value
+
+
+class Torch:
+  """PyTorch, as far as it is used: what a file holds is given."""
+
+  def __init__(self, result):
+    self._result = result
+
+  def load(self, stream, map_location, weights_only):
+    assert map_location == "cpu" and weights_only is True
+    assert stream.read() == b"a pickle"
+    if isinstance(self._result, Exception):
+      raise self._result
+    return self._result
+
+
+def torch_folder(folder):
+  write_folder(folder, random_tensors())
+  os.rename(str(folder / "model.safetensors"),
+            str(folder / "pytorch_model.bin"))
+  (folder / "pytorch_model.bin").write_bytes(b"a pickle")
+  return str(folder)
+
+
+def test_weights_of_pytorch(tmp_path, monkeypatch):
+  expected = hf.read(write_folder(tmp_path / "plain", random_tensors()))
+  monkeypatch.setitem(sys.modules, "torch", Torch({
+      name: Tensor(value)
+      for name, value in with_decoder(random_tensors()).items()}))
+  found = hf.read(torch_folder(tmp_path / "torch"))
+  assert_same(found.variables, expected.variables)
+
+
+def test_a_real_file_of_pytorch(tmp_path):
+  torch = pytest.importorskip("torch")
+  expected = hf.read(write_folder(tmp_path, random_tensors()))
+  os.remove(str(tmp_path / "model.safetensors"))
+  tensors = {n: torch.from_numpy(v) for n, v in with_buffers(
+      random_tensors()).items()}
+  path = str(tmp_path / "pytorch_model.bin")
+  torch.save(tensors, path)
+  assert_same(hf.read(str(tmp_path)).variables, expected.variables)
+  torch.save({"run": subprocess.run}, path)
+  with pytest.raises(ValueError, match="holds more than weights"):
+    hf.read(str(tmp_path))
+
+
+# ------------------------------------------------------- config and tokenizer
+
+
+@pytest.mark.parametrize("theirs, ours", [
+    ("gelu", "gelu_erf"), ("gelu_python", "gelu_erf"), ("gelu_new", "gelu"),
+    ("gelu_pytorch_tanh", "gelu"), ("relu", "relu"), (None, "gelu_erf")])
+def test_activations(tmp_path, theirs, ours):
+  write_json(tmp_path / "config.json", their_config(hidden_act=theirs))
+  assert hf.read_config(str(tmp_path))["hidden_act"] == ours
+
+
+def test_a_config_of_either_kind(tmp_path):
+  """The same word means another activation in the other."""
+  theirs, ours = tmp_path / "config.json", tmp_path / "bert_config.json"
+  write_json(theirs, their_config(hidden_act="gelu"))
+  write_json(ours, dict(TINY, hidden_act="gelu"))
+  assert hf.load_config(str(theirs)).hidden_act == "gelu_erf"
+  assert hf.load_config(str(ours)).hidden_act == "gelu"
+  assert vars(hf.load_config(str(theirs))) == vars(config_of())
+  ours.write_text("{")
+  with pytest.raises(ValueError, match="not a BERT configuration in JSON"):
+    hf.load_config(str(ours))
+
+
+@pytest.mark.parametrize("changes, said", [
+    ({"hidden_act": "gelu"}, "hidden_act is 'gelu_erf' there and 'gelu' by"),
+    ({"hidden_size": 16}, "hidden_size is 8 there and 16 by the config")])
+def test_a_config_beside_a_folder(tmp_path, changes, said):
+  folder = write_folder(tmp_path, random_tensors())
+  hf.check_config(folder, config_of(hidden_act="GELU_ERF",
+                                    hidden_dropout_prob=0.0), "c.json")
+  with pytest.raises(ValueError, match="of another model than c.json: " + said):
+    hf.check_config(folder, config_of(**changes), "c.json")
+
+
+def test_what_a_config_does_not_say_is_as_in_transformers(tmp_path):
+  write_json(tmp_path / "config.json", {"model_type": "bert"})
+  assert hf.read_config(str(tmp_path)) == dict(
+      modeling.BertConfig(30522).to_dict(), type_vocab_size=2,
+      hidden_act="gelu_erf")
+
+
+@pytest.mark.parametrize("files, expected", [
+    ({}, None),
+    ({"tokenizer_config.json": {}}, None),
+    ({"tokenizer_config.json": {"do_lower_case": False}}, False),
+    ({"tokenizer_config.json": {
+        "do_lower_case": True, "strip_accents": None,
+        "tokenize_chinese_chars": True}}, True),
+    ({"tokenizer.json": {"normalizer": {"lowercase": False}}}, False),
+    ({"tokenizer.json": {"normalizer": {"lowercase": True}},
+      "tokenizer_config.json": {"do_lower_case": False}}, False),
+    ({"tokenizer.json": {"normalizer": None}}, None),
+])
+def test_do_lower_case(tmp_path, files, expected):
+  for name, content in files.items():
+    write_json(tmp_path / name, content)
+  assert hf.read_do_lower_case(str(tmp_path)) is expected
+
+
+@pytest.mark.parametrize("said", [
+    {"do_lower_case": True, "strip_accents": False},
+    {"do_lower_case": False, "strip_accents": True},
+    {"do_lower_case": True, "tokenize_chinese_chars": False},
+    {"word_tokenizer_type": "mecab"},
+    {"do_lower_case": "yes"},
+])
+def test_a_tokenizer_of_another_kind_is_refused(tmp_path, said):
+  write_json(tmp_path / "tokenizer_config.json", said)
+  with pytest.raises(ValueError, match="%s.*%s" % (
+      tmp_path, "lower" if len(said) == 1 else list(said)[1])):
+    hf.read_do_lower_case(str(tmp_path))
+
+
+def test_the_vocabulary_of_a_tokenizer_json(tmp_path):
+  """All that transformers 5 writes."""
+  assert hf.find_vocab_file(str(tmp_path)) is None
+  ids = {piece: i for i, piece in enumerate(VOCAB)}
+  shuffled = {piece: ids[piece] for piece in sorted(ids)}
+  path = tmp_path / "tokenizer.json"
+  write_json(path, {"model": {"type": "WordPiece", "vocab": shuffled}})
+  assert hf.find_vocab_file(str(tmp_path)) == str(path)
+  assert tokenization.read_vocabulary(str(path)) == VOCABULARY
+  (tmp_path / "vocab.txt").write_bytes(b"[PAD]\n")
+  assert hf.find_vocab_file(str(tmp_path)) == str(tmp_path / "vocab.txt")
+
+
+@pytest.mark.parametrize("model", [
+    {"type": "BPE", "vocab": {"a": 0}},
+    {"type": "WordPiece", "vocab": {"a": 0, "b": 2}},
+    {"type": "WordPiece", "vocab": {"a": 0, "b": "c"}},
+    {"type": "WordPiece"}, None])
+def test_a_tokenizer_json_without_pieces_is_refused(tmp_path, model):
+  path = tmp_path / "tokenizer.json"
+  write_json(path, {"model": model})
+  with pytest.raises(ValueError, match="tokenizer.json"):
+    tokenization.read_vocabulary(str(path))
+
+
+# --------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("changes, said", [
+    ({"model_type": "roberta"}, "a model of the type 'roberta'"),
+    ({"architectures": ["JinaBertForMaskedLM"]}, "JinaBertForMaskedLM"),
+    ({"position_embedding_type": "relative_key"}, "'relative_key'"),
+    ({"is_decoder": True}, "'is_decoder' is True"),
+    ({"layer_norm_eps": 1e-5}, "'layer_norm_eps' is 1e-05"),
+    ({"hidden_act": "silu"}, "'silu' is unknown here; known are gelu_new"),
+    ({"hidden_act": ["gelu"]}, "is unknown here"),
+    ({"vocab_size": "many"}, "'vocab_size' must be an integer of at least 1"),
+    ({"num_hidden_layers": 0}, "'num_hidden_layers' must be .* got 0"),
+    ({"num_hidden_layers": True}, "'num_hidden_layers' must be"),
+    ({"hidden_dropout_prob": 1.5}, "'hidden_dropout_prob' must be .* got 1.5"),
+    ({"initializer_range": -1}, "'initializer_range' must be"),
+    ({"num_attention_heads": 3}, "8 is not a multiple of .* 3"),
+])
+def test_configs_that_are_refused(tmp_path, changes, said):
+  folder = write_folder(tmp_path, random_tensors(), **changes)
+  with pytest.raises(ValueError, match=said) as refusal:
+    hf.read(folder)
+  assert os.path.join(folder, "config.json") in str(refusal.value)
+
+
+@pytest.mark.parametrize("content, said", [
+    ("{", "is not JSON"), ("[1]", "a JSON list where an object")])
+def test_a_config_that_is_none(tmp_path, content, said):
+  (tmp_path / "config.json").write_text(content)
+  with pytest.raises(ValueError, match="config.json.*" + said):
+    hf.read(str(tmp_path))
+
+
+def without(name):
+  return lambda tensors: {n: v for n, v in tensors.items() if n != name}
+
+
+def with_tensor(name, value):
+  return lambda tensors: dict(tensors, **{name: value})
+
+
+@pytest.mark.parametrize("change, said", [
+    (without("bert.encoder.layer.1.output.dense.bias"),
+     "bert/encoder/layer_1/output/dense/bias is missing"),
+    (without("bert.embeddings.word_embeddings.weight"),
+     "bert/embeddings/word_embeddings is missing"),
+    (with_tensor("bert.encoder.layer.2.output.dense.bias",
+                 np.zeros(8, np.float32)),
+     "bert.encoder.layer.2.output.dense.bias is not in the model"),
+    (with_tensor("bert.encoder.layer.0.output.dense.weight",
+                 np.zeros([16, 8], np.float32)),
+     r"layer_0/output/dense/kernel is \[8, 16\] there and \[16, 8\] by config"),
+    (with_tensor("cls.predictions.decoder.weight",
+                 np.zeros([45, 8], np.float32)),
+     "cls.predictions.decoder.weight differs from bert.embeddings.word_embed"),
+    (with_tensor("cls.predictions.decoder.bias", np.zeros(45, np.float32)),
+     "cls.predictions.decoder.bias differs from cls.predictions.bias"),
+    (with_tensor("cls.predictions.bias", np.zeros(45, np.int8)),
+     "cls.predictions.bias is stored as I8"),
+    (lambda tensors: {"weight": np.zeros(3, np.float32)},
+     "is missing; and 33 more"),
+])
+def test_weights_that_are_refused(tmp_path, change, said):
+  folder = write_folder(tmp_path, change(random_tensors()))
+  with pytest.raises(ValueError, match=said) as refusal:
+    hf.read(folder)
+  assert os.path.join(folder, "model.safetensors") in str(refusal.value)
+
+
+def cut(folder):
+  path = folder / "model.safetensors"
+  path.write_bytes(path.read_bytes()[:-5])
+
+
+def lengthen(folder):
+  path = folder / "model.safetensors"
+  path.write_bytes(path.read_bytes() + b"12345")
+
+
+def garble(folder):
+  (folder / "model.safetensors").write_bytes(b"\x80\x02}q\x00." * 100)
+
+
+def empty(folder):
+  (folder / "model.safetensors").write_bytes(b"")
+
+
+def leave_pointer(folder):
+  (folder / "model.safetensors").write_bytes(
+      b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+
+
+def remove(folder):
+  os.remove(str(folder / "model.safetensors"))
+
+
+def lead_out(folder):
+  places = shard(folder, random_tensors())
+  write_json(folder / "model.safetensors.index.json",
+             {"weight_map": dict.fromkeys(places, "../model.safetensors")})
+
+
+def spoil_index(folder):
+  shard(folder, random_tensors())
+  write_json(folder / "model.safetensors.index.json", {"weights": []})
+
+
+@pytest.mark.parametrize("damage, said", [
+    (cut, "model.safetensors is damaged or no safetensors file"),
+    (lengthen, "model.safetensors is damaged or no safetensors file"),
+    (garble, "model.safetensors is damaged or no safetensors file"),
+    (empty, "model.safetensors is damaged or no safetensors file"),
+    (leave_pointer, "is not the file itself but Git LFS's note of it"),
+    (remove, "neither model.safetensors nor pytorch_model.bin"),
+    (lead_out, "index.json is no index of weights"),
+    (spoil_index, "index.json is no index of weights"),
+])
+def test_files_that_are_refused(tmp_path, damage, said):
+  folder = write_folder(tmp_path, random_tensors())
+  damage(tmp_path)
+  with pytest.raises(ValueError, match=said) as refusal:
+    hf.read(folder)
+  assert folder in str(refusal.value)
+
+
+def test_a_missing_shard_is_an_os_error(tmp_path):
+  folder = write_folder(tmp_path, random_tensors())
+  os.remove(str(tmp_path / sorted(shard(tmp_path, random_tensors()).values())[
+      0]))
+  with pytest.raises(OSError, match="00001-of-00002"):
+    hf.read(folder)
+
+
+def test_packages_that_are_missing_are_named(tmp_path, monkeypatch):
+  folder = write_folder(tmp_path / "plain", random_tensors())
+  monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+  with pytest.raises(ValueError, match="pip install safetensors"):
+    hf.read(folder)
+  monkeypatch.setitem(sys.modules, "torch", None)
+  with pytest.raises(ValueError, match="pip install torch"):
+    hf.read(torch_folder(tmp_path / "torch"))
+
+
+def test_what_pytorch_refuses_is_refused(tmp_path, monkeypatch):
+  monkeypatch.setitem(
+      sys.modules, "torch", Torch(RuntimeError("Unsupported class\nos.system")))
+  with pytest.raises(ValueError, match=r"pytorch_model.bin is damaged or holds"
+                     r" more than weights \(Unsupported class\)"):
+    hf.read(torch_folder(tmp_path))
+
+
+def test_an_activation_of_no_name_there_is_refused(tmp_path):
+  config = config_of(hidden_act="swish")
+  with pytest.raises(ValueError, match="no activation 'swish'"):
+    hf.write(str(tmp_path / "out"), random_variables(config), config,
+             VOCABULARY, True)
+  assert not (tmp_path / "out").exists()
+
+
+# ---------------------------------------------------------------- missing heads
+
+
+def encoder_of(variables):
+  return {n: v for n, v in variables.items() if n not in HEADS}
+
+
+def complete(config, transform="identity", seed=5):
+  return hf.complete(encoder_of(random_variables(config)), config,
+                     np.random.RandomState(seed), transform)
+
+
+def test_heads_that_are_made():
+  config = config_of()
+  whole = complete(config)
+  assert list(whole) == list(modeling.variable_shapes(config))
+  assert {n: list(v.shape) for n, v in whole.items()} == dict(
+      modeling.variable_shapes(config))
+  assert {v.dtype.name for v in whole.values()} == {"float32"}
+  transform = "cls/predictions/transform/"
+  np.testing.assert_array_equal(whole[transform + "dense/kernel"], np.eye(8))
+  np.testing.assert_array_equal(whole[transform + "LayerNorm/gamma"],
+                                np.ones(8))
+  for name in HEADS:
+    if name.endswith(("bias", "beta")):
+      assert not whole[name].any()
+  assert_same(encoder_of(whole), encoder_of(random_variables(config)))
+
+
+def test_heads_that_are_there_stay():
+  config = config_of()
+  variables = random_variables(config)
+  assert_same(hf.complete(variables, config, np.random.RandomState(0)),
+              variables)
+
+
+def test_an_identity_adds_nothing_to_the_vectors():
+  """But its activation: what it scores by are the encoder's own vectors."""
+  config = config_of(hidden_act="linear")
+  variables = complete(config)
+  inputs = batch(len(VOCAB))
+  # As layer normalization leaves them, those of the head are the encoder's.
+  for name in ("gamma", "beta"):
+    variables["bert/encoder/layer_1/output/LayerNorm/" + name][:] = (
+        name == "gamma")
+  states, logits, _ = our_bert(config, variables, *inputs)
+  np.testing.assert_allclose(
+      logits, states[-1] @ variables["bert/embeddings/word_embeddings"].T,
+      atol=1e-4)
+
+
+def test_random_heads_are_those_of_a_fresh_model():
+  config = config_of(hidden_size=64, initializer_range=0.02)
+  whole = complete(config, "random")
+  for name in ("bert/pooler/dense/kernel",
+               "cls/predictions/transform/dense/kernel"):
+    assert np.abs(whole[name]).max() <= 0.04
+    # A normal distribution that is cut off at two deviations has 0.88 of it.
+    assert np.std(whole[name]) == pytest.approx(0.0176, rel=0.05)
+  assert_same(whole, complete(config, "random"))
+  other = complete(config, "random", seed=6)
+  assert (other[name] != whole[name]).any()
+
+
+def test_what_can_not_be_completed():
+  config = config_of()
+  variables = random_variables(config)
+  del variables["bert/encoder/layer_0/output/dense/kernel"]
+  with pytest.raises(ValueError, match="Without bert/encoder/layer_0/output"):
+    hf.complete(variables, config, np.random.RandomState(0))
+  with pytest.raises(ValueError, match="'zero' is none of identity, random"):
+    complete(config, "zero")
+
+
+# ----------------------------------------------------------- weights of a graph
+
+
+def scaffold_fn_of(folder):
+  """Makes the model's variables; returns what makes their Scaffold."""
+  config = config_of()
+  for name, shape in modeling.variable_shapes(config).items():
+    tf.get_variable(name, shape, initializer=tf.zeros_initializer(),
+                    use_resource=True)
+  load = hf.init_fn(folder, config, random_seed=5)
+  return lambda: tf.train.Scaffold(init_fn=load)
+
+
+def step():
+  """Returns an op that adds 1 to each weight, and to the global step."""
+  return tf.group(*[
+      variable.assign_add(tf.ones(variable.shape))
+      for variable in tf.trainable_variables()] + [
+          tf.assign_add(tf.train.get_or_create_global_step(), 1)])
+
+
+def weights_of(folder):
+  reader = tf.train.load_checkpoint(folder)
+  return {name: reader.get_tensor(name)
+          for name in modeling.variable_shapes(config_of())}
+
+
+def hugging_face_encoder(folder):
+  return write_folder(folder, {
+      n: v for n, v in random_tensors().items() if n.startswith("bert.")})
+
+
+def expected_weights(folder, steps):
+  whole = hf.complete(hf.read(folder).variables, config_of(),
+                      np.random.RandomState(5))
+  for _ in range(steps):
+    whole = {name: value + np.float32(1) for name, value in whole.items()}
+  return whole
+
+
+@pytest.mark.parametrize("devices", [[], ["cpu:0", "cpu:1"]],
+                         ids=["one", "mirrored"])
+def test_training_starts_from_the_weights(tmp_path, devices):
+  """On each replica; and a run that goes on keeps its own."""
+  folder = hugging_face_encoder(tmp_path / "hugging_face")
+  out = str(tmp_path / "out")
+
+  def model_fn(features, labels, mode):
+    del labels
+    scaffold_fn = scaffold_fn_of(folder)
+    if not devices:
+      train_op = step()
+    else:  # Of several replicas an optimizer adds up the gradients.
+      variables = tf.trainable_variables()
+      loss = -sum(tf.reduce_sum(v) for v in variables)
+      train_op = tf.train.GradientDescentOptimizer(1.0).minimize(
+          loss, tf.train.get_or_create_global_step())
+    return tf.estimator.EstimatorSpec(
+        mode, loss=tf.reduce_sum(features), train_op=train_op,
+        scaffold=scaffold_fn())
+
+  session_config = tf.ConfigProto(
+      device_count={"CPU": 2}, allow_soft_placement=True)
+  strategy = None
+  if devices:
+    with tf.Graph().as_default():
+      strategy = tf.distribute.MirroredStrategy(devices)
+  for steps in (1, 3):
+    tf.estimator.Estimator(model_fn, config=tf.estimator.RunConfig(
+        out, train_distribute=strategy, session_config=session_config)).train(
+            lambda: tf.data.Dataset.from_tensors([1.0]).repeat(),
+            max_steps=steps)
+    assert_same(weights_of(out), expected_weights(folder, steps))
+
+
+def train_on_tpu(tpu_name, folder, out):
+  """Trains for three steps on the two cores of another machine's TPU."""
+
+  def model_fn(features, labels, mode, params):
+    del labels, params
+    scaffold_fn = scaffold_fn_of(folder)
+    with tf.control_dependencies([features["number"]]):
+      train_op = step()
+    return tf.estimator.tpu.TPUEstimatorSpec(
+        mode, loss=tf.constant(0.5), train_op=train_op,
+        scaffold_fn=scaffold_fn)
+
+  with Device(1, 2).played():
+    estimator_of(tpu_name, model_fn, out, 2).train(
+        input_fn_of(count), max_steps=3)
+
+
+def test_a_tpu_starts_from_the_weights(coordinator, tmp_path):  # noqa: F811
+  """Which the folder need not be on."""
+  folder = hugging_face_encoder(tmp_path / "hugging_face")
+  coordinator.run(train_on_tpu, folder, str(tmp_path / "out"))
+  assert_same(weights_of(str(tmp_path / "out")), expected_weights(folder, 3))
+
+
+# ------------------------------------------------------ transformers themselves
+
+
+# What runs where transformers are. Writes what their models give, and says what
+# they say of a folder's weights.
+THEIRS = '''
+import json, sys
+import numpy, torch, transformers
+folder, inputs, outputs, make = sys.argv[1:]
+if make:
+  torch.manual_seed(1)
+  config = transformers.BertConfig(**json.loads(make))
+  kind = getattr(transformers, config.architectures[0])
+  model = kind(config)
+  with torch.no_grad():
+    for weight in model.parameters():
+      weight.normal_(0.0, 0.3)
+  model.save_pretrained(folder)
+  config.architectures = [kind.__name__]
+kind = transformers.BertConfig.from_pretrained(folder).architectures[0]
+with numpy.load(inputs) as arrays:
+  ids, mask, segments = (torch.tensor(arrays[n]) for n in ("a", "b", "c"))
+given = dict(input_ids=ids, attention_mask=mask, token_type_ids=segments,
+             output_hidden_states=True)
+found, told = {}, {}
+for name in sorted({kind, "BertForMaskedLM"}):
+  if name != kind == "BertModel":
+    continue
+  model, told[name] = getattr(transformers, name).from_pretrained(
+      folder, output_loading_info=True)
+  with torch.no_grad():
+    result = model.eval()(**given)
+  states = result.hidden_states
+  if name == kind:
+    found.update(("state%d" % i, state) for i, state in enumerate(states))
+  if name == "BertForPreTraining":
+    found.update(logits=result.prediction_logits,
+                 next_sentence=result.seq_relationship_logits)
+  elif name == "BertForMaskedLM":
+    found.update(masked_lm_logits=result.logits)
+  else:
+    found.update(pooled=result.pooler_output)
+numpy.savez(outputs, **{n: v.detach().numpy() for n, v in found.items()})
+pieces = None
+if not make:
+  tokenizer = transformers.BertTokenizer.from_pretrained(folder)
+  pieces = tokenizer("W1 w2 w39 what")["input_ids"]
+print(json.dumps({
+    "transformers": transformers.__version__, "pieces": pieces,
+    "missing": {n: sorted(i["missing_keys"]) for n, i in told.items()},
+    "unexpected": {n: sorted(i["unexpected_keys"]) for n, i in told.items()}}))
+'''
+
+
+def theirs(tmp_path, folder, inputs, make=None):
+  """Runs transformers on a folder.
+
+  Args:
+    folder: str, a folder of theirs; written there first if `make`, their
+      config, is given.
+    inputs: (ids, mask, segments).
+
+  Returns:
+    (dict of arrays, what they say).
+  """
+  python = os.environ.get("HUGGING_FACE_PYTHON")
+  if not python:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    python = sys.executable
+  given, gotten = str(tmp_path / "in.npz"), str(tmp_path / "out.npz")
+  np.savez(given, **dict(zip("abc", inputs)))
+  environment = {n: v for n, v in os.environ.items() if n != "PYTHONPATH"}
+  output = subprocess.run(
+      [python, "-c", THEIRS, folder, given, gotten,
+       json.dumps(make) if make else ""],
+      stdout=subprocess.PIPE, universal_newlines=True, check=True,
+      env=dict(environment, HF_HUB_OFFLINE="1")).stdout
+  with np.load(gotten) as arrays:
+    return dict(arrays), json.loads(output.splitlines()[-1])
+
+
+def states_of(arrays):
+  return [arrays["state%d" % i]
+          for i in range(sum(n.startswith("state") for n in arrays))]
+
+
+@pytest.mark.parametrize("activation", ["gelu_erf", "gelu", "relu"])
+def test_transformers_computes_the_same(tmp_path, activation):
+  """From a folder of ours, without a word of missing weights."""
+  config = config_of(hidden_act=activation)
+  variables = random_variables(config)
+  folder = str(tmp_path / "folder")
+  hf.write(folder, variables, config, VOCABULARY, True)
+  inputs = batch(len(VOCAB))
+  arrays, said = theirs(tmp_path, folder, inputs)
+  ours = our_bert(config, variables, *inputs)
+  found = differences(
+      ours, (states_of(arrays), arrays["logits"], arrays["next_sentence"]),
+      inputs[1])
+  print("transformers", said["transformers"], activation, found)
+  assert max(found) < 1e-4
+  np.testing.assert_array_equal(arrays["masked_lm_logits"], arrays["logits"])
+  assert not any(said["missing"].values())
+  assert said["unexpected"]["BertForPreTraining"] == []
+  # What a BertForMaskedLM does not have.
+  assert all(name.startswith(("bert.pooler.", "cls.seq_relationship."))
+             for name in said["unexpected"]["BertForMaskedLM"])
+  assert said["pieces"] == [VOCAB.index(piece) for piece in (
+      "[CLS]", "w1", "w2", "w39", "[UNK]", "[SEP]")]
+
+
+@pytest.mark.parametrize("architecture", [
+    "BertModel", "BertForMaskedLM", "BertForPreTraining"])
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new"])
+def test_a_folder_of_transformers_is_read(tmp_path, architecture, activation):
+  make = their_config(architectures=[architecture], hidden_act=activation)
+  folder = str(tmp_path / "folder")
+  inputs = batch(len(VOCAB))
+  arrays, _ = theirs(tmp_path, folder, inputs, make)
+  model = hf.read(folder)
+  assert model.missing == {
+      "BertModel": HEADS[2:], "BertForPreTraining": [],
+      "BertForMaskedLM": HEADS[:2] + HEADS[-2:]}[architecture]
+  config = modeling.BertConfig.from_dict(model.config)
+  states, logits, next_sentence = our_bert(config, hf.complete(
+      model.variables, config, np.random.RandomState(0)), *inputs)
+  found = differences(
+      (states, arrays.get("masked_lm_logits", logits), next_sentence),
+      (states_of(arrays), logits, arrays.get("next_sentence", next_sentence)),
+      inputs[1])
+  print(architecture, activation, found)
+  assert max(found) < 1e-4
+
+
+def test_trained_weights_compute_the_same(tmp_path):
+  """Those of the folder that MINILM_FOLDER names, as converted by us."""
+  folder = os.environ.get("MINILM_FOLDER")
+  if not folder:
+    pytest.skip("MINILM_FOLDER names no folder of a trained BERT")
+  model = hf.read(folder)
+  config = modeling.BertConfig.from_dict(model.config)
+  variables = hf.complete(model.variables, config, np.random.RandomState(0))
+  inputs = batch(config.vocab_size, (4, 64))
+  ours = our_bert(config, variables, *inputs)
+  before, _ = theirs(tmp_path, folder, inputs)
+  out = str(tmp_path / "out")
+  hf.write(out, variables, config,
+           tokenization.read_vocabulary(hf.find_vocab_file(folder)),
+           hf.read_do_lower_case(folder))
+  after, said = theirs(tmp_path, out, inputs)
+  for name, value in before.items():
+    if name.startswith("state"):
+      np.testing.assert_array_equal(after[name], value)
+  found = differences(
+      ours, (states_of(after), after["logits"], after["next_sentence"]),
+      inputs[1])
+  print("trained weights, transformers", said["transformers"], found)
+  assert max(found) < 1e-4
+  assert not any(said["missing"].values())

@@ -1,0 +1,790 @@
+"""Checkpoints: whole or not listed, on a full disk and when killed, too.
+
+Runs are forked off a process that has loaded the program: hook and program
+alike are killed, and run out of space, at moments that are set here.
+"""
+
+import glob
+import json
+import logging
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from absl import app
+from program import (
+  CONFIG,
+  PROGRAM,
+  ROOT,
+  VOCAB,
+  command,
+  save_checkpoint,
+  tensors,
+  text,
+)
+
+import run_pretraining_e2e as e2e
+from bert_e2e.checkpoints import saver
+from bert_e2e.common import errors, file_io
+from bert_e2e.training import evaluation, progress
+
+HOUR = 3600.0
+# The step whose saving is disturbed: the third one, which lets the first go.
+DISTURBED = 6
+# Bytes that are left of a full disk: train.log goes on.
+SOME_SPACE = 1 << 16
+# The weights are the largest file, so that a limited size is theirs alone.
+LARGE = dict(CONFIG, vocab_size=20000)
+LIMIT = 1800000
+RUN = dict(num_train_steps=14, save_checkpoints_steps=3, keep_checkpoint_max=2,
+           num_workers=0, log_every_steps=1, learning_rate=1e-2)
+
+
+# ------------------------------------------------ in the process that is forked
+
+
+def train(folder, last_step, size=1 << 16, is_chief=True, **options):
+  """Trains weights that tell their step, by the hook alone."""
+  with tf.Graph().as_default():
+    step = tf.train.create_global_step()
+    weights = tf.get_variable("weights", [size],
+                              initializer=tf.ones_initializer())
+    with tf.control_dependencies(
+        [weights.assign(weights * 1.001 + tf.cast(step, tf.float32))]):
+      train_op = step.assign_add(1)
+    saver.use_saver([], is_chief)
+    hook = saver.CheckpointHook(folder, lambda step: step % 3 == 0,
+                                 is_chief=is_chief, **options)
+    with tf.train.MonitoredSession(
+        tf.train.ChiefSessionCreator(checkpoint_dir=folder),
+        [hook, tf.train.StopAtStepHook(last_step=last_step)]) as session:
+      while not session.should_stop():
+        session.run(train_op)
+
+
+def die(*unused_args, **unused_kwargs):
+  os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_when(pattern):
+  """Returns a moment: TensorFlow, in another thread, has written a file."""
+  def moment(folder):
+    # The index at the latest: a thread may miss what is renamed.
+    patterns = [os.path.join(folder, p % DISTURBED)
+                for p in (pattern, "model.ckpt-%d.index")]
+
+    def watch():
+      while not any(map(glob.glob, patterns)):
+        pass
+      die()
+
+    threading.Thread(target=watch, daemon=True).start()
+  return moment
+
+
+def die_in(owner, name):
+  """Returns a moment: a function is called."""
+  return lambda folder: setattr(owner, name, die)
+
+
+def die_removing(folder):
+  del folder
+  real = saver._remove
+
+  def remove(folder, entries):
+    real(folder, entries and die())
+
+  setattr(saver, "_remove", remove)  # noqa: B010  Else mypy minds.
+
+
+def die_behind(owner, name):
+  """Returns a moment: a function has been called once."""
+  real = getattr(owner, name)
+  return lambda folder: setattr(
+      owner, name, lambda *args, **kwargs: die(real(*args, **kwargs)))
+
+
+def listed_first(moment):
+  """Returns a moment: the one given, behind the writing of the list."""
+  real = saver.State.save
+
+  def save(self, folder):
+    real(self, folder)
+    moment(folder)
+
+  return lambda folder: setattr(saver.State, "save", save)
+
+
+MOMENTS = {
+    "before it begins": die_in(saver._Saver, "save"),
+    "parts are written": die_when("model.ckpt-%d_temp*/*"),
+    "data are in their place": die_when("model.ckpt-%d.data-*"),
+    "the graph is missing": die_in(tf.train.Saver, "export_meta_graph"),
+    "it is whole": die_in(saver.State, "save"),
+    "the list is half written": die_in(os, "replace"),
+    "the old one is there": listed_first(die_removing),
+    "the old one is half removed": listed_first(die_behind(file_io, "remove")),
+}
+
+
+def at_saving(step, act):
+  """Has something done before a step is saved, with the folder's path."""
+  real = saver.CheckpointHook._save
+
+  def save(self, session, saved_step):
+    if saved_step == step:
+      act(self._folder)
+    real(self, session, saved_step)
+
+  setattr(saver.CheckpointHook, "_save", save)  # noqa: B010
+
+
+def kill(moment):
+  at_saving(DISTURBED, MOMENTS[moment])
+
+
+def kill_later(seconds):
+  """Kills at some time of the training."""
+  real = saver.CheckpointHook.after_create_session
+
+  def after_create_session(*args):
+    threading.Timer(seconds, die).start()
+    real(*args)
+
+  setattr(saver.CheckpointHook, "after_create_session",  # noqa: B010
+          after_create_session)
+
+
+def kill_copying(_):
+  die_behind(tf.io.gfile, "copy")(None)
+
+
+def stop(step):
+  """Sends SIGTERM behind a step."""
+  real = progress.ProgressHook._show
+
+  def show(self, figures):
+    real(self, figures)
+    if self._step == step:
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  setattr(progress.ProgressHook, "_show", show)  # noqa: B010
+
+
+def limit(size):
+  """Limits the size of files; Python has the signal ignored."""
+  resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def limit_later(size):
+  at_saving(DISTURBED, lambda folder: limit(size))
+
+
+def fill(path):
+  """Writes a file for which there is hardly space."""
+  def act(folder):
+    del folder
+    with open(path, "wb", buffering=0) as stream:
+      try:
+        while stream.write(b"\0" * SOME_SPACE):
+          pass
+      except OSError:
+        stream.truncate(max(0, stream.tell() - SOME_SPACE))
+  at_saving(DISTURBED, act)
+
+
+DISTURBANCES = {
+    "kill": kill, "kill_later": kill_later, "kill_copying": kill_copying,
+    "stop": stop, "limit": limit, "limit_later": limit_later, "fill": fill}
+
+
+def answer(request):
+  """Does what is asked for; returns an exit code."""
+  for name, value in request["disturbances"].items():
+    DISTURBANCES[name](value)
+  try:
+    if request["what"] == "program":
+      app.run(e2e.main, [PROGRAM] + request["arguments"])
+    elif request["what"] == "copy":
+      saver.copy(**request["arguments"])
+    else:
+      train(**request["arguments"])
+  except SystemExit as e:
+    return e.code or 0
+  except errors.InputError as e:
+    print(e)
+    return 1
+  except BaseException:
+    traceback.print_exc()
+    return 70
+  return 0
+
+
+def serve():
+  """Answers requests, lines of standard input, each in a process of its own."""
+  e2e.define_flags()
+  for line in sys.stdin:
+    request = json.loads(line)
+    pid = os.fork()
+    if not pid:
+      output = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+      os.dup2(output, 1)
+      os.dup2(output, 2)
+      code = answer(request)
+      logging.shutdown()
+      sys.stdout.flush()
+      os._exit(code)
+    status = os.waitpid(pid, 0)[1]
+    print(-os.WTERMSIG(status) if os.WIFSIGNALED(status) else
+          os.WEXITSTATUS(status), flush=True)
+
+
+# --------------------------------------------------------- in that of the tests
+
+
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory):
+  """Returns a function that has something done in a process of its own, to
+  (exit code, what it said)."""
+  log = str(tmp_path_factory.mktemp("log") / "log")
+  server = subprocess.Popen(
+      [sys.executable, "-c", "import test_saver; test_saver.serve()"],
+      stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True,
+      env=dict(os.environ, PYTHONPATH=os.pathsep.join(
+          [os.path.dirname(os.path.abspath(__file__)),
+           os.path.join(ROOT, "tests"), ROOT])))
+
+  def asking(what, arguments, **disturbances):
+    request = {"what": what, "arguments": arguments, "log": log,
+               "disturbances": disturbances}
+    assert server.stdin and server.stdout
+    server.stdin.write(json.dumps(request) + "\n")
+    server.stdin.flush()
+    code = int(server.stdout.readline())
+    with open(log, errors="replace") as stream:
+      return code, stream.read()
+
+  yield asking
+  server.communicate()
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+  """Returns the paths of the program's input."""
+  folder = tmp_path_factory.mktemp("inputs")
+  paths = {}
+  for name, content in (("train", text(60)), ("eval", text(9, 100)),
+                        ("vocab", "\n".join(VOCAB) + "\n"),
+                        ("config", json.dumps(LARGE))):
+    (folder / name).write_text(content)
+    paths[name] = str(folder / name)
+  return paths
+
+
+@pytest.fixture
+def run(ask, inputs, tmp_path):
+  """Returns a function that runs the program in a folder."""
+  def running(folder, disturbances=None, **changes):
+    return ask("program", command(
+        dict(inputs, out=str(folder)), **dict(RUN, **changes)),
+        **disturbances or {})
+  return running
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ask, inputs, tmp_path_factory):
+  """Runs the program to its end; returns its folder."""
+  out = str(tmp_path_factory.mktemp("undisturbed") / "out")
+  code, said = ask("program", command(dict(inputs, out=out), **RUN))
+  assert code == 0, said
+  return out
+
+
+def checkpoints(folder):
+  """Returns the steps of the checkpoints in a folder; there is no part."""
+  found = {}
+  for name in os.listdir(str(folder)):
+    match = re.match(r"model\.ckpt-(\d+)\.(.*)$", name)
+    if match:
+      found.setdefault(int(match.group(1)), set()).add(match.group(2))
+    else:
+      assert "temp" not in name and ".tmp" not in name
+  for files in found.values():
+    assert files == {"index", "meta", "data-00000-of-00001"}
+  return sorted(found)
+
+
+def listed(folder):
+  """Returns the steps that TensorFlow finds listed; all can be read."""
+  state = tf.train.get_checkpoint_state(str(folder))
+  if not state:
+    return []
+  for path in state.all_model_checkpoint_paths:
+    reader = tf.train.load_checkpoint(path)
+    for name in reader.get_variable_to_shape_map():
+      reader.get_tensor(name)
+  assert state.all_model_checkpoint_paths[-1] == state.model_checkpoint_path
+  assert tf.train.latest_checkpoint(str(folder)) == state.model_checkpoint_path
+  return [saver.step_of(path) for path in state.all_model_checkpoint_paths]
+
+
+def assert_same(folder, other, step):
+  """The weights, and all else, are bitwise the same."""
+  expected, found = (tensors(str(f), step) for f in (other, folder))
+  assert sorted(found) == sorted(expected)
+  for name in expected:
+    np.testing.assert_array_equal(found[name], expected[name], name)
+
+
+def lines(folder):
+  with open(os.path.join(str(folder), "runs.jsonl")) as stream:
+    return [json.loads(line) for line in stream]
+
+
+# --------------------------------------------------------------- which are kept
+
+
+def state_of(*hours, **values):
+  return saver.State(tuple(
+      saver.Listed("model.ckpt-%d" % i, 1e9 + hour * HOUR)
+      for i, hour in enumerate(hours)), **values)
+
+
+class TestRetain:
+
+  @pytest.mark.parametrize("max_to_keep, removed", [
+      (0, []), (1, [0, 1, 2, 3]), (2, [0, 1, 2]), (5, []), (9, [])])
+  def test_only_the_latest_ones_stay(self, max_to_keep, removed):
+    state, names = saver.retain(
+        state_of(0, 1, 2, 3, 4), max_to_keep, float("inf"))
+    assert names == ["model.ckpt-%d" % step for step in removed]
+    assert state.names() == [
+        "model.ckpt-%d" % step for step in range(5) if step not in removed]
+    assert state.preserved == 1e9
+
+  def test_one_in_so_many_hours_stays_for_good(self):
+    state, names = saver.retain(state_of(0, 1, 2, 3, 4, 5), 1, 2)
+    assert names == ["model.ckpt-%d" % step for step in (0, 1, 3)]
+    assert state.names() == ["model.ckpt-5"]
+    assert state.preserved == 1e9 + 4 * HOUR
+
+  def test_restarts_change_nothing(self, tmp_path):
+    """Each checkpoint is saved by another start of the program."""
+    removed, preserved = [], []
+    for i, item in enumerate(state_of(*range(12)).listed):
+      (tmp_path / (item.name + ".index")).write_text("")
+      before = saver.load_state(str(tmp_path))
+      state, names = saver.retain(
+          before._replace(listed=(*before.listed, item)), 2, 3)
+      state.save(str(tmp_path))
+      removed += map(saver.step_of, names)
+      for name in names:
+        saver.remove(str(tmp_path), name)
+      if i == 0:
+        preserved.append(state.preserved)
+    assert removed == [0, 1, 2, 4, 5, 7, 8]
+    assert listed_names(tmp_path) == [3, 6, 9, 10, 11]
+    assert saver.load_state(str(tmp_path)).names() == [
+        "model.ckpt-10", "model.ckpt-11"]
+    assert preserved == [1e9]
+
+  def test_a_state_without_times_begins_now(self, tmp_path):
+    for step in (1, 2):
+      (tmp_path / ("model.ckpt-%d.index" % step)).write_text("")
+    (tmp_path / "checkpoint").write_text(
+        'model_checkpoint_path: "model.ckpt-2"\n'
+        'all_model_checkpoint_paths: "model.ckpt-1"\n'
+        'all_model_checkpoint_paths: "model.ckpt-2"\n')
+    before = time.time()
+    state = saver.load_state(str(tmp_path))
+    assert state.names() == ["model.ckpt-1", "model.ckpt-2"]
+    assert state.preserved is None
+    state, names = saver.retain(state, 1, 1)
+    assert names == ["model.ckpt-1"]
+    assert before <= state.preserved <= time.time()
+
+
+def listed_names(folder):
+  return sorted(int(re.findall(r"\d+", name)[0])
+                for name in os.listdir(str(folder)) if "index" in name)
+
+
+class TestState:
+
+  def test_tensorflow_reads_it_wherever_the_folder_is(self, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    for step in (3, 6):
+      save_checkpoint(str(one / ("model.ckpt-%d" % step)), {"v": [2]})
+    state = saver.State((saver.Listed("model.ckpt-3", 5.25),
+                          saver.Listed("model.ckpt-6", 1e9 + 1 / 3)), 4.5)
+    state.save(str(one))
+    assert saver.load_state(str(one)) == state
+    one.rename(two)
+    assert saver.load_state(str(two)) == state
+    found = tf.train.get_checkpoint_state(str(two))
+    assert list(found.all_model_checkpoint_timestamps) == [5.25, 1e9 + 1 / 3]
+    assert found.last_preserved_timestamp == 4.5
+    assert listed(two) == [3, 6]
+
+  def test_what_it_lists_is_there_and_a_runs(self, tmp_path):
+    """And an earlier one that the user names is the latest."""
+    for name in ("model.ckpt-3", "model.ckpt-9", "bert_model.ckpt"):
+      (tmp_path / (name + ".index")).write_text("")
+    (tmp_path / "checkpoint").write_text(
+        'model_checkpoint_path: "model.ckpt-3"\n' + "".join(
+            'all_model_checkpoint_paths: "%s"\n' % name for name in (
+                "bert_model.ckpt", "model.ckpt-3", "model.ckpt-6",
+                "model.ckpt-9")))
+    assert saver.load_state(str(tmp_path)).names() == [
+        "model.ckpt-9", "model.ckpt-3"]
+
+  def test_an_empty_one_is_no_file(self, tmp_path):
+    assert saver.load_state(str(tmp_path)) == saver.State()
+    state_of(1).save(str(tmp_path))
+    for _ in range(2):
+      saver.State().save(str(tmp_path))
+      assert os.listdir(str(tmp_path)) == []
+
+  @pytest.mark.parametrize("is_relative", [False, True])
+  def test_a_folder_of_tensorflows_own_saver_is_continued(
+      self, tmp_path, is_relative):
+    train(str(tmp_path / "before"), 1)
+    with tf.Graph().as_default(), tf.Session() as session:
+      tf.train.create_global_step()
+      tf.get_variable("weights", [1 << 16])
+      saver = tf.train.Saver(save_relative_paths=is_relative)
+      saver.restore(session, str(tmp_path / "before" / "model.ckpt-1"))
+      (tmp_path / "out").mkdir()
+      for step in (0, 1):
+        saver.save(session, str(tmp_path / "out" / "model.ckpt"), step)
+    train(str(tmp_path / "out"), 4, max_to_keep=2)
+    assert listed(tmp_path / "out") == checkpoints(tmp_path / "out") == [3, 4]
+    train(str(tmp_path / "whole"), 4)
+    assert_same(tmp_path / "out", tmp_path / "whole", 4)
+
+
+# --------------------------------------------------------------------- the hook
+
+
+def test_what_is_there_is_not_saved_again(tmp_path):
+  train(str(tmp_path), 4)
+  before = os.stat(str(tmp_path / "model.ckpt-4.index"))
+  state = (tmp_path / "checkpoint").read_text()
+  train(str(tmp_path), 5, max_to_keep=0)
+  assert listed(tmp_path) == checkpoints(tmp_path) == [0, 3, 4, 5]
+  after = os.stat(str(tmp_path / "model.ckpt-4.index"))
+  assert (after.st_ino, after.st_mtime) == (before.st_ino, before.st_mtime)
+  # Nor are the times of those before others now.
+  assert state.splitlines()[1:] == (
+      tmp_path / "checkpoint").read_text().splitlines()[1:len(
+          state.splitlines()) - 1] + state.splitlines()[-1:]
+
+
+def test_of_several_machines_one_saves(tmp_path):
+  train(str(tmp_path / "out"), 4, is_chief=False)
+  assert not (tmp_path / "out").exists()
+
+
+def test_going_back_by_hand_saves_those_behind_anew(tmp_path):
+  train(str(tmp_path), 9)
+  state = saver.load_state(str(tmp_path))
+  state._replace(listed=state.listed[:2]).save(str(tmp_path))
+  path = tmp_path / "checkpoint"
+  path.write_text(path.read_text() + "".join(
+      'all_model_checkpoint_paths: "model.ckpt-%d"\n'
+      "all_model_checkpoint_timestamps: 1e9\n" % step for step in (6, 9)))
+  train(str(tmp_path), 7, max_to_keep=3)
+  assert listed(tmp_path) == checkpoints(tmp_path) == [3, 6, 7]
+
+
+def test_what_cannot_be_removed_does_not_end_the_run(
+    tmp_path, monkeypatch, caplog):
+  real = saver._remove
+
+  def remove(folder, entries):
+    if entries:
+      raise PermissionError(13, "Permission denied", entries[0])
+    real(folder, entries)
+
+  monkeypatch.setattr(saver, "_remove", remove)
+  train(str(tmp_path), 6, max_to_keep=2)
+  assert listed(tmp_path) == [3, 6]
+  assert caplog.text.count(
+      "model.ckpt-0 in %s cannot be removed: Permission denied" %
+      tmp_path) == 1
+
+
+class TestLeftovers:
+
+  def test_parts_go_and_what_is_whole_stays(self, tmp_path):
+    """Of both TensorFlows, as a kill leaves them."""
+    train(str(tmp_path), 9, max_to_keep=2)
+    whole = set(os.listdir(str(tmp_path)))
+    # One that is kept for good, whose graph the user has removed.
+    for name in ("index", "data-00000-of-00001"):
+      shutil.copy(str(tmp_path / ("model.ckpt-6." + name)),
+                  str(tmp_path / ("model.ckpt-5." + name)))
+    kept = {"model.ckpt-5.index", "model.ckpt-5.data-00000-of-00001",
+            "model.ckpt-9_template", "checkpoint.txt", "model.ckpt-best.index"}
+    for name in kept:
+      (tmp_path / name).open("a").close()
+    for name in ("model.ckpt-12_temp", "model.ckpt-9_temp_0123"):
+      (tmp_path / name).mkdir()
+      (tmp_path / name / "part-00000-of-00001.index").write_text("")
+    for name in ("model.ckpt-12.data-00000-of-00001", "checkpoint.tmp",
+                 "model.ckpt-9.meta.tmp0123", "graph.pbtxt.tmp0123",
+                 "model.ckpt-4.meta",
+                 # An index that is cut off; one that has no graph yet.
+                 "model.ckpt-7.index", "model.ckpt-7.meta",
+                 "model.ckpt-15.index"):
+      (tmp_path / name).write_text("")
+    shutil.copy(str(tmp_path / "model.ckpt-9.index"),
+                str(tmp_path / "model.ckpt-15.index"))
+    saver.remove_unfinished(str(tmp_path))
+    assert set(os.listdir(str(tmp_path))) == whole | kept
+
+  def test_a_folder_need_not_be_there(self, tmp_path):
+    saver.remove_unfinished(str(tmp_path / "out"))
+
+
+class TestCopy:
+
+  @pytest.fixture
+  def saved(self, tmp_path):
+    train(str(tmp_path / "out"), 4)
+    return tmp_path
+
+  def test_takes_the_place_of_the_one_before(self, saved):
+    for step in (3, 4, 0):
+      (saved / "best").mkdir(exist_ok=True)
+      (saved / "best" / "model.ckpt-1.index").write_text("")
+      path = saver.copy(str(saved / "out" / ("model.ckpt-%d" % step)),
+                         str(saved / "best"))
+      assert path == str(saved / "best" / ("model.ckpt-%d" % step))
+      assert listed(saved / "best") == checkpoints(saved / "best") == [step]
+
+  def test_on_a_full_disk_the_one_before_stays(self, saved, ask):
+    saver.copy(str(saved / "out" / "model.ckpt-3"), str(saved / "best"))
+    source, best = str(saved / "out" / "model.ckpt-4"), str(saved / "best")
+    code, said = ask("copy", {"checkpoint": source, "folder": best},
+                     limit=1 << 16)
+    assert code == 1
+    assert re.match(r"%s cannot be copied to %s: File too large\. The "
+                    r"same command does so again\.\n$" % (source, best), said)
+    assert listed(saved / "best") == checkpoints(saved / "best") == [3]
+
+  @pytest.mark.parametrize("before", [3, 4])
+  def test_a_kill_leaves_a_whole_one_or_none(self, saved, ask, before):
+    saver.copy(str(saved / "out" / ("model.ckpt-%d" % before)),
+                str(saved / "best"))
+    arguments = {"checkpoint": str(saved / "out" / "model.ckpt-4"),
+                 "folder": str(saved / "best")}
+    code, said = ask("copy", arguments, kill_copying=True)
+    assert code == -signal.SIGKILL, said
+    assert listed(saved / "best") == ([3] if before == 3 else [])
+    assert ask("copy", arguments) == (0, "")
+    assert listed(saved / "best") == checkpoints(saved / "best") == [4]
+
+
+class TestKill:
+
+  @pytest.fixture(scope="class")
+  def whole(self, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    train(str(folder), 10)
+    return folder
+
+  @pytest.mark.parametrize("moment", MOMENTS)
+  def test_in_a_saving(self, tmp_path, ask, whole, moment):
+    arguments = {"folder": str(tmp_path / "out"), "last_step": 10,
+                 "max_to_keep": 2}
+    code, said = ask("train", arguments, kill=moment)
+    assert code == -signal.SIGKILL, said
+    latest = 6 if moment in list(MOMENTS)[6:] else 3
+    # A thread looks for these two moments; on a busy machine it may be late.
+    is_late = moment in list(MOMENTS)[1:3] and 6 in listed(tmp_path / "out")
+    assert listed(tmp_path / "out") == (
+        [3, 6] if is_late else [latest - 3, latest])
+    saver.remove_unfinished(str(tmp_path / "out"))
+    found = checkpoints(tmp_path / "out")
+    assert set(found) - {0, 6} == {3}
+    code, said = ask("train", arguments)
+    assert code == 0, said
+    # The one that was not listed any more may be one that is kept for good.
+    assert checkpoints(tmp_path / "out") == [9, 10] if (
+        moment != "the old one is there") else [0, 9, 10]
+    assert listed(tmp_path / "out") == [9, 10]
+    assert_same(tmp_path / "out", whole, 10)
+
+  def test_at_any_time_large_weights_are_whole(self, tmp_path, ask):
+    # More steps than there is time for: none ends by itself.
+    arguments = {"folder": str(tmp_path / "out"), "last_step": 10 ** 6,
+                 "max_to_keep": 2, "size": 1 << 21}
+    rng = random.Random(5)
+    before = 0
+    for _ in range(5):
+      code, said = ask("train", arguments, kill_later=rng.uniform(0.1, 0.5))
+      assert code == -signal.SIGKILL, said
+      steps = listed(tmp_path / "out")
+      assert len(steps) <= 2
+      assert max(steps + [before]) == (steps or [before])[-1]
+      before = max(steps + [before])
+    last = before + 7
+    code, said = ask("train", dict(arguments, last_step=last))
+    assert code == 0, said
+    assert listed(tmp_path / "out")[-1] == checkpoints(tmp_path / "out")[-1]
+    assert listed(tmp_path / "out") == [before + 6, last]
+    train(str(tmp_path / "whole"), last, size=1 << 21, max_to_keep=1)
+    assert_same(tmp_path / "out", tmp_path / "whole", last)
+
+
+# ------------------------------------------------------------------ the program
+
+
+def test_a_run_leaves_what_it_was_asked_to(undisturbed):
+  assert listed(undisturbed) == checkpoints(undisturbed) == [12, 14]
+  line, = lines(undisturbed)
+  assert line["step"] == 0
+  assert line["flags"]["keep_checkpoint_max"] == 2
+  assert line["flags"]["output_dir"] == undisturbed
+  assert "random_seed" not in line["flags"]  # It was not given.
+  assert line["versions"]["tensorflow"] == tf.__version__
+  assert line["versions"]["numpy"] == np.__version__
+  with open(os.path.join(undisturbed, "stream.json")) as stream:
+    recorded = json.load(stream)["text"]
+  assert line["corpus"] == {
+      "files": 1, "bytes": recorded["bytes"],
+      "fingerprint": evaluation.identify(recorded)}
+
+
+def test_steps_are_multiples_wherever_a_run_goes_on(
+    run, tmp_path, undisturbed):
+  code, said = run(tmp_path / "out", {"stop": 7}, keep_checkpoint_max=0)
+  assert code == 128 + signal.SIGTERM, said
+  odd = listed(tmp_path / "out")[-1]
+  assert odd in (7, 8)
+  assert checkpoints(tmp_path / "out") == [0, 3, 6, odd]
+  code, said = run(tmp_path / "out", keep_checkpoint_max=0)
+  assert code == 0, said
+  steps = [0, 3, 6, odd, 9, 12, 14]
+  assert checkpoints(tmp_path / "out") == listed(tmp_path / "out") == steps
+  assert_same(tmp_path / "out", undisturbed, 14)
+  assert [line["step"] for line in lines(tmp_path / "out")] == [0, odd]
+  # Fewer are to be kept from now on, of those of the starts before, too.
+  code, said = run(tmp_path / "out", num_train_steps=15)
+  assert code == 0, said
+  assert checkpoints(tmp_path / "out") == listed(tmp_path / "out") == [14, 15]
+
+
+def test_one_in_no_time_is_all_for_good(run, tmp_path):
+  for last in (3, 5):  # The resumed run does as the first one.
+    code, said = run(tmp_path / "out", num_train_steps=last,
+                     save_checkpoints_steps=1,
+                     keep_checkpoint_every_n_hours=0.0000001)
+    assert code == 0, said
+    # The first one's time is where the counting begins.
+    assert checkpoints(tmp_path / "out") == list(range(1, last + 1))
+    assert listed(tmp_path / "out") == [last - 1, last]
+
+
+def test_a_loss_that_is_no_number_is_not_saved(run, tmp_path):
+  code, said = run(tmp_path / "out", save_checkpoints_steps=1,
+                   keep_checkpoint_max=0, num_warmup_steps=0,
+                   learning_rate=1e30)
+  assert code == 1
+  assert "The loss is not a number any more." in said
+  steps = listed(tmp_path / "out")
+  assert steps == checkpoints(tmp_path / "out") == list(range(len(steps)))
+  shown = [float(loss) for loss in re.findall(r"step \d+/14  loss (\S+)", said)]
+  # The last step that was begun is the one that is not there.
+  assert steps[-1] == len([loss for loss in shown if np.isfinite(loss)])
+  assert steps[-1] < 14
+
+
+def said_once(said, folder, what, reason, latest):
+  """The run ended by one sentence, that says what is to be known."""
+  assert "Traceback" not in said
+  sentence, = [line for line in said.splitlines() if line.startswith("ERROR")]
+  assert re.match(
+      r"ERROR: %s cannot be written to %s: %s\. %s\. The same command goes on "
+      r"there\.$" % (what, folder, reason, latest), sentence), sentence
+  assert sentence == said.splitlines()[-1]
+
+
+class TestFullDisk:
+
+  def test_files_of_a_limited_size(self, run, tmp_path, undisturbed):
+    out = tmp_path / "out"
+    code, said = run(out, {"limit": LIMIT})
+    assert code == 1
+    said_once(said, out, "The checkpoint of step 0", "File too large",
+              "There is no checkpoint yet")
+    assert checkpoints(out) == listed(out) == []
+    code, said = run(out, {"limit_later": LIMIT})
+    assert code == 1
+    said_once(said, out, "The checkpoint of step 6", "File too large",
+              "The last whole checkpoint is model.ckpt-3")
+    assert checkpoints(out) == listed(out) == [0, 3]
+    code, said = run(out)
+    assert code == 0, said
+    assert "going on from step 3 in" in said
+    assert checkpoints(out) == listed(out) == [12, 14]
+    assert_same(out, undisturbed, 14)
+
+  @pytest.fixture
+  def small_disk(self, tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(folder)]
+    try:
+      subprocess.run(mount, check=True, stderr=subprocess.PIPE)
+    except (OSError, subprocess.CalledProcessError) as e:
+      pytest.skip("no disk of some size can be mounted: %s" % e)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+  def test_no_space_left(self, run, small_disk, undisturbed):
+    out, filler = small_disk / "out", small_disk / "filler"
+    code, said = run(out, {"fill": str(filler)})
+    assert code == 1
+    said_once(said, out, "The checkpoint of step 6", "No space left on device",
+              "The last whole checkpoint is model.ckpt-3")
+    assert checkpoints(out) == listed(out) == [0, 3]
+    # Still none: nothing is lost by trying.
+    code, said = run(out)
+    assert code == 1
+    said_once(said, out, "graph.pbtxt", "No space left on device",
+              "The last whole checkpoint is model.ckpt-3")
+    assert checkpoints(out) == listed(out) == [0, 3]
+    filler.unlink()
+    code, said = run(out)
+    assert code == 0, said
+    assert checkpoints(out) == listed(out) == [12, 14]
+    assert_same(out, undisturbed, 14)
+
+
+def test_killed_again_and_again_the_program_ends_as_undisturbed(
+    run, tmp_path, undisturbed):
+  out = tmp_path / "out"
+  for moment in ("parts are written", "it is whole",
+                 "the old one is half removed"):
+    code, said = run(out, {"kill": moment})
+    assert code == -signal.SIGKILL, said
+    assert listed(out) == (
+        [3, 6] if moment == "the old one is half removed" else [0, 3])
+  code, said = run(out)
+  assert code == 0, said
+  assert checkpoints(out) == listed(out) == [12, 14]
+  assert_same(out, undisturbed, 14)
+  assert [line["step"] for line in lines(out)] == [0, 3, 3, 6]

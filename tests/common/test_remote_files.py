@@ -1,0 +1,190 @@
+"""Files behind a scheme: TensorFlow reads and writes them, in the trainer."""
+
+import contextlib
+import gzip
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import tensorflow.compat.v1 as tf
+from program import LENGTHS, ROOT, command
+
+import run_pretraining_e2e as e2e
+from bert_e2e.common import file_io
+from bert_e2e.data import corpus as corpus_lib
+from bert_e2e.data import resume
+from bert_e2e.data import stream as stream_lib
+from bert_e2e.training import training_plan
+
+SCHEME = "standin://"
+
+
+class StandIn:
+  """Does what tf.io.gfile does, with real GFiles, for paths that nothing else
+  can open: `standin://name` is `name` in a folder."""
+
+  def __init__(self, folder):
+    self._folder = folder
+
+  def _local(self, path):
+    assert path.startswith(SCHEME)
+    return os.path.join(self._folder, path[len(SCHEME):])
+
+  def GFile(self, path, mode):
+    return tf.io.gfile.GFile(self._local(path), mode)
+
+  def stat(self, path):
+    return tf.io.gfile.stat(self._local(path))
+
+  def exists(self, path):
+    return tf.io.gfile.exists(self._local(path))
+
+  def listdir(self, path):
+    return tf.io.gfile.listdir(self._local(path))
+
+  def remove(self, path):
+    tf.io.gfile.remove(self._local(path))
+
+  def glob(self, pattern):
+    return [SCHEME + os.path.relpath(path, self._folder)
+            for path in tf.io.gfile.glob(self._local(pattern))]
+
+
+@pytest.fixture
+def remote(files, tmp_path, monkeypatch):
+  """Puts the files behind a scheme; returns {name: remote path}."""
+  with open(files["train"], "rb") as stream:
+    text = stream.read()
+  with gzip.open(str(tmp_path / "train2.txt.gz"), "wb") as stream:
+    stream.write(text)
+  stand_in = StandIn(str(tmp_path))
+  monkeypatch.setattr(
+      file_io, "_gfile", lambda path: contextlib.nullcontext(stand_in))
+  return {name: SCHEME + os.path.basename(path)
+          for name, path in files.items()}
+
+
+def flow_of(pattern, vocab_file, **options):
+  return e2e.take_write_2_flow(
+      [pattern], vocab_file, num_epochs=2, chunk_lines=50, **dict(
+          LENGTHS, **options))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_the_flow_of_remote_files_is_that_of_local_ones(
+    files, remote, tmp_path, num_workers):
+  """Worker processes know nothing of the stand-in: they are given the text."""
+  with pytest.raises(OSError):
+    open(remote["train"])
+  local = list(flow_of(str(tmp_path / "train*"), files["vocab"]))
+  log = remote["out"] + "_windows.txt"
+  assert list(flow_of(
+      SCHEME + "train*", remote["vocab"], num_workers=num_workers,
+      log=resume.WindowLog(log))) == local
+  rest = flow_of(
+      SCHEME + "train*", remote["vocab"], num_workers=num_workers,
+      first_example=len(local) - 3, log=resume.WindowLog(log))
+  assert list(rest) == local[-3:]
+  assert (tmp_path / "out_windows.txt").stat().st_size > 0
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_bad_byte_of_a_remote_file_is_named(
+    remote, tmp_path, num_workers):
+  with open(str(tmp_path / "train.txt"), "ab") as stream:
+    stream.write(b"caf\xe9 au lait\n")
+  with pytest.raises(corpus_lib.InvalidUtf8) as caught:
+    for _ in flow_of(remote["train"], remote["vocab"],
+                     num_workers=num_workers):
+      pass
+  assert "standin://train.txt is not UTF-8" in str(caught.value)
+  assert "line 301, byte 4" in str(caught.value)
+
+
+def test_what_a_remote_file_system_says_is_an_os_error():
+  path = "nosuch://folder/file"
+  for function in (file_io.size, file_io.exists, file_io.names,
+                   file_io.matches, file_io.remove,
+                   lambda path: file_io.write(path, b"x"),
+                   lambda path: file_io.append(path, b"x")):
+    with pytest.raises(OSError, match="nosuch"):
+      function(path)
+  with pytest.raises(OSError, match="nosuch"), file_io.open_binary(
+      path) as stream:
+    stream.read()
+
+
+def test_a_program_says_it_in_one_sentence(files):
+  run = subprocess.run(
+      [sys.executable, os.path.join(ROOT, "show_examples.py"),
+       "--input_file=" + files["train"], "--vocab_file=nosuch://vocab.txt"],
+      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+  assert run.returncode == 1
+  assert "nosuch://vocab.txt" in run.stdout and "Traceback" not in run.stdout
+
+
+def test_records_go_to_remote_folders(remote, tmp_path):
+  (tmp_path / "out").mkdir()
+  folder = remote["out"]
+  record = resume.describe(
+      corpus_lib.Corpus([remote["train"]]), remote["vocab"],
+      {"chunk_lines": 50})
+  assert resume.load(folder) is None
+  record.save(folder)
+  assert resume.load(folder) == record
+  path = resume.windows_file(folder, stream_lib.Shard())
+  resume.WindowLog(path).add(stream_lib.Position(), 0, 9, (0, 1))
+  record._replace(first_example=7).save(folder)  # Of another stream.
+  assert not file_io.exists(path)
+  plan = training_plan.make(2.0, 100, 8)
+  plan.save(folder)
+  assert training_plan.load(folder) == plan
+  assert sorted(os.listdir(str(tmp_path / "out"))) == [
+      resume.STREAM_FILE, training_plan.PLAN_FILE]
+
+
+# TensorFlow's file system in memory, which there is from version 2 on.
+WHOLE_PROGRAM = """
+    import glob, os, sys
+    from absl import flags
+    import run_pretraining_e2e as e2e
+    gfile = e2e.tf.io.gfile
+    folder, *arguments = sys.argv[1:]
+    for path in glob.glob(os.path.join(folder, "*.*")):
+      with gfile.GFile("ram://in/" + os.path.basename(path), "wb") as stream:
+        stream.write(open(path, "rb").read())
+    e2e.define_flags()
+    flags.FLAGS(["program"] + arguments)
+    e2e.main(["program"])
+    for name in gfile.listdir("ram://out"):
+      print("left", name)
+    """
+
+
+def has_memory_files():
+  try:
+    return not tf.io.gfile.exists("ram://nothing")
+  except tf.errors.UnimplementedError:
+    return False
+
+
+@pytest.mark.skipif(not has_memory_files(),
+                    reason="this TensorFlow has no file system in memory")
+def test_the_program_with_all_files_remote(files):
+  paths = {name: "ram://in/" + os.path.basename(path)
+           for name, path in files.items()}
+  arguments = command(dict(paths, out="ram://out"), num_workers=2, do_eval=True,
+                      input_file="ram://in/tra*.txt")
+  run = subprocess.run(
+      [sys.executable, "-c", textwrap.dedent(WHOLE_PROGRAM),
+       os.path.dirname(files["train"])] + arguments, cwd=ROOT,
+      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+  assert run.returncode == 0, run.stdout
+  assert "step 4/4" in run.stdout
+  left = {line[5:] for line in run.stdout.splitlines()
+          if line.startswith("left ")}
+  assert {"model.ckpt-4.index", "eval_results.txt", "stream.json",
+          "stream_windows.txt"} <= left
+  assert not any(os.path.exists(os.path.join(ROOT, name)) for name in left)

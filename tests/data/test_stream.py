@@ -1,0 +1,1222 @@
+"""The promises of the stream, on small corpora whose every line is unique.
+
+Every line is `wN` with two fillers, wN being a WordPiece of its own, so that an
+example tells which lines it is made of. Sequences are long enough for all of a
+document, so nothing is truncated.
+"""
+
+import collections
+import gc
+import gzip
+import hashlib
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from typing import List
+
+import pytest
+
+import create_pretraining_data as cpd
+import tokenization
+from bert_e2e.data import corpus as corpus_lib
+from bert_e2e.data import instances as instances_lib
+from bert_e2e.data import sampling, worker_pool
+from bert_e2e.data import stream as es
+
+ROOT = str(pathlib.Path(cpd.__file__).resolve().parent)
+SPECIAL = list(cpd.SPECIAL_TOKENS)
+FILLERS = ["alpha", "beta", "gamma", "delta"]
+FIRST_WORD_ID = len(SPECIAL) + len(FILLERS)
+NUM_WORDS = 2000
+# Generous: a busy machine must not fail a test.
+PATIENCE_SECONDS = 60
+KNOWN_WORKERS = (0,) if os.name == "nt" else (0, 2)
+
+needs_workers = pytest.mark.skipif(
+    os.name == "nt", reason="there are no worker processes on Windows")
+
+
+class CorpusMaker:
+  """Writes files of unique lines and a vocabulary of their words."""
+
+  def __init__(self, folder):
+    self.folder = folder
+    self.files = []
+    self.num_lines = 0
+    self.vocab_file = str(folder / "vocab.txt")
+    words = ["w%d" % i for i in range(NUM_WORDS)]
+    (folder / "vocab.txt").write_text(
+        "\n".join(SPECIAL + FILLERS + words) + "\n")
+
+  def lines(self, count):
+    """Returns `count` new lines, each with a line end."""
+    numbers = range(self.num_lines, self.num_lines + count)
+    self.num_lines += count
+    return "".join(
+        "w%d %s %s\n" % (n, FILLERS[n % 4], FILLERS[n // 4 % 4])
+        for n in numbers)
+
+  def documents(self, *sizes):
+    """Returns documents of so many new lines, with a blank line between."""
+    return "\n".join(self.lines(size) for size in sizes)
+
+  def write(self, name, text):
+    path = self.folder / name
+    data = text if isinstance(text, bytes) else text.encode("utf-8")
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    self.files.append(str(path))
+    return str(path)
+
+  def corpus(self, **options):
+    options.setdefault("chunk_lines", 5)
+    return corpus_lib.Corpus(self.files, **options)
+
+  def options(self, **changes):
+    instances = cpd.InstanceOptions(
+        max_seq_length=160, max_predictions_per_seq=24)
+    return es.StreamOptions(self.vocab_file, instances=instances, **changes)
+
+  def stream(self, num_epochs=1, num_workers=0, shard=es.Shard(), seed=12345,
+             **corpus_options):
+    return es.ExampleStream(
+        self.corpus(**corpus_options), self.options(random_seed=seed),
+        num_epochs=num_epochs, num_workers=num_workers, shard=shard)
+
+
+@pytest.fixture
+def maker(tmp_path):
+  return CorpusMaker(tmp_path)
+
+
+@pytest.fixture
+def odd_corpus(maker, monkeypatch):
+  """Files with odd ends, and a document that is longer than the cap."""
+  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 120)
+  maker.write("a.txt", maker.documents(7, 1, 12, 3, 9, 4, 6, 2, 8))
+  maker.write("b.txt", "\n\n \t\n" + maker.documents(4, 5)[:-1])
+  for i in range(9):
+    maker.write("tiny%d.txt" % i, maker.documents(1 + i % 2) + "\n" * (i % 3))
+  maker.write("c.txt.gz", maker.documents(6, 11, 2, 7) + "\n\u3000\n\n")
+  maker.write("long.txt", maker.lines(90) + "\n" + maker.lines(2))
+  maker.write("d.txt", maker.documents(3, 3, 3).replace("\n", "\r\n")[:-2])
+  return maker
+
+
+@pytest.fixture
+def plain_corpus(maker, monkeypatch):
+  """Three files, cut into several groups of several windows an epoch."""
+  monkeypatch.setattr(es, "SPLITS_PER_GROUP", 4)
+  monkeypatch.setattr(es, "CHUNKS_PER_WINDOW", 3)
+  for name in ("a.txt", "b.txt", "c.txt"):
+    maker.write(name, maker.documents(*[5, 3, 6, 4, 2] * 6))
+  return maker
+
+
+SMALL = {"split_bytes": 100}
+
+
+# --------------------------------------------------------- reading the examples
+
+
+def _varint(data, at):
+  value = shift = 0
+  while True:
+    byte = data[at]
+    value |= (byte & 0x7f) << shift
+    at, shift = at + 1, shift + 7
+    if byte < 0x80:
+      return value, at
+
+
+def _fields(data):
+  """Yields (number, bytes) of a message of length-delimited fields."""
+  at = 0
+  while at < len(data):
+    key, at = _varint(data, at)
+    assert key & 7 == 2
+    size, at = _varint(data, at)
+    yield key >> 3, data[at:at + size]
+    at += size
+
+
+def int_features(example):
+  """Parses a serialized tf.Example; returns name -> list of int."""
+  features = {}
+  for _, entry in _fields(dict(_fields(example))[1]):
+    name, feature = (value for _, value in sorted(_fields(entry)))
+    (kind, packed), = _fields(feature)
+    if kind != 3:
+      continue
+    values, at = [], 0
+    packed = dict(_fields(packed))[1]
+    while at < len(packed):
+      value, at = _varint(packed, at)
+      values.append(value)
+    features[name.decode()] = values
+  return features
+
+
+class Seen:
+  """An example, with the masks undone: the lines of A and B."""
+
+  def __init__(self, example):
+    features = int_features(example)
+    size = sum(features["input_ids"][i] != 0 or features["input_mask"][i]
+               for i in range(len(features["input_ids"])))
+    ids = features["input_ids"][:size]
+    self.masked = tuple(ids)
+    positions = features["masked_lm_positions"]
+    for position, label in zip(positions, features["masked_lm_ids"]):
+      if position:
+        ids[position] = label
+    middle = features["segment_ids"].index(1)
+    self.a = self._words(ids[:middle])
+    self.b = self._words(ids[middle:])
+    self.is_random = features["next_sentence_labels"] == [1]
+    self.used = self.a + (() if self.is_random else self.b)
+    self.pair = (self.a, self.b, self.is_random)
+
+  @staticmethod
+  def _words(ids):
+    return tuple(i - FIRST_WORD_ID for i in ids if i >= FIRST_WORD_ID)
+
+
+def seen(examples):
+  return [Seen(example) for example in examples]
+
+
+def lines_used(examples):
+  return collections.Counter(
+      line for example in seen(examples) for line in example.used)
+
+
+def once(num_lines):
+  return collections.Counter(range(num_lines))
+
+
+# -------------------------------------------------------------------- complete
+
+
+@pytest.mark.parametrize("num_workers, split_bytes, chunk_lines", [
+    (0, split_bytes, chunk_lines) for split_bytes in (None, 64, 333)
+    for chunk_lines in (1, 5, 1000)] + [(KNOWN_WORKERS[-1], 333, 5)])
+def test_every_line_is_used_once_an_epoch(
+    odd_corpus, num_workers, split_bytes, chunk_lines):
+  # 1000 lines at once are long documents: these need longer sequences.
+  stream = odd_corpus.stream(
+      num_epochs=1, num_workers=num_workers, split_bytes=split_bytes,
+      chunk_lines=chunk_lines)
+  if chunk_lines == 1000:
+    stream = es.ExampleStream(
+        odd_corpus.corpus(split_bytes=split_bytes, chunk_lines=chunk_lines),
+        odd_corpus.options()._replace(instances=cpd.InstanceOptions(
+            max_seq_length=700, max_predictions_per_seq=110)), num_epochs=1)
+  assert lines_used(stream.examples()) == once(odd_corpus.num_lines)
+
+
+def test_a_second_epoch_is_complete_too(odd_corpus):
+  first = list(odd_corpus.stream(1).examples())
+  both = list(odd_corpus.stream(2).examples())
+  assert both[:len(first)] == first
+  assert lines_used(both[len(first):]) == once(odd_corpus.num_lines)
+
+
+def test_the_cap_cut_the_long_document(odd_corpus):
+  corpus = odd_corpus.corpus()
+  for split in corpus.splits():
+    list(corpus.chunks(split))
+  assert corpus.num_cut_documents > 1
+
+
+# ----------------------------------------------------------------------- fresh
+
+
+def test_epochs_differ_in_order_pairs_and_masks(plain_corpus):
+  epochs = collections.defaultdict(list)
+  for position, window in plain_corpus.stream(3, **SMALL).windows():
+    epochs[position.epoch].extend(seen(window))
+  assert len(epochs) == 3
+  orders = [[e.used for e in epoch] for epoch in epochs.values()]
+  pairs = [{e.pair for e in epoch} for epoch in epochs.values()]
+  masks = [{e.pair: e.masked for e in epoch} for epoch in epochs.values()]
+  for i, j in ((0, 1), (0, 2), (1, 2)):
+    assert orders[i] != orders[j]
+    assert pairs[i] != pairs[j]
+    same = set(masks[i]) & set(masks[j])
+    assert same  # Else the next line would say nothing.
+    assert any(masks[i][pair] != masks[j][pair] for pair in same)
+
+
+# --------------------------------------------------------------- deterministic
+
+
+@needs_workers
+@pytest.mark.parametrize("num_workers", [1, 2, 3])
+@pytest.mark.parametrize("split_bytes", [None, 100])
+def test_any_number_of_workers_gives_the_same_stream(
+    plain_corpus, num_workers, split_bytes):
+  expected = list(plain_corpus.stream(2, split_bytes=split_bytes).windows())
+  assert len(expected) > 4
+  assert expected == list(
+      plain_corpus.stream(
+          2, num_workers=num_workers, split_bytes=split_bytes).windows())
+
+
+@pytest.mark.parametrize("num_workers", KNOWN_WORKERS)
+def test_the_same_in_another_process_with_another_hash_seed(
+    odd_corpus, num_workers):
+  stream = odd_corpus.stream(2)
+  script = """
+      import hashlib, sys
+      from bert_e2e.data import corpus, stream as example_stream
+      corpus.CARRY_BYTES = 120
+      stream = example_stream.ExampleStream(
+          corpus.Corpus(%r, chunk_lines=5),
+          example_stream.StreamOptions(
+              %r, instances=example_stream.instances_lib.InstanceOptions(
+                  max_seq_length=160, max_predictions_per_seq=24)),
+          num_epochs=2, num_workers=%d)
+      digest = hashlib.sha256()
+      for example in stream.examples():
+        digest.update(example)
+      print(digest.hexdigest())
+      """ % (odd_corpus.files, odd_corpus.vocab_file, num_workers)
+  digest = hashlib.sha256(b"".join(stream.examples())).hexdigest()
+  process = _start(script, PYTHONHASHSEED="4242")
+  out, _ = process.communicate(timeout=PATIENCE_SECONDS)
+  assert out.strip() == digest
+
+
+def test_the_same_twice_from_one_stream(plain_corpus):
+  stream = plain_corpus.stream(2, **SMALL)
+  assert list(stream.examples()) == list(stream.examples())
+
+
+def test_windows_joined_are_the_examples(plain_corpus):
+  stream = plain_corpus.stream(2, **SMALL)
+  assert [example for _, window in stream.windows() for example in window
+         ] == list(stream.examples())
+
+
+def test_seeds_differ(plain_corpus):
+  by_seed = [list(plain_corpus.stream(seed=seed).examples())
+             for seed in (1, 2, 12345)]
+  assert by_seed[0] != by_seed[1] != by_seed[2] != by_seed[0]
+  uses = [[e.used for e in seen(examples)] for examples in by_seed]
+  assert uses[0] != uses[1] != uses[2] != uses[0]
+
+
+def test_draws_are_the_same_on_every_python():
+  """Fixed figures: a change of them changes every user's stream."""
+  assert [es.derived_rng(*place).randint(0, 10**6) for place in (
+      (12345, 0, "splits"), (12345, 0, "chunk", 0, 0),
+      (12345, 1, "chunk", 0, 0))] == [240430, 24947, 629427]
+
+
+def test_a_chunks_examples_are_those_of_create_pretraining_data(odd_corpus):
+  """The same rules on pieces as texts, with the stream's draws."""
+  options = odd_corpus.options()
+  builder = es.ExampleBuilder(options)
+  tokenizer = tokenization.FullTokenizer(odd_corpus.vocab_file)
+  corpus = odd_corpus.corpus()
+  chunks = chunks_of(corpus)
+  assert len(chunks) > 10
+  assert any(chunk.borrowed for chunk in chunks)
+  for epoch, chunk in enumerate(chunks):
+    rng = es.derived_rng(
+        12345, epoch, "chunk", chunk.file_index, chunk.parts[0].offset)
+    texts = [corpus_lib.chunk_text(chunk)]
+    if chunk.borrowed:
+      texts.append(corpus_lib.part_text(chunk.borrowed))
+    documents = [
+        cpd.group_documents(
+            tokenizer.tokenize(line) if line.strip() else None
+            for line in text.split("\n")) for text in texts]
+    instances = cpd.instances_from_documents(
+        documents[0], options.instances,
+        cpd.text_pieces(list(tokenizer.vocab)), sampling.StreamDraws(rng),
+        *documents[1:])
+    assert builder.build(epoch, chunk) == cpd.create_instance_to_example_files(
+        instances, tokenizer, 160, 24)
+
+
+def chunks_of(corpus):
+  """Returns all chunks of a corpus, with what they borrow."""
+  return [corpus.lend(chunk, random.Random(1)) for split in corpus.splits()
+          for chunk in corpus.chunks(split)]
+
+
+# ------------------------------------------------------------- better pairs
+
+
+def documents_of_lines(maker):
+  """Returns line -> the number of its document."""
+  found, count = {}, 0
+  for path in maker.files:
+    data = pathlib.Path(path).read_bytes()
+    text = (gzip.decompress(data) if path.endswith(".gz") else data).decode()
+    for line in text.split("\n"):
+      if not line.strip():
+        count += 1
+      else:
+        found[int(line.split()[0][1:])] = count
+    count += 1
+  return found
+
+
+@pytest.mark.parametrize("chunk_lines", [1, 5])
+@pytest.mark.parametrize("sizes", [(40, 30), (1, 90), (90, 1), (7,) * 12])
+@pytest.mark.parametrize("kind", ["one.txt", "one.txt.gz"])
+def test_a_random_next_is_of_another_document(
+    maker, monkeypatch, sizes, chunk_lines, kind):
+  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 40)
+  maker.write(kind, "\n \n" + maker.documents(*sizes) + "\n\n")
+  document = documents_of_lines(maker)
+  found = seen(maker.stream(3, chunk_lines=chunk_lines,
+                            split_bytes=150).examples())
+  random_ones = [e for e in found if e.is_random]
+  assert random_ones
+  for example in random_ones:
+    assert not {document[i] for i in example.a} & {
+        document[i] for i in example.b}
+
+
+def test_a_random_next_comes_from_other_files(maker, monkeypatch):
+  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 40)
+  for i in range(3):  # Each a document that is cut into many chunks.
+    maker.write("%d.txt" % i, maker.documents(60))
+  document = documents_of_lines(maker)
+  pairs = collections.Counter(
+      (document[e.a[0]], document[e.b[0]])
+      for e in seen(maker.stream(4, chunk_lines=5).examples()) if e.is_random)
+  assert set(pairs) == {(a, b) for a in set(document.values())
+                        for b in set(document.values()) if a != b}
+
+
+@pytest.mark.parametrize("blank", ["", "\n\n"])
+@pytest.mark.parametrize("num_workers", KNOWN_WORKERS)
+def test_a_single_document_has_true_pairs_only_and_one_warning(
+    maker, monkeypatch, caplog, blank, num_workers):
+  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 40)
+  maker.write("one.txt", blank + maker.lines(80) + "w0\n" + blank)
+  found = seen(maker.stream(2, num_workers, chunk_lines=5,
+                            split_bytes=300).examples())
+  assert not any(e.is_random for e in found)
+  used = collections.Counter(i for e in found for i in e.a + e.b)
+  assert used == collections.Counter(
+      {i: 2 + 2 * (i == 0) for i in range(80)})
+  messages = [r.getMessage() for r in caplog.records
+              if "always the true ones" in r.getMessage()]
+  assert len(messages) == 1 and maker.files[0] in messages[0]
+
+
+def test_a_document_of_one_line_is_cut_in_two(maker):
+  maker.write("one.txt", maker.lines(1))
+  example, = maker.stream(1).examples()
+  features = int_features(example)
+  assert features["next_sentence_labels"] == [0]
+  ends = sum(features["segment_ids"])
+  assert 2 <= ends <= 3  # One or two of its three pieces, and [SEP].
+
+
+def test_lending_reads_little_of_a_large_document(maker, monkeypatch):
+  """Once no other document was found, it is not looked for again."""
+  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 40)
+  maker.write("one.txt", maker.lines(1500))
+  corpus = maker.corpus(chunk_lines=10)
+  chunks = chunks_of(corpus)
+  read = _calls(monkeypatch, corpus_lib, "_blocks")
+  for chunk in chunks:
+    assert corpus.lend(chunk, random.Random(2)).borrowed is None
+  assert not read
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_lent_hangs_on_the_chunk_alone(maker, monkeypatch, seed):
+  """Not on what was lent before: a resumed run has lent nothing yet."""
+  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 40)
+  monkeypatch.setattr(corpus_lib, "_SEARCH_BYTES", 300)
+  monkeypatch.setattr(corpus_lib, "_LENT_BYTES", 80)
+  rng = random.Random(seed)
+  for i in range(rng.randint(1, 3)):
+    sizes = [rng.choice((1, 3, 80)) for _ in range(rng.randint(1, 3))]
+    maker.write("%d.txt" % i, rng.choice(("", "\n\u3000\n")) + (
+        "\n%s\n" % rng.choice(("", " \u2003"))).join(
+            maker.lines(size)[:-1] for size in sizes) + "\n")
+  options = dict(chunk_lines=5, split_bytes=rng.choice((100, 100000)))
+  warm = maker.corpus(**options)
+  chunks = [c for split in warm.splits() for c in warm.chunks(split)]
+  rng.shuffle(chunks)
+  for chunk in chunks:
+    number = rng.random()
+    cold = maker.corpus(**options)
+    lent = warm.lend(chunk, random.Random(number))
+    assert lent == cold.lend(chunk, random.Random(number))
+
+
+@pytest.mark.parametrize("space", ["", " ", "\u3000", "\t\u2003"])
+def test_whitespace_of_any_script_is_no_text_of_a_document(maker, space):
+  """Neither behind a document's end nor as a file of its own."""
+  blank = space + "\n"
+  maker.write("blank.txt", blank)
+  maker.write("own.txt", blank * 2 + maker.lines(8) + blank * 2)
+  chunk, = chunks_of(maker.corpus(chunk_lines=1000))
+  own = chunk.only_document
+  assert own.path == maker.files[1]
+  assert own.data[own.text_start:].startswith(b"w0 ")
+
+
+def test_every_borrowed_document_may_come_next():
+  documents = [cpd.Document(list(range(9)), [0, 3, 6, 9])]
+  borrowed = [cpd.Document([i] * 4, [0, 2, 4]) for i in (101, 102, 103)]
+  draws = sampling.StreamDraws(random.Random(4))
+  random_next = instances_lib.RandomNext(documents, 0, borrowed, draws)
+  assert random_next.is_there
+  drawn = collections.Counter(
+      random_next.stretch(2)[0][0] for _ in range(3000))
+  assert set(drawn) == {101, 102, 103}
+  assert min(drawn.values()) > 900
+
+
+# --------------------------------------------------------- epochs, in examples
+
+
+@pytest.mark.parametrize("names", [("a.txt",), ("a.gz",), ("a.txt", "b.gz")])
+def test_the_epoch_that_is_told_rises_evenly(maker, monkeypatch, names):
+  monkeypatch.setattr(es, "CHUNKS_PER_WINDOW", 2)
+  for name in names:
+    maker.write(name, maker.documents(*[5, 3, 6, 4, 2] * 40))
+  stream = maker.stream(2, split_bytes=150)
+  windows = list(stream._windows(es.Position(), stream._mapper()))
+  epochs = [bound for window in windows for bound in window.epochs]
+  assert epochs == sorted(epochs)
+  assert epochs[0] == 0 and abs(epochs[-1] - 2) < 0.1
+  steps = [after - before for before, after in zip(epochs, epochs[1:])]
+  assert max(steps) < 0.2
+
+
+# ------------------------------------------------------------------------ seek
+
+
+def test_any_position_continues_the_stream(plain_corpus):
+  stream = plain_corpus.stream(2, **SMALL)
+  windows = list(stream.windows())
+  assert len({(p.epoch, p.group) for p, _ in windows}) > 4
+  assert max(p.window for p, _ in windows) > 0
+  assert {p.epoch for p, _ in windows} == {0, 1}
+  for i in range(0, len(windows), 4):
+    position, window = windows[i]
+    assert position.example == 0
+    assert list(stream.windows(position)) == windows[i:]
+    inside = position._replace(example=len(window) // 2)
+    rest = list(stream.windows(inside))
+    if window[inside.example:]:
+      assert rest[0] == (inside, window[inside.example:])
+      rest = rest[1:]
+    assert rest == windows[i + 1:]
+
+
+@needs_workers
+def test_a_position_with_workers_and_at_a_windows_end(plain_corpus):
+  windows = list(plain_corpus.stream(2, **SMALL).windows())
+  stream = plain_corpus.stream(2, num_workers=2, **SMALL)
+  i = next(i for i, (p, _) in enumerate(windows)
+           if p.epoch == 1 and p.group == 1)
+  position, window = windows[i]
+  examples = list(stream.examples(position._replace(example=1)))
+  assert examples == window[1:] + [e for _, w in windows[i + 1:] for e in w]
+  assert list(stream.windows(position._replace(example=len(window)))
+             ) == windows[i + 1:]
+
+
+def test_a_position_behind_the_end_gives_nothing(plain_corpus):
+  assert list(plain_corpus.stream(2).windows(es.Position(2))) == []
+  assert list(plain_corpus.stream(2).windows(es.Position(1, 999))) == []
+
+
+def test_a_seek_reads_one_group_and_builds_one_window(
+    plain_corpus, monkeypatch):
+  stream = plain_corpus.stream(None, **SMALL)
+  read, built = _count_calls(monkeypatch, stream)
+  next(stream.windows(es.Position(7, 1)))
+  assert len(read) == es.SPLITS_PER_GROUP
+  assert len(built) == es.CHUNKS_PER_WINDOW
+  assert {epoch for epoch, _ in built} == {7}
+
+
+def _count_calls(monkeypatch, stream):
+  """Returns lists of (split,) read and of (epoch, chunk) built from now on."""
+  return (_calls(monkeypatch, stream._corpus, "chunks"),
+          _calls(monkeypatch, stream._builder, "build"))
+
+
+def _calls(monkeypatch, thing, name):
+  """Returns a list that the arguments of a method's calls are put into."""
+  calls, method = [], getattr(thing, name)
+
+  def noted(*args):
+    calls.append(args)
+    return method(*args)
+
+  monkeypatch.setattr(thing, name, noted)
+  return calls
+
+
+def _noted(items, drawn):
+  """Yields items; puts each into `drawn` first."""
+  for item in items:
+    drawn.append(item)
+    yield item
+
+
+# --------------------------------------------------------------------- bounded
+
+
+def test_pools_hold_a_bounded_number_of_bytes(monkeypatch):
+  monkeypatch.setattr(es, "POOL_BYTES", 1000)
+  chunks = [corpus_lib.Chunk(0, [corpus_lib.Part("a", i, b"x" * 300)])
+            for i in range(10)]
+  drawn: List[object] = []
+  pools = es._pools(_noted(chunks, drawn))
+  assert len(next(pools)) == len(drawn) == 4
+  assert [len(pool) for pool in pools] == [4, 2]
+
+
+@needs_workers
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_a_pool_reads_a_bounded_number_of_tasks_ahead(num_workers):
+  drawn: List[object] = []
+  tasks = ((i, (-i,)) for i in _noted(range(100), drawn))
+  with worker_pool.WorkerPool(abs, num_workers, 7, str) as pool:
+    results = pool.map(tasks)
+    assert drawn == []
+    for i in range(100):
+      assert next(results) == (i, i)
+      assert len(drawn) == min(i + 7, 100)
+    assert list(results) == []
+
+
+@needs_workers
+def test_workers_are_ahead_over_windows_and_epochs(plain_corpus, monkeypatch):
+  stream = plain_corpus.stream(None, num_workers=2)  # Of one split.
+  read = _calls(monkeypatch, stream._corpus, "chunks")
+  monkeypatch.setattr(es, "CHUNKS_PER_WINDOW", 30)
+  windows = stream.windows()
+  next(windows)
+  windows.close()
+  assert len(read) >= 2  # The second epoch's chunks are on their way.
+
+
+# --------------------------------------------------------------------- sharded
+
+
+@pytest.mark.parametrize("num_hosts", [1, 2, 3])
+def test_hosts_share_the_corpus(odd_corpus, num_hosts):
+  for epoch in range(2):
+    shares = [
+        lines_used(
+            e for p, window in odd_corpus.stream(
+                2, shard=es.Shard(host, num_hosts), num_hosts=num_hosts,
+                split_bytes=200).windows(es.Position(epoch))
+            if p.epoch == epoch for e in window) for host in range(num_hosts)
+    ]
+    assert all(shares)
+    # Each line once in the sum: so the shares are disjoint as well.
+    assert sum(shares, collections.Counter()) == once(odd_corpus.num_lines)
+
+
+def test_a_host_reads_its_own_splits_only(plain_corpus, monkeypatch):
+  by_host = []
+  for host in range(2):
+    stream = plain_corpus.stream(1, shard=es.Shard(host, 2), **SMALL)
+    read, _ = _count_calls(monkeypatch, stream)
+    list(stream.windows())
+    by_host.append(set(read))
+  assert not by_host[0] & by_host[1]
+  assert by_host[0] | by_host[1] == {
+      (split,) for split in plain_corpus.corpus(**SMALL).splits()}
+
+
+# -------------------------------------------------------------------- shuffled
+
+
+def test_chunks_are_shuffled_over_the_whole_corpus(plain_corpus, monkeypatch):
+  stream = plain_corpus.stream(1, **SMALL)
+  _, built = _count_calls(monkeypatch, stream)
+  list(stream.windows())
+  keys = [chunk.key for _, chunk in built]
+  assert len(set(keys)) == len(keys) > 20
+  assert keys != sorted(keys)
+  # The first third of the epoch has chunks of every file.
+  assert {file for file, _ in keys[:len(keys) // 3]} == {0, 1, 2}
+
+
+def test_chunks_of_one_group_are_shuffled(plain_corpus, monkeypatch):
+  stream = plain_corpus.stream(1)  # One split: only the group is shuffled.
+  _, built = _count_calls(monkeypatch, stream)
+  list(stream.windows())
+  keys = [chunk.key for _, chunk in built]
+  assert len(keys) > 20
+  assert keys != sorted(keys)
+
+
+def test_examples_are_shuffled_within_a_window(plain_corpus, monkeypatch):
+  stream = plain_corpus.stream(1, **SMALL)
+  _, built = _count_calls(monkeypatch, stream)
+  mixed = 0
+  for _, window in stream.windows():
+    chunks = built[-es.CHUNKS_PER_WINDOW:]
+    plain = [e for epoch, chunk in chunks
+             for e in es.ExampleBuilder(plain_corpus.options()).build(
+                 epoch, chunk)]
+    # The last window of a pool may be short: its chunks are the last ones.
+    assert set(window) <= set(plain)
+    mixed += window != plain[-len(window):]
+  assert mixed > 3
+
+
+# ------------------------------------------------------------------------ loud
+
+# What the workers of the tests below run: a module that they can import.
+FUNCTIONS = '''
+import os, signal, sys, time
+
+def value_error(x):
+  if x == 3:
+    raise ValueError("bad file.txt, line 7")
+  return x
+
+def key_error(x):
+  if x == 3:
+    raise KeyError("marrow")
+  return x
+
+def stop_iteration(x):
+  if x == 3:
+    raise StopIteration
+  return x
+
+def killed(x):
+  if x == 3:
+    os.kill(os.getpid(), signal.SIGKILL)
+  return x
+
+def exits(x):
+  if x == 3:
+    sys.exit(7)
+  return x
+
+class Probe:
+  def __init__(self, builder):
+    self.builder = builder
+
+  def __call__(self):
+    return sorted(sys.modules), open("/proc/self/status").read()
+'''
+
+
+@pytest.fixture
+def functions(tmp_path, monkeypatch):
+  (tmp_path / "worker_functions.py").write_text(FUNCTIONS)
+  monkeypatch.syspath_prepend(str(tmp_path))
+  monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+  sys.modules.pop("worker_functions", None)
+  import worker_functions
+  yield worker_functions
+  del sys.modules["worker_functions"]
+
+
+def _map(function, num_workers=2, count=8):
+  """Returns (results before the error, the error) of 0, 1, 2, ..."""
+  results: List[int] = []
+  tasks = (("tag", (x,)) for x in range(count))
+  with worker_pool.WorkerPool(function, num_workers, 8,
+                                 "number {}".format) as pool:
+    mapped = pool.map(tasks)
+    try:
+      for _, result in mapped:
+        results.append(result)
+    except Exception as e:
+      return results, e
+  return results, None
+
+
+@needs_workers
+def test_a_value_error_comes_as_it_is(functions):
+  results, error = _map(functions.value_error)
+  assert results == [0, 1, 2]
+  assert type(error) is ValueError
+  assert str(error) == "bad file.txt, line 7"
+
+
+@needs_workers
+@pytest.mark.parametrize("name, text", [
+    ("key_error", "KeyError: 'marrow'"), ("stop_iteration", "StopIteration")])
+def test_another_exception_comes_with_its_traceback(functions, name, text):
+  results, error = _map(getattr(functions, name))
+  assert results == [0, 1, 2]
+  assert isinstance(error, RuntimeError)
+  assert isinstance(error, worker_pool.WorkerError)
+  assert re.match(r"Worker [12] of 2 \(process \d+\) ", str(error))
+  assert "number 3" in str(error)
+  assert "in " + name in str(error)  # A line of the traceback.
+  assert text in str(error)
+
+
+@needs_workers
+@pytest.mark.parametrize("name, text", [
+    ("killed", "was killed by SIGKILL"), ("exits", "ended with exit code 7")])
+def test_a_workers_death_names_it_and_its_task(functions, name, text):
+  results, error = _map(getattr(functions, name))
+  assert results == [0, 1, 2][:len(results)]
+  assert isinstance(error, worker_pool.WorkerError)
+  assert re.match(r"Worker [12] of 2 \(process \d+\) ", str(error))
+  assert text in str(error)
+  assert "number 3." in str(error)
+
+
+@needs_workers
+def test_a_death_is_seen_while_another_worker_is_waited_for(functions):
+  """Worker 1 sleeps for longer than the test may take; worker 2 dies."""
+  calls = [("tag", (PATIENCE_SECONDS * 10,)), ("tag", ("no number",))]
+  with worker_pool.WorkerPool(time.sleep, 2, 2, str) as pool:
+    mapped = pool.map(calls)
+    pid = pool._workers[1].process.pid
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(worker_pool.WorkerError, match="process %d" % pid):
+      next(mapped)
+
+
+def stopped_worker(pool):
+  """Stops a pool's first worker by SIGSTOP."""
+  os.kill(pool._workers[0].process.pid, signal.SIGSTOP)
+
+
+@needs_workers
+@pytest.mark.parametrize("size", [10, 1 << 20])
+def test_a_worker_that_hangs_is_an_error(started, size):
+  """It takes the task and gives nothing, or does not even take the task."""
+  with worker_pool.WorkerPool(len, 1, 8, "task of {0[0]}".format,
+                                 timeout_seconds=0.5) as pool:
+    stopped_worker(pool)
+    with pytest.raises(worker_pool.WorkerError) as raised:
+      list(pool.map((i, ("x" * size,)) for i in range(3)))
+  message = str(raised.value)
+  assert "Worker 1 of 1 (process %d) has not answered" % started[0] in message
+  assert "worked on task of x" in message
+  assert all(map(_reaped, started))
+
+
+@needs_workers
+def test_a_time_in_which_all_is_suspended_does_not_count(started, monkeypatch):
+  """A scheduler stops trainer and workers, and lets them go on later."""
+  suspended = []
+
+  class Results(worker_pool.queue.Queue):  # Slow to wake up, once.
+    def get(self, timeout=None):
+      if not suspended:
+        suspended.append(started[0])
+        os.kill(started[0], signal.SIGSTOP)
+        time.sleep(1.5)
+        os.kill(started[0], signal.SIGCONT)
+      return super().get(timeout=timeout)
+
+  monkeypatch.setattr(worker_pool.queue, "SimpleQueue", Results)
+  with worker_pool.WorkerPool(time.sleep, 1, 1, str,
+                                 timeout_seconds=1) as pool:
+    assert list(pool.map([("tag", (0.5,))])) == [("tag", None)]
+  assert suspended
+
+
+@needs_workers
+def test_a_worker_that_cannot_read_its_tasks_is_an_error(started, capfd):
+  with worker_pool.WorkerPool(len, 1, 8, str) as pool:
+    with pytest.raises(worker_pool.WorkerError, match="exit code 1"):
+      pool._workers[0].stdin.write(b"\xff" * 8)  # No frame is so long.
+      list(pool.map((i, ("x" * 100000,)) for i in range(30)))
+  assert "Error" in capfd.readouterr().err
+
+
+@needs_workers
+@pytest.mark.parametrize("size", [10, 1 << 20])
+def test_stop_ends_a_wait_for_a_worker_that_hangs(started, size):
+  with worker_pool.WorkerPool(len, 1, 8, str) as pool:
+    stopped_worker(pool)
+    timer = threading.Timer(0.5, pool.stop)
+    timer.start()
+    with pytest.raises(worker_pool.Stopped):
+      list(pool.map((i, ("x" * size,)) for i in range(3)))
+    timer.join()
+  assert all(map(_reaped, started))
+
+
+@pytest.mark.parametrize("num_workers", KNOWN_WORKERS)
+def test_a_reading_that_is_stopped_ends(plain_corpus, num_workers):
+  reading = plain_corpus.stream(None, num_workers, **SMALL).examples()
+  next(reading)
+  reading.check()
+  reading.stop()
+  assert len(list(reading)) < 1000  # The stream itself is endless.
+  reading.check()  # Its workers have gone, as they should.
+
+
+@needs_workers
+def test_a_reading_tells_of_a_death_without_being_read(plain_corpus, started):
+  reading = plain_corpus.stream(None, 2).examples()
+  next(reading)
+  os.kill(started[1], signal.SIGKILL)
+  os.waitid(os.P_PID, started[1], os.WEXITED | os.WNOWAIT)
+  with pytest.raises(worker_pool.WorkerError, match="Worker 2 of 2"):
+    reading.check()
+
+
+@needs_workers
+def test_an_error_of_the_tasks_comes_behind_their_results():
+  def tasks():
+    for x in range(5):
+      yield x, (x,)
+    raise ValueError("no more of file.txt")
+
+  results = []
+  with worker_pool.WorkerPool(abs, 2, 8, str) as pool:
+    with pytest.raises(ValueError, match="no more of file.txt"):
+      for _, result in pool.map(tasks()):
+        results.append(result)
+  assert results == [0, 1, 2, 3, 4]
+
+
+def test_invalid_utf8_names_file_line_and_byte(plain_corpus):
+  """The examples before it are the same; the error names the place."""
+  good = plain_corpus.lines(30).encode()
+  path = plain_corpus.write(
+      "bad.txt", good + b"w1 \xff\n" + plain_corpus.lines(30).encode())
+  before = []
+  for num_workers in KNOWN_WORKERS:
+    examples = []
+    with pytest.raises(ValueError) as raised:
+      for example in plain_corpus.stream(1, num_workers, **SMALL).examples():
+        examples.append(example)
+    before.append(examples)
+    message = str(raised.value)
+    assert path in message
+    assert "line 31," in message
+    assert "byte offset %d," % (len(good) + 3) in message
+  assert before[0] == before[-1] != []
+
+
+@pytest.mark.parametrize("num_workers", KNOWN_WORKERS)
+def test_invalid_utf8_can_be_replaced(plain_corpus, num_workers):
+  before = plain_corpus.num_lines
+  plain_corpus.write("bad.txt", plain_corpus.lines(9).encode() + b"\xff\n")
+  stream = es.ExampleStream(
+      plain_corpus.corpus(), plain_corpus.options(invalid_utf8="replace"),
+      num_epochs=1, num_workers=num_workers)
+  assert lines_used(stream.examples()) == once(before + 9)
+
+
+@pytest.mark.parametrize("num_workers", KNOWN_WORKERS)
+@pytest.mark.parametrize("num_epochs", [None, 2])
+def test_an_epoch_without_an_example_is_an_error(
+    maker, num_workers, num_epochs):
+  path = maker.write("blank.txt", "\n \n" * 50)
+  stream = maker.stream(num_epochs, num_workers, split_bytes=32)
+  with pytest.raises(ValueError, match="yields no example") as raised:
+    list(stream.examples())
+  assert path in str(raised.value)
+
+
+@pytest.mark.parametrize("num_epochs", [None, 1])
+def test_a_host_without_a_split_is_an_error(maker, num_epochs):
+  maker.write("a.txt", maker.documents(3))
+  stream = maker.stream(num_epochs, shard=es.Shard(1, 2))
+  with pytest.raises(ValueError, match="for host 1 of 2"):
+    next(stream.examples())
+
+
+def test_a_later_epoch_without_an_example_is_an_error(maker):
+  path = maker.write("a.txt", maker.documents(3))
+  examples = maker.stream(None).examples()
+  next(examples)
+  pathlib.Path(path).write_text("\n" * os.path.getsize(path))
+  with pytest.raises(ValueError, match="yields no example"):
+    list(examples)
+
+
+def test_a_negative_number_of_workers_is_refused(plain_corpus):
+  with pytest.raises(ValueError, match="--num_workers=-1"):
+    plain_corpus.stream(num_workers=-1)
+
+
+def test_windows_has_no_workers(plain_corpus, monkeypatch):
+  plain_corpus.corpus()
+  with monkeypatch.context() as patch:
+    patch.setattr(es.os, "name", "nt")
+    with pytest.raises(ValueError) as raised:
+      es.ExampleStream(None, plain_corpus.options(), num_workers=1)
+    es.ExampleStream(None, plain_corpus.options(), num_workers=0)
+  assert "Windows" in str(raised.value)
+  assert "--num_workers=0" in str(raised.value)
+
+
+# ------------------------------------------------------ the workers' processes
+
+
+def _until(condition):
+  """Waits until a condition holds; fails if it does not for a long time."""
+  end = time.monotonic() + PATIENCE_SECONDS
+  while not condition():
+    assert time.monotonic() < end, "gave up waiting"
+    time.sleep(0.02)
+
+
+def _gone(pid):
+  """Tells whether a process, not our child, has ended."""
+  try:
+    os.kill(pid, 0)
+  except ProcessLookupError:
+    return True
+  # Where nobody reaps orphans, a dead one stays as a zombie.
+  try:
+    status = pathlib.Path("/proc/%d/stat" % pid).read_text()
+  except FileNotFoundError:
+    return True
+  return status.rpartition(")")[2].split()[0] == "Z"
+
+
+def _reaped(pid):
+  """Tells whether a child of ours has ended and is no zombie either."""
+  try:
+    return os.waitpid(pid, os.WNOHANG) == (pid, -1)
+  except ChildProcessError:
+    return True
+
+
+@pytest.fixture
+def started(monkeypatch):
+  """The pids of the processes that are started."""
+  pids = []
+
+  class Popen(subprocess.Popen):
+
+    def __init__(self, *args, **kwargs):
+      super().__init__(*args, **kwargs)
+      pids.append(self.pid)
+
+  monkeypatch.setattr(worker_pool.subprocess, "Popen", Popen)
+  return pids
+
+
+@needs_workers
+def test_workers_start_with_the_first_example(plain_corpus, started):
+  examples = plain_corpus.stream(None, 2).examples()
+  assert not started
+  next(examples)
+  assert len(started) == 2
+  examples.close()
+
+
+@needs_workers
+@pytest.mark.parametrize("how", ["closed", "collected", "exhausted"])
+def test_no_worker_is_left(plain_corpus, started, how):
+  stream = plain_corpus.stream(1 if how == "exhausted" else None, 3)
+  examples = stream.examples()
+  next(examples)
+  assert len(started) == 3
+  assert not any(map(_reaped, started))
+  if how == "closed":
+    examples.close()
+  elif how == "collected":
+    del examples
+    gc.collect()
+  else:
+    collections.deque(examples, maxlen=0)
+  assert all(map(_reaped, started))
+
+
+@needs_workers
+def test_no_worker_is_left_after_a_failed_start(started, monkeypatch):
+  """The second process can't be started: the first one is ended."""
+  class Popen(worker_pool.subprocess.Popen):
+
+    def __init__(self, *args, **kwargs):
+      if started:
+        raise OSError("no more processes")
+      super().__init__(*args, **kwargs)
+
+  monkeypatch.setattr(worker_pool.subprocess, "Popen", Popen)
+  with pytest.raises(OSError, match="no more processes"):
+    with worker_pool.WorkerPool(abs, 2, 8, str):
+      pytest.fail("the pool has started")
+  gc.collect()
+  assert len(started) == 1
+  _until(lambda: _reaped(started[0]))
+
+
+@needs_workers
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_killed_worker_is_an_error_in_the_consumer(
+    plain_corpus, started, which):
+  examples = plain_corpus.stream(None, 3, **SMALL).examples()
+  for _ in range(10):
+    next(examples)
+  os.kill(started[which], signal.SIGKILL)
+  with pytest.raises(worker_pool.WorkerError) as raised:
+    collections.deque(examples, maxlen=0)  # Endless, unless it raises.
+  message = str(raised.value)
+  assert "Worker %d of 3 (process %d)" % (which + 1, started[which]) in message
+  assert "SIGKILL" in message
+  assert all(map(_reaped, started))
+
+
+@needs_workers
+def test_a_death_names_the_chunk(plain_corpus, started, monkeypatch):
+  """The only worker is killed while it is known to build nothing yet."""
+  path = plain_corpus.files[0]
+  del plain_corpus.files[1:]
+  send, check = worker_pool.WorkerPool._send, worker_pool.WorkerPool.check
+
+  def stop_and_send(pool, worker, payload):
+    if worker.tasks:
+      os.kill(worker.process.pid, signal.SIGSTOP)
+    send(pool, worker, payload)
+
+  def kill_and_check(pool):
+    if pool._workers[0].tasks:  # It may still be told what to do with them.
+      os.kill(started[0], signal.SIGKILL)
+      _until(lambda: pool._workers[0].process.poll() is not None)
+    check(pool)
+
+  monkeypatch.setattr(worker_pool.WorkerPool, "_send", stop_and_send)
+  monkeypatch.setattr(worker_pool.WorkerPool, "check", kill_and_check)
+  with pytest.raises(worker_pool.WorkerError) as raised:
+    next(plain_corpus.stream(1, 1, chunk_lines=1000).examples())
+  assert "the lines of %s from byte 0 on" % path in str(raised.value)
+
+
+@needs_workers
+def test_a_slow_consumer_learns_of_a_death_before_the_windows_end(
+    plain_corpus, started, monkeypatch):
+  monkeypatch.setattr(es, "CHUNKS_PER_WINDOW", 100)
+  monkeypatch.setattr(es, "_EXAMPLES_PER_CHECK", 4)
+  examples = plain_corpus.stream(1, 1).examples()
+  window = sum(1 for _ in plain_corpus.stream(1).examples())
+  assert window > 20
+  next(examples)
+  os.kill(started[0], signal.SIGKILL)
+  # Until the death shows; nothing of the pool is called in between.
+  os.waitid(os.P_PID, started[0], os.WEXITED | os.WNOWAIT)
+  taken = 1
+  with pytest.raises(worker_pool.WorkerError):
+    for _ in examples:
+      taken += 1
+  assert taken == 4
+
+
+@needs_workers
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"),
+                    reason="reads /proc")
+def test_a_worker_is_light_and_has_no_tensorflow(functions, odd_corpus):
+  builder = es.ExampleBuilder(odd_corpus.options())
+  with worker_pool.WorkerPool(functions.Probe(builder), 1, 1, str) as pool:
+    (_, (modules, status)), = pool.map([("tag", ())])
+  assert "bert_e2e.data.stream" in modules
+  assert not {"tensorflow", "numpy", "multiprocessing"} & set(modules)
+  resident = int(status.split("VmRSS:")[1].split()[0])
+  assert resident < 60000  # KB.
+
+
+@needs_workers
+def test_a_worker_reads_no_file(plain_corpus):
+  expected = list(plain_corpus.stream(1).examples())
+  stream = plain_corpus.stream(1, 2)
+  os.remove(plain_corpus.vocab_file)
+  assert list(stream.examples()) == expected
+
+
+@needs_workers
+def test_ctrl_c_does_not_reach_a_worker(plain_corpus, started):
+  expected = list(plain_corpus.stream(1, **SMALL).examples())
+  examples = plain_corpus.stream(1, 2, **SMALL).examples()
+  first = next(examples)
+  assert all(os.getpgid(pid) != os.getpgid(0) for pid in started)
+  for pid in started:
+    os.kill(pid, signal.SIGINT)
+  assert [first] + list(examples) == expected
+
+
+SCRIPT = """
+    import glob, os, signal, sys
+    from bert_e2e.data import corpus, stream as example_stream
+    options = example_stream.StreamOptions(%r)
+    stream = example_stream.ExampleStream(
+        corpus.Corpus(%r, chunk_lines=5), options, num_workers=2)
+    from bert_e2e.data.worker_pool import subprocess
+    Popen = subprocess.Popen
+    def popen(*args, **kwargs):
+      process = Popen(*args, **kwargs)
+      print(process.pid, flush=True)
+      return process
+    subprocess.Popen = popen
+    examples = stream.examples()
+    %s
+    """
+
+
+def _start(script, **environment):
+  return subprocess.Popen(
+      [sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
+      start_new_session=True, env=dict(os.environ, **environment))
+
+
+def _start_stream(maker, last_lines):
+  process = _start(
+      textwrap.dedent(SCRIPT) % (maker.vocab_file, maker.files, last_lines))
+  return process, [int(process.stdout.readline()) for _ in range(2)]
+
+
+@needs_workers
+@pytest.mark.parametrize("consumed", [
+    "next(examples); print('ready', flush=True); signal.pause()",
+    "for _ in examples: pass"])
+def test_no_worker_outlives_a_killed_parent(plain_corpus, consumed):
+  """One parent idles after its first example, one is at work."""
+  process, pids = _start_stream(plain_corpus, consumed)
+  if consumed.startswith("next"):
+    assert process.stdout.readline() == "ready\n"
+  assert not any(map(_gone, pids))
+  process.kill()
+  out, err = process.communicate(timeout=PATIENCE_SECONDS)
+  assert (out, err) == ("", "")
+  _until(lambda: all(map(_gone, pids)))
+
+
+@needs_workers
+def test_no_worker_outlives_an_interpreter_that_exits(plain_corpus):
+  process, pids = _start_stream(plain_corpus, "next(examples)")
+  out, err = process.communicate(timeout=PATIENCE_SECONDS)
+  assert (process.returncode, out, err) == (0, "", "")
+  _until(lambda: all(map(_gone, pids)))
+
+
+@needs_workers
+def test_ctrl_c_prints_the_parents_traceback_alone(plain_corpus):
+  """It is sent to the group as soon as the workers start to start."""
+  process, pids = _start_stream(
+      plain_corpus, "for example in examples: pass")
+  os.killpg(process.pid, signal.SIGINT)
+  try:
+    _, err = process.communicate(timeout=PATIENCE_SECONDS)
+  finally:  # Where SIGINT is ignored, as in a shell's background, it goes on.
+    process.kill()
+  assert process.returncode != 0
+  # One traceback, but for an error that was just being handled.
+  assert err.count("KeyboardInterrupt") == 1
+  _until(lambda: all(map(_gone, pids)))

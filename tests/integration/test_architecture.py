@@ -1,0 +1,179 @@
+"""The rules of the code base that a machine can check."""
+
+import ast
+import os
+import subprocess
+import sys
+
+import pytest
+from program import ROOT
+
+LAYERS_FILE = os.path.join(ROOT, "bert_e2e", "layers.txt")
+DIRECTORIES = ("", "bert_e2e", "scripts", "demo", "benchmarks")
+# The package's directories that worker processes import from.
+IN_WORKERS = ("bert_e2e.data",)
+DROP_IN_MODULES = {"run_pretraining_e2e", "create_pretraining_data", "modeling",
+                   "optimization", "tokenization"}
+
+
+def find_modules():
+  """Returns {dotted name: path} of the project's own modules."""
+  found = {}
+  for top in DIRECTORIES:
+    for where, directories, names in os.walk(os.path.join(ROOT, top)):
+      if not top:
+        directories[:] = []
+      for name in names:
+        if name.endswith(".py"):
+          path = os.path.relpath(os.path.join(where, name), ROOT)
+          found[path[:-3].replace(os.sep, ".").replace(".__init__", "")] = path
+  return found
+
+
+MODULES = find_modules()
+PRODUCT = sorted(name for name in MODULES
+                 if not name.startswith(("demo", "benchmarks")))
+
+
+def tree_of(module):
+  with open(os.path.join(ROOT, MODULES[module]), encoding="utf-8") as stream:
+    return ast.parse(stream.read())
+
+
+def imports_of(module):
+  """Returns the names of all modules that a module imports, anywhere in it."""
+  found = set()
+  for node in ast.walk(tree_of(module)):
+    if isinstance(node, ast.Import):
+      found.update(alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      assert not node.level, "%s: relative import" % module
+      for alias in node.names:
+        name = "%s.%s" % (node.module, alias.name)
+        found.add(name if name in MODULES else node.module)
+  return found
+
+
+def read_layers():
+  """Returns the layers of layers.txt: a list of sets of modules."""
+  layers = []
+  with open(LAYERS_FILE, encoding="utf-8") as stream:
+    for line in stream:
+      if line.startswith("#"):
+        continue
+      layer = set()
+      for entry in line.split():
+        dotted = entry.rstrip("/").replace("/", ".")
+        names = {name for name in MODULES if name == dotted or (
+            entry.endswith("/") and name.startswith(dotted + "."))}
+        assert names, "layers.txt: there is no %s" % entry
+        layer |= names
+      layers.append(layer)
+  return layers
+
+
+def test_the_drop_in_modules_are_at_the_top():
+  assert DROP_IN_MODULES < set(MODULES)
+
+
+def test_imports_run_one_way():
+  layers = read_layers()
+  named = set().union(*layers)
+  assert sum(map(len, layers)) == len(named), "a module is in two layers"
+  assert named == set(MODULES) - {"bert_e2e"}, "layers.txt is incomplete"
+  for number, layer in enumerate(layers):
+    allowed = set().union(*layers[:number + 1])
+    for module in layer:
+      upward = (imports_of(module) & set(MODULES)) - allowed - {"bert_e2e"}
+      assert not upward, "%s imports %s" % (module, sorted(upward))
+
+
+def test_no_import_cycles():
+  """Not within a layer either."""
+  graph = {module: imports_of(module) & set(MODULES) for module in MODULES}
+  while graph:
+    leaves = [module for module, used in graph.items()
+              if not used & set(graph) - {module}]
+    assert leaves, "a cycle among %s" % sorted(graph)
+    for module in leaves:
+      del graph[module]
+
+
+@pytest.mark.parametrize("package", [
+    "common", "data", "checkpoints", "training", "reporting", ""])
+def test_package_initializers_are_empty(package):
+  """Worker processes import them."""
+  path = os.path.join(ROOT, "bert_e2e", package, "__init__.py")
+  assert os.path.getsize(path) == 0
+
+
+def loaded_by(statement):
+  """Returns which heavy packages a fresh interpreter loads for a statement."""
+  code = ("%s; import sys; print(' '.join(sorted(m for m in sys.modules if "
+          "m.startswith(('tensorflow', 'numpy', 'google.protobuf', 'absl')))))"
+          % statement)
+  return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True,
+                        stdout=subprocess.PIPE).stdout.decode().split()
+
+
+@pytest.mark.parametrize("statement", [
+    "import " + ", ".join(sorted(
+        module for module in PRODUCT if module.startswith(IN_WORKERS))),
+    "import tokenization",
+], ids=["data", "tokenization"])
+def test_what_workers_load_is_free_of_tensorflow(statement):
+  """And of everything else that takes long to load."""
+  assert not loaded_by(statement)
+
+
+def test_data_modules_import_nothing_heavy_even_in_functions():
+  heavy = {"tensorflow", "numpy", "absl", "google"}
+  for module in PRODUCT:
+    if module.startswith(IN_WORKERS):
+      assert not {name.split(".")[0] for name in imports_of(module)} & heavy
+
+
+@pytest.mark.parametrize("module", PRODUCT)
+def test_tensorflow_is_used_by_its_stable_name(module):
+  """compat.v1 on both runtimes; no contrib, which TensorFlow 2 lacks."""
+  names = {n for n in imports_of(module) if n.split(".")[0] == "tensorflow"}
+  # This one checks the version before anything else is imported.
+  expected = {"tensorflow"} if module.endswith("tensorflow_setup") else {
+      "tensorflow.compat.v1"}
+  assert names <= expected
+  attributes = {n.attr for n in ast.walk(tree_of(module))
+                if isinstance(n, ast.Attribute)}
+  assert "contrib" not in attributes
+
+
+@pytest.mark.parametrize("module", PRODUCT)
+def test_random_numbers_come_from_a_generator_that_was_passed(module):
+  """No module uses the shared state of `random`."""
+  for node in ast.walk(tree_of(module)):
+    if (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+        and node.value.id == "random"):
+      assert node.attr == "Random"
+
+
+@pytest.mark.parametrize("module", PRODUCT)
+def test_input_is_not_checked_by_assert(module):
+  assert not [n for n in ast.walk(tree_of(module)) if isinstance(n, ast.Assert)]
+
+
+@pytest.mark.parametrize("module", PRODUCT)
+def test_flags_are_read_in_programs_only(module):
+  """`flags.FLAGS` is used in `main` and nowhere else."""
+  tree = tree_of(module)
+  mains = [n for n in tree.body
+           if isinstance(n, ast.FunctionDef) and n.name == "main"]
+  inside = {id(n) for main in mains for n in ast.walk(main)}
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Attribute) and node.attr == "FLAGS":
+      assert id(node) in inside, "line %d" % node.lineno
+
+
+def test_both_programs_import_together():
+  """In the reference both define flags at import, so this fails there."""
+  code = ("import create_pretraining_data, run_pretraining_e2e as e; "
+          "e.define_flags()")
+  subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

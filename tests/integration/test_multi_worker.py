@@ -1,0 +1,198 @@
+"""Several machines: two processes that train together, killed and stopped.
+
+TensorFlow's servers listen on all addresses. So each training runs in a network
+namespace that has nothing but its own loopback, started by a process in it,
+this file as a program.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+if __name__ == "__main__":
+  sys.path += [os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+               os.path.dirname(os.path.dirname(os.path.dirname(
+                   os.path.abspath(__file__))))]
+
+import numpy as np
+import pytest
+from program import PROGRAM, ROOT, command, tensors
+
+from bert_e2e.common import errors
+from bert_e2e.data import resume
+from demo import multi_worker, network
+from scripts import supervise
+
+# --------------------------------------------------- what runs in the namespace
+
+
+def undisturbed(workers):
+  return workers.wait()
+
+
+def killed(workers):
+  """One is killed before the second checkpoint, the chief in a later one."""
+  workers.wait_for(1, r"step 7/")
+  workers.kill_trainer(1)
+  workers.wait_for(0, r"start 2 of ")
+  workers.wait_for(0, r"step 14/")
+  workers.kill_trainer(0)
+  return workers.wait()
+
+
+def stopped(workers):
+  """One gets a signal: both end at the same step, the chief saves."""
+  workers.wait_for(1, r"step 7/")
+  workers.processes[1].send_signal(signal.SIGTERM)
+  return [process.wait() for process in workers.processes]
+
+
+def run_inside(name, folder, arguments):
+  network.raise_loopback()
+  with multi_worker.Workers(folder, arguments) as workers:
+    codes = globals()[name](workers)
+    said = [workers.said(host, r"weights at step (\d+): (\w+)")
+            for host in range(2)]
+  print("outcome", json.dumps([codes, said]))
+
+
+# ------------------------------------------------------------------- the tests
+
+
+def train(name, files, out, is_supervised=True, **changes):
+  """Trains by two workers; returns (exit codes, [(step, digest)] of each)."""
+  isolating = network.isolating_command() or pytest.skip(
+      "no network namespace can be made here")
+  os.makedirs(out + "_said")
+  arguments = [PROGRAM] + command(
+      dict(files, out=out), **dict(dict(
+          num_train_steps=20, save_checkpoints_steps=5, log_every_steps=1,
+          learning_rate=1e-2, watchdog_seconds=10,
+          distribution_strategy="multi_worker_mirrored"), **changes))
+  arguments = (multi_worker.supervised(arguments) if is_supervised else
+               [sys.executable] + arguments)
+  run = subprocess.run(
+      isolating + [sys.executable, os.path.abspath(__file__), name,
+                   out + "_said"] + arguments,
+      stdout=subprocess.PIPE, universal_newlines=True, check=True)
+  return json.loads(run.stdout.split("outcome")[-1])
+
+
+def test_killed_workers_end_with_the_weights_of_an_undisturbed_run(
+    files, dropout_config):
+  ends = {}
+  for name in ("undisturbed", "killed"):
+    out = files["out"] + "_" + name
+    codes, said = train(name, files, out, do_eval=True,
+                        eval_input_file=files["eval"])
+    assert codes == [0, 0]
+    # The last start's; both workers have the same weights.
+    assert said[0][-1] == said[1][-1] and said[0][-1][0] == "20"
+    assert os.path.exists(os.path.join(out, "eval_results.txt"))
+    ends[name] = tensors(out, 20)
+    assert ends[name]["examples_seen"] == 160
+    names = os.listdir(out)
+    assert {"train.log", "train.1.log", "stream_windows.0of2.txt",
+            "stream_windows.1of2.txt"} <= set(names)
+    # One checkpoint will do.
+    assert not [name for _, _, files_there in os.walk(out)
+                for name in files_there if name.endswith(".index")
+                and name not in names]
+  expected, found = ends["undisturbed"], ends["killed"]
+  assert sorted(found) == sorted(expected)
+  different = [n for n in expected if not np.array_equal(found[n], expected[n])]
+  assert different == []
+  # One machine alone would go on in another stream.
+  assert resume.load(out).options["num_hosts"] == 2
+  alone = subprocess.run(
+      [sys.executable, PROGRAM] + command(
+          dict(files, out=out), num_train_steps=30), stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT, universal_newlines=True, check=False)
+  assert alone.returncode == 1
+  assert "num_hosts was 2 and is None" in alone.stdout
+
+
+def test_a_signal_to_one_worker_ends_both_at_the_same_step(files):
+  codes, said = train("stopped", files, files["out"], is_supervised=False,
+                      num_train_steps=1000000, save_checkpoints_steps=1000000)
+  assert codes == [errors.EXIT_RESTART, 128 + signal.SIGTERM]
+  assert said[0] == said[1] and len(said[0]) == 1
+  step = int(said[0][0][0])
+  assert step >= 7
+  assert tensors(files["out"], step)["examples_seen"] == 8 * step
+
+
+class TestWatchdog:
+
+  CODE = """
+import sys, time
+from bert_e2e.training import cluster
+with cluster.Watchdog(float(sys.argv[1]), sys.argv[2] == "needed") as dog:
+  for _ in range(int(sys.argv[3])):
+    time.sleep(0.02)
+    dog.after_run(None, None)
+  time.sleep(float(sys.argv[4]))
+"""
+
+  @pytest.mark.parametrize("arguments, code", [
+      (["0.2", "needed", "0", "60"], errors.EXIT_RESTART),
+      (["0.2", "needed", "30", "60"], errors.EXIT_RESTART),
+      (["60", "needed", "30", "0"], 0),
+      (["0.01", "not", "0", "0.3"], 0),
+  ], ids=["no step", "no more steps", "over", "not needed"])
+  def test_ends_the_process(self, arguments, code):
+    run = subprocess.run([sys.executable, "-c", self.CODE] + arguments,
+                         cwd=ROOT, stderr=subprocess.PIPE, check=False)
+    assert run.returncode == code
+    assert (b"another worker is gone" in run.stderr) == bool(code)
+
+
+class TestSupervisor:
+
+  @pytest.mark.parametrize("codes, expected, starts", [
+      ([0], 0, 1), ([1], 1, 1), ([75, 75, 0], 0, 3), ([-9, 75, 0], 0, 3),
+      ([75, 1], 1, 2), ([75] * 9, 75, 4), ([-9] * 9, 137, 4),
+  ])
+  def test_starts_again_what_lost_its_peers(
+      self, tmp_path, codes, expected, starts):
+    """The command ends with each code in turn; a negative one is a signal."""
+    count = tmp_path / "count"
+    code = ("import os, sys; path, codes = sys.argv[1], list(map(int, "
+            "sys.argv[2:])); open(path, 'a').write('x'); "
+            "code = codes[os.path.getsize(path) - 1]; "
+            "code >= 0 or os.kill(os.getpid(), -code); sys.exit(code)")
+    assert supervise.supervise(
+        [sys.executable, "-c", code, str(count)] + list(map(str, codes)),
+        max_restarts=3, seconds_between=0) == expected
+    assert count.stat().st_size == starts
+
+  def test_knows_the_exit_code(self):
+    assert supervise.EXIT_RESTART == errors.EXIT_RESTART == 75
+
+  def test_hands_a_signal_on_and_ends(self, tmp_path):
+    ready = tmp_path / "ready"
+    code = ("import signal, sys, time\n"
+            "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\n"
+            "open(sys.argv[1], 'w').close()\ntime.sleep(60)")
+    supervisor = subprocess.Popen(
+        [sys.executable, os.path.join(ROOT, "scripts/supervise.py"), "--",
+         sys.executable, "-c", code, str(ready)])
+    deadline = time.monotonic() + 60
+    while not ready.exists():
+      assert time.monotonic() < deadline
+      time.sleep(0.05)
+    supervisor.terminate()
+    assert supervisor.wait(60) == 75
+
+  def test_needs_a_command(self):
+    run = subprocess.run(
+        [sys.executable, os.path.join(ROOT, "scripts/supervise.py")],
+        stderr=subprocess.PIPE, check=False)
+    assert run.returncode == 2 and b"no command to run" in run.stderr
+
+
+if __name__ == "__main__":
+  run_inside(sys.argv[1], sys.argv[2], sys.argv[3:])

@@ -1,0 +1,193 @@
+"""A run that starts from a Hugging Face folder, and what it hands over."""
+
+import json
+import os
+from typing import Any, Dict
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from program import VOCAB, command, run_program, tensors
+from test_hugging_face import (
+  HEADS,
+  VOCABULARY,
+  assert_same,
+  config_of,
+  random_tensors,
+  their_config,
+  write_folder,
+  write_json,
+)
+
+import modeling
+import run_pretraining_e2e as e2e
+from bert_e2e import job
+from bert_e2e.checkpoints import hugging_face
+
+# What the folder says by itself.
+BY_FOLDER: Dict[str, Any] = dict(bert_config_file=None, vocab_file=None)
+
+
+@pytest.fixture
+def folder(tmp_path):
+  """A whole model of transformers, cased."""
+  path = write_folder(tmp_path / "model", random_tensors())
+  (tmp_path / "model" / "vocab.txt").write_bytes(VOCABULARY)
+  write_json(tmp_path / "model" / "tokenizer_config.json",
+             {"do_lower_case": False})
+  return path
+
+
+def without_heads(tmp_path):
+  """A BertModel without its pooler: what sentence encoders often are."""
+  kept = {name[len("bert."):]: value for name, value in random_tensors().items()
+          if name.startswith("bert.") and "pooler" not in name}
+  return write_folder(tmp_path / "headless", kept, architectures=["BertModel"])
+
+
+def weights(out, step):
+  """Returns the model's variables of a checkpoint."""
+  found = tensors(out, step)
+  return {name: found[name] for name in modeling.variable_shapes(config_of())}
+
+
+def trained(files, **changes: Any):
+  run = run_program(command(files, num_train_steps=1, **changes))
+  assert run.returncode == 0, run.stdout
+  assert "Traceback" not in run.stdout
+  return run.stdout
+
+
+@pytest.mark.parametrize("how", [
+    {}, dict(distribution_strategy="mirrored", devices="cpu:0,cpu:1")])
+def test_the_folders_weights_config_and_vocabulary(files, folder, how):
+  said = trained(files, init_checkpoint=folder, **dict(BY_FOLDER, **how))
+  assert "starting from the weights of " + folder in said
+  assert "lacks" not in said and "--do_lower_case=False" in said
+  assert_same(weights(files["out"], 0), hugging_face.read(folder).variables)
+  # And each of them trains.
+  behind = tensors(files["out"], 1)
+  assert all(behind[name + "/adam_m"].any() for name in weights(
+      files["out"], 1) if not name.endswith("key/bias"))
+
+
+def test_what_it_lacks_is_made_and_listed(files, tmp_path):
+  headless = without_heads(tmp_path)
+  said = trained(files, init_checkpoint=headless,
+                 **dict(BY_FOLDER, vocab_file=files["vocab"]))
+  assert "lacks 9 of the model's variables; these are made" in said
+  assert all(name in said for name in HEADS)
+  found = weights(files["out"], 0)
+  expected = hugging_face.complete(
+      hugging_face.read(headless).variables, config_of(),
+      np.random.RandomState(12345))
+  assert_same(found, expected)
+  np.testing.assert_array_equal(
+      found["cls/predictions/transform/dense/kernel"], np.eye(8))
+  # The case is not said there, which is told.
+  assert "does not say whether its model is an uncased one" in said
+
+
+def test_the_activation_is_theirs(folder, files, parse_flags):
+  """gelu is the erf form there, and the tanh form in Google's files."""
+  made = e2e.Job(parse_flags(command(
+      files, init_checkpoint=folder, **BY_FOLDER)))
+  assert made._config.hidden_act == "gelu_erf"
+  path = os.path.join(os.path.dirname(folder), "theirs.json")
+  with open(path, "w") as stream:
+    json.dump(their_config(hidden_act="gelu_new"), stream)
+  with pytest.raises(ValueError, match="hidden_act is 'gelu_erf' there and "
+                     "'gelu' by the config"):
+    e2e.Job(parse_flags(command(
+        files, init_checkpoint=folder, vocab_file=None,
+        bert_config_file=path)))
+
+
+def test_a_vocabulary_of_tokenizer_json(folder, files):
+  """All that transformers 5 writes."""
+  os.remove(os.path.join(folder, "vocab.txt"))
+  with open(os.path.join(folder, "tokenizer.json"), "w") as stream:
+    json.dump({"model": {"type": "WordPiece", "vocab": {
+        piece: i for i, piece in enumerate(VOCAB)}}}, stream)
+  trained(files, init_checkpoint=folder, num_workers=1, **BY_FOLDER)
+  with_text = dict(files, out=files["out"] + "_text")
+  trained(with_text, init_checkpoint=folder, bert_config_file=None,
+          do_lower_case=False)
+  assert_same(weights(files["out"], 1), weights(with_text["out"], 1))
+
+
+@pytest.mark.parametrize("given, lower", [({}, False), (
+    {"do_lower_case": True}, True), ({"do_lower_case": False}, False)])
+def test_a_flag_goes_before_the_folder(folder, files, parse_flags, given,
+                                       lower):
+  made = e2e.Job(parse_flags(command(
+      files, init_checkpoint=folder, **dict(BY_FOLDER, **given))))
+  assert made._values.do_lower_case is lower
+
+
+def test_refusals(folder, files, parse_flags, tmp_path):
+
+  def refused(**changes):
+    with pytest.raises(job.INPUT_ERRORS) as caught:
+      e2e.Job(parse_flags(command(files, **changes)))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+  assert "--bert_config_file is missing" in refused(bert_config_file=None)
+  assert "--bert_config_file is missing" in refused(
+      bert_config_file=None, init_checkpoint=str(tmp_path / "none"))
+  assert "--vocab_file is missing" in refused(
+      init_checkpoint=without_heads(tmp_path), **BY_FOLDER)
+  os.remove(os.path.join(folder, "model.safetensors"))
+  assert "neither model.safetensors nor" in refused(
+      init_checkpoint=folder, **BY_FOLDER)
+
+
+# ------------------------------------------------------------------ handed over
+
+
+def test_the_result_is_exported(files, folder, tmp_path):
+  out = str(tmp_path / "export")
+  said = trained(files, init_checkpoint=folder, export_dir=out, **BY_FOLDER)
+  assert "exported %s/model.ckpt-1 to " % files["out"] in said
+  model = hugging_face.read(os.path.join(out, "hf"))
+  assert_same(model.variables, weights(files["out"], 1))
+  assert model.config["hidden_act"] == "gelu_erf"
+  assert hugging_face.read_do_lower_case(os.path.join(out, "hf")) is False
+  checkpoint = os.path.join(out, "tf", "bert_model.ckpt")
+  assert {name for name, _ in tf.train.list_variables(checkpoint)} == set(
+      model.variables)
+  # Both can be started from; and a run that is done exports again.
+  beside = os.path.dirname(checkpoint)
+  for name, how in (
+      ("_hf", dict(BY_FOLDER, init_checkpoint=os.path.join(out, "hf"))),
+      ("_tf", dict(init_checkpoint=checkpoint, do_lower_case=False,
+                   vocab_file=os.path.join(beside, "vocab.txt"),
+                   bert_config_file=os.path.join(beside, "bert_config.json")))):
+    again = dict(files, out=files["out"] + name)
+    trained(again, **how)
+    assert_same(weights(again["out"], 0), weights(files["out"], 1))
+  trained(files, init_checkpoint=folder, export_dir=out, **BY_FOLDER)
+
+
+def test_the_best_checkpoint_is_exported_where_one_is_kept(files, folder,
+                                                           tmp_path):
+  out = str(tmp_path / "export")
+  run = run_program(command(
+      files, init_checkpoint=folder, export_dir=out, keep_best=True,
+      eval_input_file=files["eval"], eval_every_steps=2, num_train_steps=4,
+      num_warmup_steps=0, learning_rate=0.5, **BY_FOLDER))
+  assert run.returncode == 0, run.stdout
+  assert "exported %s/best/model.ckpt-" % files["out"] in run.stdout
+  best = int(tf.train.latest_checkpoint(
+      os.path.join(files["out"], "best")).rpartition("-")[2])
+  assert_same(hugging_face.read(os.path.join(out, "hf")).variables,
+              weights(files["out"], best))
+
+
+def test_an_export_is_refused_before_the_training(files, parse_flags, tmp_path):
+  (tmp_path / "export" / "hf").mkdir(parents=True)
+  (tmp_path / "export" / "hf" / "mine.txt").write_text("x")
+  with pytest.raises(ValueError, match="hf is not empty: it holds mine.txt"):
+    e2e.Job(parse_flags(command(files, export_dir=str(tmp_path / "export"))))
+  assert not os.path.exists(files["out"])

@@ -1,0 +1,205 @@
+"""SIGTERM and Ctrl-C, on real processes."""
+
+import os
+import pathlib
+import re
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+import tensorflow.compat.v1 as tf
+from program import (
+    ROOT,
+    children,
+    command,
+    is_gone,
+    run_program,
+    started,
+    text,
+)
+
+pytestmark = pytest.mark.skipif(
+    not os.path.isdir("/proc/self/task"), reason="reads /proc")
+
+
+def step_of(folder):
+  latest = tf.train.latest_checkpoint(folder)
+  return tf.train.load_variable(latest, "global_step")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_training_saves_and_ends(files, number):
+  arguments = command(files, num_train_steps=1000000, num_workers=2,
+                      log_every_steps=20, do_eval=True)
+  with started(arguments, "step 20/") as program:
+    workers = children(program.pid)
+    assert len(workers) == 2
+    program.send_signal(number)
+    said = program.stdout.read()
+    assert program.wait() == 128 + number
+  assert all(map(is_gone, workers))
+  step = int(re.findall("stopped by %s; the same command goes on from step "
+                        r"(\d+)" % number.name, said)[0])
+  assert step >= 20
+  assert step_of(files["out"]) == step
+  assert "Traceback" not in said
+  assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))
+  again = run_program(command(files, num_train_steps=step + 2))
+  assert again.returncode == 0, again.stdout
+  assert "going on from step %d in" % step in again.stdout
+
+
+def test_a_signal_ends_a_wait_for_a_worker_that_hangs(files):
+  """The trainer waits for input, in TensorFlow: no Python handler runs."""
+  arguments = command(files, num_train_steps=1000000, num_workers=1,
+                      log_every_steps=1)
+  with started(arguments, "step 20/") as program:
+    worker, = children(program.pid)
+    os.kill(worker, signal.SIGSTOP)
+    # Until the examples that were built before are used up.
+    while select.select([program.stdout], [], [], 1)[0]:
+      os.read(program.stdout.fileno(), 1 << 16)
+    program.send_signal(signal.SIGTERM)
+    said = program.stdout.read()
+    assert program.wait() == 128 + signal.SIGTERM
+  assert is_gone(worker)
+  step = int(re.findall(r"goes on from step (\d+)", said)[0])
+  assert step_of(files["out"]) == step
+
+
+def ended_by(program, number, seconds=60):
+  """Sends a signal; returns what was said until nobody could say any more.
+
+  Which is when the program and its workers, which have its output, are gone. A
+  program that goes on for so many seconds is killed: another exit code.
+  """
+  program.send_signal(number)
+  timer = threading.Timer(seconds, program.kill)
+  timer.start()
+  said = program.stdout.read()
+  code = program.wait()
+  timer.cancel()
+  assert code == 128 + number, said
+  assert "stopped by %s; " % number.name in said
+  assert "Traceback" not in said
+  return said
+
+
+def wait_for(condition, seconds):
+  end = time.monotonic() + seconds
+  while not condition():
+    assert time.monotonic() < end
+    time.sleep(0.05)
+
+
+def test_a_signal_before_the_first_step(files):
+  arguments = command(files, num_train_steps=1000000, num_workers=2,
+                      do_eval=True)
+  with started(arguments, "starting from fresh random weights") as program:
+    said = ended_by(program, signal.SIGTERM)
+  assert "the same command goes on anew: there is no checkpoint yet" in said
+  assert "step 1/" not in said
+  assert tf.train.latest_checkpoint(files["out"]) is None
+  assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_an_evaluation(files, tmp_path, number):
+  """Of text that takes half a minute; the checkpoint is that of training."""
+  (tmp_path / "eval.txt").write_text(text(50000, 1000))
+  arguments = command(files, num_train_steps=1, num_workers=1, do_eval=True,
+                      eval_input_file=files["eval"], eval_batch_size=1,
+                      max_eval_steps=50000)
+  assert run_program(command(files, num_train_steps=1)).returncode == 0
+  log = pathlib.Path(files["out"]) / "train.log"
+  with started(arguments, "WARNING: nothing to train") as program:
+    # TensorFlow says so at every tenth of the steps.
+    wait_for(lambda: program.poll() is not None or
+             "Evaluation [5000/50000]" in log.read_text(), 120)
+    assert program.poll() is None
+    said = ended_by(program, number)
+  assert "goes on from step 1, in" in said
+  assert step_of(files["out"]) == 1
+  assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))
+
+
+def test_a_signal_in_the_evaluation_before_training(files, tmp_path):
+  """It counts for the training, which then has a checkpoint."""
+  (tmp_path / "eval.txt").write_text(text(50000, 1000))
+  arguments = command(files, num_train_steps=9, do_eval=True,
+                      eval_input_file=files["eval"], eval_batch_size=1,
+                      max_eval_steps=0, accept_eval_overlap=True)
+  with started(arguments, "starting from fresh random weights") as program:
+    log = pathlib.Path(files["out"]) / "train.log"
+    wait_for(lambda: program.poll() is not None or
+             "***** Running evaluation *****" in log.read_text(), 120)
+    time.sleep(1)
+    said = ended_by(program, signal.SIGTERM)
+  assert "goes on from step 0, in" in said or "goes on from step 1, in" in said
+  assert not os.path.exists(os.path.join(files["out"], "evaluations.jsonl"))
+
+
+def test_a_signal_ends_an_evaluations_wait_for_its_input(files, tmp_path):
+  """TensorFlow waits for the first window: 16 chunks, some seconds each."""
+  (tmp_path / "eval.txt").write_text(text(4000, 1000))
+  arguments = command(files, num_train_steps=1, num_workers=1, do_eval=True,
+                      eval_input_file=files["eval"], dupe_factor=200,
+                      accept_new_stream=True)
+  assert run_program(command(files, num_train_steps=1)).returncode == 0
+  log = pathlib.Path(files["out"]) / "train.log"
+  with started(arguments, "WARNING: nothing to train") as program:
+    wait_for(lambda: "Done running local_init_op" in log.read_text().partition(
+        "Running evaluation")[2], 60)
+    time.sleep(1)
+    ended_by(program, signal.SIGTERM, 20)
+  assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))
+
+
+SCRIPT = """
+    import sys, time
+    from bert_e2e.common import errors
+    from bert_e2e.training import signals
+    with signals.Interruption() as stop:
+      try:
+        stop.train(%s)
+        print("ready", flush=True)
+        while True:
+          time.sleep(1)
+      except errors.Interrupted:
+        print("interrupted")
+        sys.exit(stop.exit_code)
+    """
+
+
+def start_script(is_training):
+  process = subprocess.Popen(
+      [sys.executable, "-c", textwrap.dedent(SCRIPT) % is_training], cwd=ROOT,
+      stdout=subprocess.PIPE, universal_newlines=True)
+  assert process.stdout and process.stdout.readline() == "ready\n"
+  return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_stops_at_once(number):
+  """The main thread never comes to the end of its step."""
+  process = start_script(True)
+  process.send_signal(signal.SIGTERM)
+  with pytest.raises(subprocess.TimeoutExpired):
+    process.wait(0.5)
+  process.send_signal(number)
+  out, _ = process.communicate()
+  assert process.returncode == 128 + number
+  assert out == ""
+
+
+def test_a_signal_outside_of_training_ends_the_program():
+  process = start_script(False)
+  process.send_signal(signal.SIGINT)
+  out, _ = process.communicate()
+  assert process.returncode == 130
+  assert out == "interrupted\n"

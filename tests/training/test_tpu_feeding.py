@@ -1,0 +1,362 @@
+"""remote_feeding through real gRPC: two workers, each a process of its own.
+
+TensorFlow's servers listen on all addresses of the machine. Here they run in a
+network namespace that has nothing but its own loopback: a process in it, the
+coordinator, starts the workers and runs the functions that the tests name.
+"""
+
+import contextlib
+import importlib
+import os
+import pickle
+import queue
+import random
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from typing import Any
+
+if __name__ == "__main__":
+  sys.path += [os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+               os.path.dirname(os.path.dirname(os.path.dirname(
+                   os.path.abspath(__file__))))]
+
+import pytest
+
+from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401
+import tensorflow.compat.v1 as tf
+from program import is_gone
+
+import run_pretraining_e2e as e2e
+from bert_e2e.checkpoints import examples_seen
+from bert_e2e.training import tpu_feeding
+from demo import network
+
+WORKERS = ["/job:worker/task:%d/device:CPU:0" % i for i in range(2)]
+NUM_BLOCKS = 50
+_ANSWER_SECONDS = 120
+
+
+# -------------------------------------------------------------- the two sides
+
+
+def isolated():
+  """Returns the command that runs a program with a network of its own."""
+  return network.isolating_command() or pytest.skip(
+      "no network namespace can be made here")
+
+
+class Coordinator:
+  """The coordinator's process, which ends, with its workers, at `close`."""
+
+  def __init__(self):
+    self._process = subprocess.Popen(
+        isolated() + [sys.executable, os.path.abspath(__file__)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    self.workers = self._answer()
+
+  def run(self, function, *arguments):
+    """Returns what a function of a test module returns there.
+
+    It is called with the workers' addresses, as of --tpu_name, and arguments.
+    """
+    stdin = self._process.stdin
+    assert stdin
+    pickle.dump((function.__module__, function.__name__, arguments), stdin)
+    stdin.flush()
+    answer, failure = self._answer()
+    assert not failure, failure
+    return answer
+
+  def _answer(self):
+    timer = threading.Timer(_ANSWER_SECONDS, self._process.kill)
+    timer.start()
+    try:
+      assert self._process.stdout
+      return pickle.load(self._process.stdout)
+    finally:
+      timer.cancel()
+
+  def close(self):
+    """Ends it; the workers notice that it is gone."""
+    for stream in (self._process.stdin, self._process.stdout):
+      assert stream
+      stream.close()
+    try:
+      self._process.wait(10)
+    finally:
+      self._process.kill()
+      self._process.wait()
+    deadline = time.monotonic() + 10
+    while not all(map(is_gone, self.workers)):
+      assert time.monotonic() < deadline
+      time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def coordinator():
+  """Starts a Coordinator."""
+  started = Coordinator()
+  yield started
+  started.close()
+
+
+def coordinate():
+  """The main function of the coordinator."""
+  network.raise_loopback()
+  answers = os.fdopen(os.dup(1), "wb")
+  os.dup2(2, 1)  # What anything prints is no answer.
+  requests: queue.Queue = queue.Queue()
+
+  def read():
+    while True:
+      try:
+        requests.put(pickle.load(sys.stdin.buffer))
+      except EOFError:
+        os._exit(0)
+
+  threading.Thread(target=read, daemon=True).start()
+  workers = [
+      subprocess.Popen([sys.executable, os.path.abspath(__file__), "work"],
+                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+      for _ in WORKERS]
+  answer: Any = [worker.pid for worker in workers]
+  tpu_name = ",".join("grpc://127.0.0.1:%d" % int(worker.stdout.readline())
+                      for worker in workers if worker.stdout)
+  tf.disable_eager_execution()
+  while True:
+    pickle.dump(answer, answers)
+    answers.flush()
+    module, function, arguments = requests.get()
+    try:
+      answer = getattr(importlib.import_module(module), function)(
+          tpu_name, *arguments), None
+    except Exception:
+      answer = None, traceback.format_exc()
+
+
+# ------------------------------------------ what runs in the coordinator
+
+
+def connect(tpu_name):
+  """Returns (address of the master, tf.ConfigProto) of a session."""
+  config = tf.estimator.tpu.RunConfig(cluster=tpu_feeding.resolve(tpu_name))
+  return config.master, config.session_config
+
+
+def lists_of(generator, *arguments):
+  return tf.data.Dataset.from_generator(
+      generator, tf.string, tf.TensorShape([None]), args=arguments)
+
+
+def read(session, get_next):
+  """Returns all elements up to the end, and what ends them: names of errors."""
+  elements, errors = [], []
+  while len(errors) < 3:
+    try:
+      elements.append(session.run(get_next).tolist())
+    except tf.errors.OpError as e:
+      errors.append(type(e).__name__)
+  return elements, errors
+
+
+def block(host, i):
+  """Returns list `i` of a host: odd lengths, NULs at the end, nothing."""
+  draw = random.Random(1000 * host + i)
+  return [bytes(draw.randrange(256) for _ in range(draw.choice([0, 1, 7, 911])))
+          + b"\0" * draw.randrange(3) for _ in range(i % 4)]
+
+
+def blocks(host, num_hosts):
+  assert num_hosts == len(WORKERS)
+  return (block(int(host), i) for i in range(NUM_BLOCKS))
+
+
+def read_naively(tpu_name):
+  """Places the generator itself on a worker."""
+  with tf.Graph().as_default():
+    with tf.device(WORKERS[0]):
+      iterator = tf.data.make_initializable_iterator(lists_of(blocks, 0, 2))
+      get_next = iterator.get_next()
+    master, config = connect(tpu_name)
+    with tf.Session(master, config=config) as session:
+      try:
+        session.run(iterator.initializer)
+        session.run(get_next)
+      except tf.errors.OpError as e:
+        return str(e)
+  return ""
+
+
+def read_streams(tpu_name):
+  """Reads all lists of both hosts while another session has read some."""
+  with tf.Graph().as_default():
+    iterators = []
+    for host, worker in enumerate(WORKERS):
+      dataset = tpu_feeding.forward(
+          lambda host=host: lists_of(blocks, host, len(WORKERS)), worker)
+      with tf.device(worker):
+        iterators.append(tf.data.make_initializable_iterator(dataset))
+    initialize = [iterator.initializer for iterator in iterators]
+    get_next = [iterator.get_next() for iterator in iterators]
+    shapes = [element.shape.as_list() for element in get_next]
+    master, config = connect(tpu_name)
+    found = []
+    with contextlib.ExitStack() as sessions:
+      for num_lists in (7, NUM_BLOCKS):
+        session = sessions.enter_context(tf.Session(master, config=config))
+        session.run(initialize)
+        elements = [session.run(get_next) for _ in range(num_lists)]
+        found.append([[element.tolist() for element in host]
+                      for host in zip(*elements)])
+      errors = [read(session, element) for element in get_next]
+  return shapes, found, errors
+
+
+def count(start):
+  """Yields the numbers from a start on, as bytes, in lists of six."""
+  while True:
+    yield [b"%d" % i for i in range(start, start + 6)]
+    start += 6
+
+
+def train(tpu_name, folder, num_steps):
+  """Reads batches of four, counts them and saves; returns the batches."""
+
+  class Initialization(tf.train.SessionRunHook):
+    """As TPUEstimator's."""
+
+    def after_create_session(self, session, coord):
+      session.run(iterator.initializer)
+
+  with tf.Graph().as_default():
+    step = tf.train.get_or_create_global_step()
+    with tf.device(WORKERS[1]):
+      dataset = tpu_feeding.forward(
+          lambda: lists_of(
+              count, tf.identity(examples_seen.get_or_create())), WORKERS[1])
+      dataset = dataset.apply(tf.data.experimental.unbatch()).batch(4)
+      iterator = tf.data.make_initializable_iterator(dataset)
+    batch = iterator.get_next()
+    train_op = examples_seen.advance(tf.assign_add(step, 1), 4)
+    master, config = connect(tpu_name)
+    with tf.train.MonitoredTrainingSession(
+        master, config=config, checkpoint_dir=folder, save_checkpoint_steps=2,
+        hooks=[Initialization()]) as session:
+      return [session.run([batch, train_op])[0].tolist()
+              for _ in range(num_steps)]
+
+
+def fail(tpu_name):
+  """Reads a flow that fails behind 300 examples."""
+
+  def open_examples(start, shard):
+    assert (start, shard) == (0, (0, 1))
+    for i in range(300):
+      yield b"%d" % i
+    raise ValueError("the text is no text")
+
+  flow = e2e.Flow(open_examples)
+  with tf.Graph().as_default():
+    dataset = tpu_feeding.forward(
+        lambda: lists_of(flow.lists, 0, 0, 1), WORKERS[0])
+    with tf.device(WORKERS[0]):
+      iterator = tf.data.make_initializable_iterator(dataset)
+    get_next = iterator.get_next()
+    master, config = connect(tpu_name)
+    with tf.Session(master, config=config) as session:
+      session.run(iterator.initializer)
+      return read(session, get_next) + (repr(flow.error),)
+
+
+def describe_cluster(tpu_name):
+  """Returns the cluster and the devices of it and of an unpinned variable."""
+  resolver = tpu_feeding.resolve(tpu_name, coordinator_address="127.0.0.1:0")
+  cluster = resolver.cluster_spec().as_dict()
+  again = tpu_feeding.start_coordinator("127.0.0.1:0")
+  metadata = tf.RunMetadata()
+  master, config = connect(tpu_name)
+  with tf.Graph().as_default():
+    variable = tf.get_variable("variable", [])
+    with tf.Session(master, config=config) as session:
+      devices = {device.name for device in session.list_devices()}
+      session.run(variable.initializer, run_metadata=metadata,
+                  options=tf.RunOptions(output_partition_graphs=True))
+  placed = {node.device for graph in metadata.partition_graphs
+            for node in graph.node}
+  return cluster, again, devices, placed
+
+
+def take_port(tpu_name):
+  """Returns the error of a coordinator at a port that a worker has."""
+  address = tpu_name.split("grpc://")[-1]
+  try:
+    return tpu_feeding.start_coordinator(address)
+  except tf.errors.OpError as e:
+    return e.message
+
+
+# ------------------------------------------------------------------- the tests
+
+
+def test_a_generator_does_not_run_on_a_worker(coordinator):
+  error = coordinator.run(read_naively)
+  assert "callback" in error and "pyfunc_0" in error
+
+
+def test_each_worker_gets_the_lists_of_its_generator(coordinator):
+  shapes, found, ends = coordinator.run(read_streams)
+  assert shapes == [[None], [None]]
+  for num_lists, hosts in zip((7, NUM_BLOCKS), found):
+    assert hosts == [[block(host, i) for i in range(num_lists)]
+                     for host in range(2)]
+  assert ends == [([], ["OutOfRangeError"] * 3)] * 2
+  assert len(found) == 2 and found[1][0] != found[1][1]
+
+
+def test_goes_on_behind_the_restored_position(coordinator, tmp_path):
+  """The position is read when the variables are restored, not before."""
+  position = 0
+  for num_steps in (4, 2, 3):
+    batches = coordinator.run(train, str(tmp_path), num_steps)
+    assert batches == [[b"%d" % (position + 4 * step + i) for i in range(4)]
+                       for step in range(num_steps)]
+    position += 4 * num_steps
+
+
+def test_an_error_of_the_generator_is_raised_once(coordinator):
+  elements, errors, own = coordinator.run(fail)
+  assert elements == [[b"%d" % i for i in range(256)]]
+  assert errors == ["InvalidArgumentError"] + ["OutOfRangeError"] * 2
+  assert own.startswith("ValueError('the text is no text'")
+
+
+def test_this_process_is_in_the_cluster(coordinator):
+  cluster, again, devices, placed = coordinator.run(describe_cluster)
+  assert set(cluster) == {"worker", "zcoordinator"}
+  assert len(cluster["worker"]) == 2
+  assert cluster["zcoordinator"] == [again]
+  assert again.startswith("127.0.0.1:") and not again.endswith(":0")
+  assert tpu_feeding.coordinator_device() in devices
+  assert placed == {"/job:worker/replica:0/task:0/device:CPU:0"}
+
+
+def test_a_port_that_is_taken(coordinator):
+  assert "Could not start gRPC server" in coordinator.run(take_port)
+
+
+@pytest.mark.parametrize("tpu_name", [None, "", "local"])
+def test_a_tpu_of_this_machine_needs_no_cluster(tpu_name):
+  assert tpu_feeding.resolve(tpu_name) is None
+
+
+@pytest.mark.parametrize("device, expected", [
+    (WORKERS[0], True), ("/replica:0/task:0/device:CPU:0", False)])
+def test_a_device_of_another_process(device, expected):
+  assert tpu_feeding.is_remote(device) is expected
+
+
+if __name__ == "__main__":
+  (network.serve_tpu_host if "work" in sys.argv[1:] else coordinate)()

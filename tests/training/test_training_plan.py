@@ -1,0 +1,126 @@
+"""How long a run trains, and at which rates: epochs, warm-up, decay."""
+
+import logging
+import os
+
+import pytest
+from program import command, epoch_of, run_program
+
+import run_pretraining_e2e as e2e
+from bert_e2e.training import training_plan
+
+
+def test_steps_are_those_of_the_epochs():
+  plan = training_plan.make(1.5, 1000, 32)
+  assert plan.num_train_steps == 47
+  assert str(plan) == "1.5 epochs of about 1000 examples = 47 steps of 32"
+  assert training_plan.make(0.001, 10, 32).num_train_steps == 1
+
+
+def test_a_plan_is_kept(tmp_path):
+  folder = str(tmp_path)
+  assert training_plan.load(folder) is None
+  plan = training_plan.find(folder, 2.0, 8, lambda: 100)
+  plan.save(folder)
+  # Neither a better estimate nor another batch size changes the steps.
+  assert training_plan.find(folder, 2.0, 4, lambda: 999) == plan
+  with pytest.raises(ValueError) as caught:
+    training_plan.find(folder, 3.0, 8, lambda: 100)
+  for said in ("--num_train_epochs=3,", "2 epochs of about 100 examples",
+               "--num_train_epochs=2,", "--num_train_steps"):
+    assert said in str(caught.value)
+  (tmp_path / training_plan.PLAN_FILE).write_text('{"num_train')
+  with pytest.raises(ValueError, match="damaged.*--num_train_steps"):
+    training_plan.find(folder, 2.0, 8, lambda: 100)
+
+
+def test_the_program_trains_for_its_epochs_and_resumes(files, parse_flags):
+  changes = dict(num_train_epochs=1.5, num_train_steps=None)
+  examples = epoch_of(files)  # A small corpus is estimated as a whole.
+  first = run_program(command(files, log_every_steps=7, **changes))
+  assert first.returncode == 0, first.stdout
+  plan = training_plan.load(files["out"])
+  assert abs(plan.epoch_examples - examples) <= 0.05 * examples
+  assert "training for " + str(plan) in first.stdout
+  last = [line for line in first.stdout.splitlines()
+          if line.startswith("step %d/" % plan.num_train_steps)]
+  assert len(last) == 1
+  epoch = float(last[0].split("  epoch ")[1].split()[0])
+  assert abs(epoch - 1.5) < 0.2
+  with open(os.path.join(files["out"], training_plan.PLAN_FILE)) as stream:
+    kept = stream.read()
+  again = run_program(command(files, **changes))
+  assert "nothing to train: %d steps" % plan.num_train_steps in again.stdout
+  with open(os.path.join(files["out"], training_plan.PLAN_FILE)) as stream:
+    assert stream.read() == kept
+  with pytest.raises(ValueError, match="--num_train_epochs=2"):
+    e2e.Job(parse_flags(command(
+        files, num_train_epochs=2, num_train_steps=None)))
+
+
+def test_a_start_that_saved_nothing_is_planned_anew(files, parse_flags):
+  changes = dict(num_train_epochs=2, num_train_steps=None)
+  job = e2e.Job(parse_flags(command(files, **changes)))
+  os.makedirs(files["out"])
+  job._write_records()
+  assert training_plan.load(files["out"]) == job._plan
+  changes = dict(num_train_epochs=3, num_train_steps=None, train_batch_size=4)
+  job = e2e.Job(parse_flags(command(files, **changes)))
+  assert job._plan == training_plan.make(
+      3, job._estimate(), 4)
+  job._write_records()
+  assert training_plan.load(files["out"]) == job._plan
+
+
+def test_what_makes_a_plans_epochs_others_is_warned_of(
+    files, parse_flags, caplog):
+  changes = dict(num_train_epochs=0.1, num_train_steps=None)
+  assert run_program(command(files, **changes)).returncode == 0
+  job = e2e.Job(parse_flags(command(
+      files, train_batch_size=4, random_seed=1, accept_new_stream=True,
+      **changes)))
+  assert job._plan.train_batch_size == 8
+  job._log_start()
+  assert "--train_batch_size was 8 and is 4; the stream is another" in (
+      caplog.text)
+
+
+def test_a_warm_up_is_a_share_of_the_steps(files, parse_flags, caplog):
+  job = e2e.Job(parse_flags(command(
+      files, num_train_steps=50, num_warmup_steps=None, warmup_proportion=0.1,
+      learning_rate_decay="cosine")))
+  with caplog.at_level(logging.INFO):
+    job._log_start()
+  assert ("learning rate: 0 to 0.001 in 5 steps, then from 0.001 by half a "
+          "cosine wave to 0 at step 50") in caplog.text
+  assert not any(r.levelno > logging.INFO for r in caplog.records)
+
+
+def test_a_warm_up_that_never_ends_is_warned_of(files, parse_flags, caplog):
+  """The original's default of 10000 steps makes that easy."""
+  e2e.Job(parse_flags(command(
+      files, num_train_steps=101, num_warmup_steps=None)))._log_start()
+  assert caplog.text.count(
+      "The warm-up of 10000 steps is no shorter than the run of 101, so the "
+      "learning rate never has its peak: pass --warmup_proportion=0.1.") == 1
+
+
+def test_the_program_follows_the_schedule(files):
+  run = run_program(command(
+      files, num_train_steps=6, num_warmup_steps=None, warmup_proportion=0.5,
+      learning_rate_decay="constant", log_every_steps=1))
+  assert run.returncode == 0, run.stdout
+  told = [float(line.split("learning_rate ")[1].split()[0])
+          for line in run.stdout.splitlines() if line.startswith("step ")]
+  assert told == pytest.approx([0, 1e-3 / 3, 2e-3 / 3, 1e-3, 1e-3, 1e-3],
+                               rel=1e-3)
+
+
+def test_epochs_are_refused_in_one_sentence(files, parse_flags):
+  for changes, said in (
+      (dict(num_train_epochs=2, num_train_steps=9), "twice; pass one of them"),
+      (dict(num_train_epochs=0, num_train_steps=None), "no positive number"),
+      (dict(warmup_proportion=0.1), "twice; pass one of them"),
+      (dict(warmup_proportion=1.5, num_warmup_steps=None), "out of range")):
+    with pytest.raises(ValueError, match=said):
+      e2e.Job(parse_flags(command(files, **changes)))

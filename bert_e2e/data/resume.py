@@ -13,13 +13,12 @@ in it that example stands:
 """
 
 import hashlib
-import json
 import logging
 import os
 import re
 from typing import List, NamedTuple, Tuple
 
-from bert_e2e.common import file_io
+from bert_e2e.common import file_io, json_files
 from bert_e2e.data import stream as stream_lib
 
 logger = logging.getLogger(__name__)
@@ -160,17 +159,14 @@ class StreamRecord(NamedTuple):
   def save(self, output_dir):
     """Writes the record and drops the windows of another stream, unless it is
     there already."""
-    data = json.dumps(self._asdict(), indent=1).encode("utf-8")
     path = os.path.join(output_dir, STREAM_FILE)
-    if exists(output_dir):
-      with file_io.open_binary(path) as stream:
-        if stream.read() == data:
-          return
+    if json_files.holds_record(path, self):
+      return
     root = os.path.splitext(WINDOWS_FILE)[0]
     for name in file_io.names(output_dir):
       if name.startswith(root):
         file_io.remove(os.path.join(output_dir, name))
-    file_io.write(path, data)
+    json_files.write_record(path, self)
 
 
 def exists(output_dir):
@@ -184,16 +180,9 @@ def load(output_dir):
   Raises:
     ValueError: there is one that can't be read.
   """
-  path = os.path.join(output_dir, STREAM_FILE)
-  if not exists(output_dir):
-    return None
-  with file_io.open_binary(path) as stream:
-    try:
-      return StreamRecord(**json.loads(stream.read().decode("utf-8")))
-    except (ValueError, TypeError) as e:
-      raise ValueError(
-          "%s is damaged (%s). It says which stream of examples the run is "
-          "in." % (path, e)) from e
+  return json_files.read_record(
+      os.path.join(output_dir, STREAM_FILE), StreamRecord,
+      "It says which stream of examples the run is in.")
 
 
 def describe(corpus, vocab_file, options):

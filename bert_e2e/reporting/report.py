@@ -7,7 +7,6 @@ TensorFlow's event files, `evaluations.jsonl`, `preflight.json` and
 """
 
 import html
-import json
 import math
 import os
 import re
@@ -16,7 +15,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
 
-from bert_e2e.common import file_io
+from bert_e2e.common import file_io, json_files
 from bert_e2e.data import preflight as preflight_lib
 from bert_e2e.reporting import run_record
 from bert_e2e.training import evaluation
@@ -73,7 +72,8 @@ class Content(NamedTuple):
     name: str, what the run is called.
     training: dict from a figure's name to its [(step, value), ...], by step.
     evaluations: dict from "domain" or "general" to [Evaluation, ...], by step.
-    starts: list of dict, one for each start of the program; see `read_lines`.
+    starts: list of dict, one for each start of the program; see
+      run_record.
     preflight: preflight.Preflight, or None.
   """
   name: str
@@ -136,40 +136,6 @@ def read_training(output_dir):
   return found
 
 
-def _read(path):
-  """Returns the text of a file (str); "" where there is none."""
-  if not file_io.exists(path):
-    return ""
-  with file_io.open_binary(path) as stream:
-    return stream.read().decode("utf-8", "replace")
-
-
-def _read_object(text):
-  """Returns the dict that a JSON text is of; None if it is of none."""
-  try:
-    value = json.loads(text)
-  except ValueError:
-    return None
-  return value if isinstance(value, dict) else None
-
-
-def read_lines(path):
-  """Reads a file with a JSON object a line.
-
-  Args:
-    path: file, local or with a scheme; it may be missing.
-
-  Returns:
-    list of dict. Lines that are no JSON object, as a kill leaves them, are
-    passed over.
-
-  Raises:
-    OSError: it can't be read.
-  """
-  values = map(_read_object, file_io.split_lines(_read(path)))
-  return [value for value in values if value is not None]
-
-
 def _is_count(value):
   """Tells whether what JSON gave is a number of steps, bytes or the like."""
   return (isinstance(value, int) and not isinstance(value, bool)
@@ -219,9 +185,10 @@ def _read_preflight(path):
 
   One that another version of this program wrote is as good as none.
   """
-  values = _read_object(_read(path))
+  if not file_io.exists(path):
+    return None
   try:
-    return None if values is None else preflight_lib.from_dict(values)
+    return preflight_lib.from_dict(json_files.read_object(path))
   except ValueError:
     return None
 
@@ -245,8 +212,8 @@ def read(output_dir):
       name=os.path.basename(folder.rstrip("/")) or output_dir,
       training=read_training(output_dir),
       evaluations=select_evaluations(
-          read_lines(os.path.join(output_dir, EVALUATIONS_FILE))),
-      starts=read_lines(os.path.join(output_dir, RUNS_FILE)),
+          json_files.read_lines(os.path.join(output_dir, EVALUATIONS_FILE))),
+      starts=json_files.read_lines(os.path.join(output_dir, RUNS_FILE)),
       preflight=_read_preflight(os.path.join(output_dir, PREFLIGHT_FILE)))
 
 

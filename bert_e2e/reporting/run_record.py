@@ -1,10 +1,9 @@
-"""What a folder says of how it came about: `runs.jsonl`, a line for each start.
+"""The log of program starts in an output directory: `runs.jsonl`.
 
-A line is a JSON object: when, from which step, with which flags, on which
-versions and which text.
+Each line is a JSON object: the time, the step it started from, the flags, the
+versions of the software and the training text.
 """
 
-import json
 import os
 import platform
 import time
@@ -12,39 +11,31 @@ import time
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from bert_e2e.common import file_io
+from bert_e2e.common import json_files
 
 RUNS_FILE = "runs.jsonl"
 
 
 def versions():
-  """Returns a dict from the name of what runs to its version."""
+  """Returns a dict from the name of each piece of software to its version."""
   return {"python": platform.python_version(), "tensorflow": tf.__version__,
           "numpy": np.__version__, "platform": platform.platform()}
 
 
 def append(output_dir, *, step, flags, corpus):
-  """Notes a start.
+  """Records a start of the program.
 
   Args:
-    output_dir: str.
-    step: int, the global step that it goes on from.
+    output_dir: str, directory, local or with a scheme.
+    step: int, the global step that it starts or resumes from.
     flags: dict from the name of each flag that was passed to its value.
-    corpus: dict with "files", "bytes" and "fingerprint" of the text to train
-      on; None where there is none.
+    corpus: dict with "files", "bytes" and "fingerprint" of the training text;
+      None without training text.
 
   Raises:
-    OSError: it can't be written.
+    OSError: the file cannot be written.
   """
-  line = json.dumps({
+  json_files.append_line(os.path.join(output_dir, RUNS_FILE), {
       "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime()),
       "step": int(step), "flags": flags, "versions": versions(),
-      "corpus": corpus}, sort_keys=True)
-  path = os.path.join(output_dir, RUNS_FILE)
-  before = b""
-  if file_io.exists(path):
-    with file_io.open_binary(path) as stream:
-      before = stream.read()
-  # A kill may have cut the last one off.
-  separator = "\n" if before and not before.endswith(b"\n") else ""
-  file_io.append(path, (separator + line + "\n").encode("utf-8"))
+      "corpus": corpus})

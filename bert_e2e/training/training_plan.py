@@ -5,12 +5,11 @@ step hangs on the number of steps. So the steps are counted out once, at a run's
 first start, and kept in `training_plan.json` beside the checkpoints.
 """
 
-import json
 import math
 import os
 from typing import NamedTuple
 
-from bert_e2e.common import file_io
+from bert_e2e.common import json_files
 
 PLAN_FILE = "training_plan.json"
 
@@ -36,8 +35,7 @@ class TrainingPlan(NamedTuple):
 
   def save(self, output_dir):
     """Writes the plan into a folder, local or with a scheme."""
-    file_io.write(os.path.join(output_dir, PLAN_FILE),
-                  json.dumps(self._asdict(), indent=1).encode("utf-8"))
+    json_files.write_record(os.path.join(output_dir, PLAN_FILE), self)
 
 
 def make(num_train_epochs, epoch_examples, train_batch_size):
@@ -53,16 +51,10 @@ def load(output_dir):
   Raises:
     ValueError: there is one that can't be read.
   """
-  path = os.path.join(output_dir, PLAN_FILE)
-  if not file_io.exists(path):
-    return None
-  with file_io.open_binary(path) as stream:
-    try:
-      return TrainingPlan(**json.loads(stream.read().decode("utf-8")))
-    except (ValueError, TypeError) as e:
-      raise ValueError(
-          "%s is damaged (%s). It holds the number of steps that this run "
-          "trains; pass it as --num_train_steps." % (path, e)) from e
+  return json_files.read_record(
+      os.path.join(output_dir, PLAN_FILE), TrainingPlan,
+      "It holds the number of steps that this run trains; pass it as "
+      "--num_train_steps.")
 
 
 def find(output_dir, num_train_epochs, train_batch_size, estimate):

@@ -262,15 +262,6 @@ def test_a_folder_that_is_missing_has_no_training(tmp_path):
   assert report.read_training(str(tmp_path / "none")) == {}
 
 
-def test_lines_that_are_no_json_are_passed_over(tmp_path):
-  path = tmp_path / "a.jsonl"
-  assert report.read_lines(str(path)) == []
-  path.write_bytes(b'{"a": 1}\n\n[1]\n{"b": "\xff"}\n{"c": NaN}\n{"d": 1, "e')
-  first, second, third = report.read_lines(str(path))
-  assert (first, second) == ({"a": 1}, {"b": "\ufffd"})
-  assert math.isnan(third["c"])
-
-
 def row(step, text="domain", chosen="a", **values):
   return dict({"step": step, "text": text, "set": chosen, "examples": 100,
                "masked_lm_loss": 5.0, "masked_lm_accuracy": 0.25,

@@ -268,7 +268,7 @@ def _define_flags():
       "a blank line between documents.")
   flags.DEFINE_string(
       "output_file", None, "TFRecord files to write, separated by commas.")
-  flags_lib.define_instance_flags(dupe_factor=10)
+  flags_lib.define(flags_lib.INSTANCE_FLAGS, dupe_factor=10)
   flags.mark_flags_as_required(["input_file", "output_file", "vocab_file"])
 
 

@@ -88,9 +88,7 @@ def examples_at(corpus, options, epoch, first, count):
 def _define_flags():
   flags.DEFINE_string(
       "input_file", None, "Raw text: files or patterns, separated by commas.")
-  flags_lib.define_instance_flags(dupe_factor=1)
-  flags.DEFINE_integer(
-      "chunk_lines", 1000, "Lines of text that become examples at once.")
+  flags_lib.define(flags_lib.INSTANCE_FLAGS + ("chunk_lines",))
   flags.DEFINE_integer("epoch", 0, "Which epoch, from 0.", lower_bound=0)
   flags.DEFINE_integer(
       "first_example", 0, "Examples of the epoch to leave out.", lower_bound=0)

@@ -1,55 +1,150 @@
-"""absl flags that several programs define."""
+"""absl flags generated from the fields of config.py, and docs/flags.md.
+
+    python -m bert_e2e.flags > docs/flags.md
+"""
+
+import dataclasses
+import textwrap
 
 from absl import flags
 
-from bert_e2e.data import corpus as corpus_lib
+from bert_e2e import config as config_lib
+
+_DEFINE = {"string": flags.DEFINE_string, "integer": flags.DEFINE_integer,
+           "float": flags.DEFINE_float, "boolean": flags.DEFINE_bool,
+           "list": flags.DEFINE_list}
+# What create_pretraining_data.py and show_examples.py need to build instances.
+INSTANCE_FLAGS = ("vocab_file", "do_lower_case", "random_seed", "invalid_utf8",
+                  *(field.name for field in dataclasses.fields(
+                      config_lib.InstanceConfig)))
 
 
-def define_instance_flags(dupe_factor):
-  """Defines the flags that say how instances are made.
+def is_flag(name):
+  """Tells whether a field is offered as a flag: not if there is no choice."""
+  option = config_lib.option_of(name)
+  return option.kind != "enum" or len(option.choices) > 1
+
+
+def define(names, **defaults):
+  """Defines the flags of some fields.
 
   Args:
-    dupe_factor: the default of --dupe_factor, which the programs differ in.
+    names: iterable of names of fields, of any group.
+    **defaults: defaults that replace those of the fields.
   """
-  flags.DEFINE_string(
-      "vocab_file", None,
-      "The vocabulary that the model was trained with, a WordPiece a line.")
-  flags.DEFINE_bool(
-      "do_lower_case", True,
-      "Whether to lower-case the text: True for uncased models, False for "
-      "cased ones.")
-  flags.DEFINE_bool(
-      "do_whole_word_mask", False,
-      "Whether to mask all WordPieces of a word together.")
-  flags.DEFINE_integer(
-      "max_seq_length", 128,
-      "WordPieces of an example at the most, special tokens included.")
-  flags.DEFINE_integer(
-      "max_predictions_per_seq", 20,
-      "Masked WordPieces of an example at the most.")
-  flags.DEFINE_float(
-      "masked_lm_prob", 0.15, "Share of an example's WordPieces to mask.")
-  flags.DEFINE_float(
-      "short_seq_prob", 0.1,
-      "Share of the documents that are cut into shorter examples.")
-  flags.DEFINE_integer(
-      "dupe_factor", dupe_factor,
-      "How often to go over the text, each time with other masks.")
-  flags.DEFINE_integer(
-      "random_seed", 12345, "Seed of all random draws over the text.")
-  flags.DEFINE_enum(
-      "invalid_utf8", "error", list(corpus_lib.INVALID_UTF8_CHOICES),
-      "What to do about text that is not UTF-8: end with an error that names "
-      "the place, or read the bad bytes as U+FFFD, which is dropped.")
+  for name in filter(is_flag, names):
+    option = config_lib.option_of(name)
+    default = defaults.get(name, config_lib.default_of(name))
+    if option.kind == "enum":
+      flags.DEFINE_enum(name, default, list(option.choices), option.help)
+    else:
+      _DEFINE[option.kind](name, default, option.help)
+
+
+def define_all():
+  """Defines the flags of run_pretraining_e2e.py: those of all fields."""
+  for group in config_lib.GROUPS.values():
+    names = [field.name for field in dataclasses.fields(group)]
+    define(names)
+    flags.mark_flags_as_required([
+        name for name in names if config_lib.option_of(name).is_required])
+
+
+def group_from_flags(group, values):
+  """Returns an instance of a config group with the values of parsed flags.
+
+  Args:
+    group: a class of config.py. A field without a flag keeps its default.
+    values: absl.flags.FlagValues.
+
+  Raises:
+    ValueError: a value is out of bounds.
+  """
+  return group(**{
+      field.name: values[field.name].value
+      for field in dataclasses.fields(group) if field.name in values
+  }).validated()
+
+
+def config_from_flags(values):
+  """Returns the config.Config of parsed flags.
+
+  Args:
+    values: absl.flags.FlagValues with the flags of `define_all`.
+
+  Raises:
+    ValueError: a value is out of bounds, or flags contradict each other.
+  """
+  groups = {name: group_from_flags(group, values)
+            for name, group in config_lib.GROUPS.items()}
+  given = frozenset(name for name in values if values[name].present)
+  return config_lib.Config(given=given, **groups).validated()
 
 
 def check_no_arguments(arguments):
-  """Raises ValueError for arguments beside the flags.
+  """Raises ValueError if there are arguments other than flags.
 
-  Unquoted, --input_file=*.txt is one flag, but --input_file *.txt becomes a
-  flag with the first file and arguments with the others.
+  `--input_file=*.txt` is one flag if it is quoted, but in `--input_file *.txt`
+  the shell makes the second file an argument.
   """
   if arguments:
     raise ValueError(
         "Arguments without a flag: %s. Quote a pattern of several files, or "
         "join them by commas." % " ".join(arguments))
+
+
+_TITLES = {
+    "run": "What to do", "data": "Data", "instances": "Training instances",
+    "optimizer": "Optimizer and schedule", "evaluation": "Evaluation",
+    "checkpoint": "Model and checkpoints", "hardware": "Hardware"}
+_INTRODUCTION = """\
+# Flags
+
+<!-- Generated by `python -m bert_e2e.flags > docs/flags.md`; do not edit. -->
+
+The flags of `run_pretraining_e2e.py`. A flag marked with ● exists in
+google-research/bert's `run_pretraining.py` or `create_pretraining_data.py`
+under the same name and with the same default. Boolean flags are written
+`--do_train` or `--do_train=true`, and `--do_train=false` or `--nodo_train`.
+"""
+
+
+def _default_text(name):
+  option, default = config_lib.option_of(name), config_lib.default_of(name)
+  if option.is_required:
+    return "required"
+  if option.default_text:
+    return option.default_text
+  if default is None or default == ():
+    return "none"
+  if isinstance(default, bool):
+    return str(default).lower()
+  return "`%s`" % default
+
+
+def _row(name):
+  option = config_lib.option_of(name)
+  details = option.help
+  if option.kind == "enum":
+    details += " One of %s." % ", ".join("`%s`" % c for c in option.choices)
+  elif option.bounds():
+    details += " Must be %s." % option.bounds()
+  return "| `--%s`%s | %s | %s |" % (
+      name, " ●" if option.in_original else "", _default_text(name), details)
+
+
+def to_markdown():
+  """Returns the content of docs/flags.md."""
+  lines = [_INTRODUCTION]
+  for group_name, group in config_lib.GROUPS.items():
+    lines += ["## %s\n" % _TITLES[group_name],
+              textwrap.dedent(group.__doc__ or "").strip() + "\n",
+              "| flag | default | |", "|---|---|---|"]
+    lines += [_row(field.name) for field in dataclasses.fields(group)
+              if is_flag(field.name)]
+    lines.append("")
+  return "\n".join(lines)
+
+
+if __name__ == "__main__":
+  print(to_markdown(), end="")

@@ -1,0 +1,487 @@
+"""The configuration of a run: one frozen dataclass for each concern.
+
+A field states its default, its help text and its bounds, once. The flags of
+the programs (flags.py), their validation and docs/flags.md are generated from
+these fields, and each component receives the group that it needs. Worker
+processes import this module, so it must stay light.
+"""
+
+import dataclasses
+import math
+import os
+from typing import Any, Dict, FrozenSet, NamedTuple, Optional, Sequence, Tuple
+
+DECAYS = ("linear", "constant", "cosine")
+DISTRIBUTION_STRATEGIES = ("none", "mirrored", "multi_worker_mirrored")
+INVALID_UTF8_CHOICES = ("error", "replace")
+OPTIMIZERS = ("adamw", "lamb")
+PRECISIONS = ("fp32", "fp16", "bfloat16")
+SENTENCE_OBJECTIVES = ("nsp",)
+
+# [CLS] A [SEP] B [SEP] with one piece in each of A and B.
+MIN_SEQ_LENGTH = 5
+MAX_DEFAULT_WORKERS = 8
+
+
+class Option(NamedTuple):
+  """What is known of a field besides its name and its default.
+
+  Attributes:
+    kind: "string", "integer", "float", "boolean", "enum" or "list" (of str,
+      separated by commas on the command line).
+    help: str, one or more sentences.
+    minimum, maximum: inclusive bounds, or None. They do not apply to None.
+    above, below: exclusive bounds, or None.
+    choices: the values of an enum.
+    is_required: whether run_pretraining_e2e.py needs the flag.
+    in_original: whether google-research/bert has the flag, with this default.
+    default_text: str, the default for readers, where it is computed.
+    fingerprint: how the field enters the fingerprint of the example stream:
+      None (it does not decide the examples), "always", or "if_changed" (only
+      if it differs from its default, so that older output directories resume).
+  """
+  kind: str
+  help: str
+  minimum: Optional[float] = None
+  maximum: Optional[float] = None
+  above: Optional[float] = None
+  below: Optional[float] = None
+  choices: Tuple[str, ...] = ()
+  is_required: bool = False
+  in_original: bool = False
+  default_text: str = ""
+  fingerprint: Optional[str] = None
+
+  def bounds(self) -> str:
+    """Returns the bounds in words, "" if there are none.
+
+    >>> Option("float", "", above=0, maximum=1).bounds()
+    'greater than 0 and at most 1'
+    """
+    parts = [text % bound for text, bound in (
+        ("at least %g", self.minimum), ("greater than %g", self.above),
+        ("at most %g", self.maximum), ("less than %g", self.below))
+             if bound is not None]
+    return " and ".join(parts)
+
+  def is_valid(self, value) -> bool:
+    """Tells whether a value, other than None, is within the bounds."""
+    if self.kind == "enum":
+      return value in self.choices
+    if self.kind not in ("integer", "float"):
+      return True
+    return (not math.isnan(value) and
+            (self.kind == "integer" or not math.isinf(value)) and
+            (self.minimum is None or value >= self.minimum) and
+            (self.maximum is None or value <= self.maximum) and
+            (self.above is None or value > self.above) and
+            (self.below is None or value < self.below))
+
+
+def _field(kind, default, help_text, **details) -> Any:
+  """Returns a dataclass field with an Option; see there for `details`."""
+  option = Option(kind, help_text, **details)
+  if callable(default):
+    return dataclasses.field(
+        default_factory=default, metadata={"option": option})
+  return dataclasses.field(default=default, metadata={"option": option})
+
+
+def _string(default, help_text, **details) -> Any:
+  return _field("string", default, help_text, **details)
+
+
+def _integer(default, help_text, **details) -> Any:
+  return _field("integer", default, help_text, **details)
+
+
+def _float(default, help_text, **details) -> Any:
+  return _field("float", default, help_text, **details)
+
+
+def _boolean(default, help_text, **details) -> Any:
+  return _field("boolean", default, help_text, **details)
+
+
+def _enum(choices, help_text, **details) -> Any:
+  """The first choice is the default."""
+  return _field("enum", choices[0], help_text, choices=choices, **details)
+
+
+def default_num_workers() -> int:
+  """Returns the number of usable cores less one, at most MAX_DEFAULT_WORKERS.
+
+  On Windows, where worker processes are not supported, it is 0.
+  """
+  if os.name == "nt":
+    return 0
+  if hasattr(os, "sched_getaffinity"):
+    cores = len(os.sched_getaffinity(0))
+  else:
+    cores = os.cpu_count() or 1
+  return min(cores - 1, MAX_DEFAULT_WORKERS)
+
+
+class _Group:
+  """What all groups can do."""
+
+  def validated(self):
+    """Returns self.
+
+    Raises:
+      ValueError: a value is out of bounds; the message names flag and bounds.
+    """
+    for field in dataclasses.fields(self):  # type: ignore[arg-type]
+      check_value(field.name, getattr(self, field.name))
+    return self
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig(_Group):
+  """The text to train on, and how it is read."""
+
+  input_file: Optional[str] = _string(
+      None, "Raw text, or TFRecords of examples: files or glob patterns, "
+      "separated by commas. Text has one sentence per line and a blank line "
+      "between documents.", is_required=True, in_original=True)
+  vocab_file: Optional[str] = _string(
+      None, "The vocabulary that the model was trained with: one WordPiece per "
+      "line, or a tokenizer.json. Required for raw text unless "
+      "--init_checkpoint is a Hugging Face directory.", in_original=True)
+  do_lower_case: bool = _boolean(
+      True, "Lowercase the text and strip accents: true for uncased models, "
+      "false for cased ones. If --init_checkpoint is a Hugging Face directory, "
+      "the default is what its tokenizer does.", in_original=True,
+      fingerprint="always")
+  invalid_utf8: str = _enum(
+      INVALID_UTF8_CHOICES, "What to do with text that is not UTF-8: stop with "
+      "an error that names the place, or read each invalid byte as U+FFFD, "
+      "which the tokenizer drops.")
+  chunk_lines: int = _integer(
+      1000, "Number of lines that are turned into examples at once.",
+      minimum=1, fingerprint="always")
+  random_seed: int = _integer(
+      12345, "Seed of everything random: the order of the text, sentence "
+      "pairs, masks, new weights and dropout.", in_original=True,
+      fingerprint="always")
+  num_workers: int = _integer(
+      default_num_workers, "Number of processes that build examples for "
+      "training. 0 builds them in the trainer's process.", minimum=0,
+      default_text="usable cores less one, at most %d" % MAX_DEFAULT_WORKERS)
+  accept_new_stream: bool = _boolean(
+      False, "Continue from a checkpoint although the corpus, the vocabulary "
+      "or the options differ from those it was trained with. Training "
+      "continues at the start of the new example stream.")
+
+
+@dataclasses.dataclass(frozen=True)
+class InstanceConfig(_Group):
+  """How text is turned into training instances."""
+
+  max_seq_length: int = _integer(
+      128, "Maximum number of WordPieces of an example, including [CLS] and "
+      "[SEP].", minimum=MIN_SEQ_LENGTH, in_original=True, fingerprint="always")
+  max_predictions_per_seq: int = _integer(
+      20, "Maximum number of masked WordPieces of an example.", minimum=1,
+      in_original=True, fingerprint="always")
+  masked_lm_prob: float = _float(
+      0.15, "Fraction of an example's WordPieces to mask.", minimum=0,
+      maximum=1, in_original=True, fingerprint="always")
+  short_seq_prob: float = _float(
+      0.1, "Fraction of the documents that are cut into examples of a random, "
+      "shorter length.", minimum=0, maximum=1, in_original=True,
+      fingerprint="always")
+  dupe_factor: int = _integer(
+      1, "Number of times each chunk is used in an epoch, each time with other "
+      "masks. (The original's default is 10, since its masks are static.)",
+      minimum=1, fingerprint="always")
+  do_whole_word_mask: bool = _boolean(
+      False, "Mask all WordPieces of a word together.", in_original=True,
+      fingerprint="always")
+  sentence_objective: str = _enum(
+      SENTENCE_OBJECTIVES, "The objective trained beside the masked LM: nsp "
+      "(next-sentence prediction).", fingerprint="if_changed")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig(_Group):
+  """The update of the weights and its schedule."""
+
+  train_batch_size: int = _integer(
+      32, "Number of sequences per training step, over all devices.",
+      minimum=1, in_original=True)
+  learning_rate: float = _float(
+      5e-5, "Peak learning rate.", above=0, in_original=True)
+  num_train_steps: int = _integer(
+      100000, "Number of training steps.", minimum=1, in_original=True)
+  num_train_epochs: Optional[float] = _float(
+      None, "Number of passes over the text; replaces --num_train_steps. The "
+      "number of steps is estimated at the first start and kept from then on.",
+      above=0)
+  num_warmup_steps: int = _integer(
+      10000, "Number of steps in which the learning rate rises linearly from "
+      "0 to its peak.", minimum=0, in_original=True)
+  warmup_proportion: Optional[float] = _float(
+      None, "Fraction of the training steps used for warmup; replaces "
+      "--num_warmup_steps.", minimum=0, below=1)
+  learning_rate_decay: str = _enum(
+      DECAYS, "Schedule after warmup: linear (the original's, which drops "
+      "below the peak at the end of warmup), constant or cosine decay.")
+  optimizer: str = _enum(
+      OPTIMIZERS, "adamw, the original's Adam with decoupled weight decay, or "
+      "lamb (You et al. 2019) for large batches.")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig(_Group):
+  """What is evaluated, when, and what follows from it."""
+
+  eval_input_file: Optional[str] = _string(
+      None, "Held-out raw text or TFRecords to evaluate on. Without it, "
+      "--do_eval reads --input_file, as the original does.")
+  general_eval_input_file: Optional[str] = _string(
+      None, "Text like the model's original pretraining text, or TFRecords: "
+      "evaluated too, to measure forgetting.")
+  eval_batch_size: int = _integer(
+      8, "Number of sequences per evaluation step.", minimum=1,
+      in_original=True)
+  max_eval_steps: int = _integer(
+      100, "Maximum number of batches per evaluation; 0 evaluates the whole "
+      "text once.", minimum=0, in_original=True)
+  eval_every_steps: int = _integer(
+      0, "Number of training steps between two evaluations; 0 evaluates only "
+      "before and after training.", minimum=0)
+  keep_best: bool = _boolean(
+      False, "Keep the checkpoint with the lowest masked-LM loss on "
+      "--eval_input_file in output_dir/best.")
+  early_stopping_patience: int = _integer(
+      0, "Stop training after this many consecutive evaluations without a new "
+      "best one; 0 disables early stopping.", minimum=0)
+  accept_eval_overlap: bool = _boolean(
+      False, "Train even if the training text shares documents with the "
+      "evaluation text.")
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig(_Group):
+  """The model, and where weights are read from and written to."""
+
+  bert_config_file: Optional[str] = _string(
+      None, "The model's config, a JSON file. Required unless "
+      "--init_checkpoint is a Hugging Face directory.", in_original=True)
+  init_checkpoint: Optional[str] = _string(
+      None, "Initial weights: a TensorFlow checkpoint such as bert_model.ckpt "
+      "of a pretrained BERT, or a Hugging Face directory.", in_original=True)
+  output_dir: Optional[str] = _string(
+      None, "Directory for checkpoints, results and train.log. A run resumes "
+      "from the latest checkpoint in it.", is_required=True, in_original=True)
+  export_dir: Optional[str] = _string(
+      None, "Directory for the final model: a checkpoint without optimizer "
+      "slots in tf/ and a Hugging Face directory in hf/.")
+  save_checkpoints_steps: int = _integer(
+      1000, "Number of steps between two checkpoints.", minimum=1,
+      in_original=True)
+  keep_checkpoint_max: int = _integer(
+      5, "Number of latest checkpoints to keep; 0 keeps all.", minimum=0)
+  keep_checkpoint_every_n_hours: float = _float(
+      10000.0, "Keep one more checkpoint for each N hours of training.",
+      above=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class HardwareConfig(_Group):
+  """The devices and machines that train, and the arithmetic they use."""
+
+  distribution_strategy: str = _enum(
+      DISTRIBUTION_STRATEGIES, "Share each batch between the GPUs of this "
+      "machine (mirrored), or between the workers that TF_CONFIG names "
+      "(multi_worker_mirrored).")
+  num_gpus: Optional[int] = _integer(
+      None, "Number of GPUs of this machine to use with mirrored.",
+      default_text="all GPUs")
+  devices: Sequence[str] = _field(
+      "list", (), "Devices to use with mirrored instead of GPUs, separated by "
+      "commas; cpu:0,cpu:1 tries it without GPUs.")
+  gradient_accumulation_steps: int = _integer(
+      1, "Number of micro-batches into which each device splits its share of "
+      "--train_batch_size. The update is the same; it needs less memory.",
+      minimum=1)
+  precision: str = _enum(
+      PRECISIONS, "fp16 computes in half precision on GPUs, with dynamic loss "
+      "scaling; bfloat16 is for TPUs and for GPUs that support it.")
+  use_xla: bool = _boolean(False, "Compile the model with XLA.")
+  watchdog_seconds: float = _float(
+      600.0, "Multi-worker training: number of seconds without a completed "
+      "step after which a worker assumes that another one is lost, and exits.",
+      above=0)
+  use_tpu: bool = _boolean(False, "Train on a TPU.", in_original=True)
+  tpu_name: Optional[str] = _string(
+      None, "Name or grpc:// address of the TPU; local for a TPU in this "
+      "machine.", in_original=True)
+  tpu_coordinator_address: Optional[str] = _string(
+      None, "host:port at which the TPU's hosts reach this machine.",
+      default_text="this machine's address and a free port")
+  tpu_zone: Optional[str] = _string(
+      None, "Zone of the TPU, if the metadata server does not provide it.",
+      in_original=True)
+  gcp_project: Optional[str] = _string(
+      None, "Project of the TPU, if the metadata server does not provide it.",
+      in_original=True)
+  master: Optional[str] = _string(
+      None, "Address of a TensorFlow master.", in_original=True)
+  num_tpu_cores: int = _integer(
+      8, "Number of TPU cores.", minimum=1, in_original=True)
+  iterations_per_loop: int = _integer(
+      1000, "Number of steps that a TPU runs before it returns to the host.",
+      minimum=1, in_original=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig(_Group):
+  """What the program does."""
+
+  do_train: bool = _boolean(False, "Train.", in_original=True)
+  do_eval: bool = _boolean(
+      False, "Evaluate after training, or the latest checkpoint.",
+      in_original=True)
+  preflight_only: bool = _boolean(
+      False, "Run the data checks, print them and exit.")
+  log_every_steps: int = _integer(
+      100, "Number of steps between two progress lines.", minimum=1)
+  output_file: Optional[str] = _string(
+      None, "Accepted for existing command lines and ignored: no examples are "
+      "written.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """All groups.
+
+  Attributes:
+    given: names of the flags that were passed, which have precedence over what
+      follows from other flags.
+  """
+  run: RunConfig = RunConfig()
+  data: DataConfig = DataConfig()
+  instances: InstanceConfig = InstanceConfig()
+  optimizer: OptimizerConfig = OptimizerConfig()
+  evaluation: EvaluationConfig = EvaluationConfig()
+  checkpoint: CheckpointConfig = CheckpointConfig()
+  hardware: HardwareConfig = HardwareConfig()
+  given: FrozenSet[str] = frozenset()
+
+  def validated(self):
+    """Returns self.
+
+    Raises:
+      ValueError: a value is out of bounds, or flags contradict each other.
+    """
+    for name in GROUPS:
+      getattr(self, name).validated()
+    _check_combinations(self)
+    return self
+
+  def get(self, name):
+    """Returns the value of a field of any group."""
+    return getattr(getattr(self, group_of(name)), name)
+
+
+GROUPS = {
+    "run": RunConfig, "data": DataConfig, "instances": InstanceConfig,
+    "optimizer": OptimizerConfig, "evaluation": EvaluationConfig,
+    "checkpoint": CheckpointConfig, "hardware": HardwareConfig}
+
+# Name of a field -> (name of its group, dataclasses.Field).
+_FIELDS: Dict[str, Tuple[str, Any]] = {
+    field.name: (group, field) for group, group_class in GROUPS.items()
+    for field in dataclasses.fields(group_class)}
+
+# Two flags for the same thing; the first one has a default.
+_ALTERNATIVES = (("num_train_steps", "num_train_epochs"),
+                 ("num_warmup_steps", "warmup_proportion"))
+
+
+def group_of(name) -> str:
+  """Returns the name of the group that a field is in."""
+  return _FIELDS[name][0]
+
+
+def option_of(name) -> Option:
+  """Returns the Option of a field."""
+  return _FIELDS[name][1].metadata["option"]
+
+
+def default_of(name):
+  """Returns the default of a field."""
+  field = _FIELDS[name][1]
+  if field.default_factory is not dataclasses.MISSING:
+    return field.default_factory()
+  return field.default
+
+
+def check_value(name, value):
+  """Checks a value against the bounds of its field.
+
+  Args:
+    name: name of a field, which is the name of its flag.
+    value: None is always valid.
+
+  Raises:
+    ValueError: the value is out of bounds.
+  """
+  option = option_of(name)
+  if value is None or option.is_valid(value):
+    return
+  if option.kind == "enum":
+    raise ValueError("--%s=%s is invalid: it must be one of %s." % (
+        name, value, ", ".join(option.choices)))
+  raise ValueError("--%s=%s is out of range: it must be %s." % (
+      name, value, option.bounds() or "a finite number"))
+
+
+def stream_options(*groups) -> Dict[str, Any]:
+  """Returns the values that decide the example stream, by name.
+
+  Args:
+    *groups: instances of the groups to consider.
+
+  Returns:
+    dict; a field with fingerprint="if_changed" is left out at its default.
+  """
+  found = {}
+  for group in groups:
+    for field in dataclasses.fields(group):
+      kind = field.metadata["option"].fingerprint
+      value = getattr(group, field.name)
+      if kind == "always" or (
+          kind == "if_changed" and value != default_of(field.name)):
+        found[field.name] = value
+  return found
+
+
+def _check_combinations(config):
+  """Raises ValueError for flags that contradict each other."""
+  run, evaluation = config.run, config.evaluation
+  if not run.do_train and not run.do_eval:
+    raise ValueError("Nothing to do: pass --do_train, --do_eval or both.")
+  for name, other in _ALTERNATIVES:
+    if name in config.given and config.get(other) is not None:
+      raise ValueError(
+          "--%s and --%s set the same thing; pass only one of them." %
+          (name, other))
+  if evaluation.eval_every_steps and not (
+      run.do_train and evaluation.eval_input_file):
+    raise ValueError(
+        "--eval_every_steps=%d evaluates held-out text during training; it "
+        "requires --do_train and --eval_input_file." %
+        evaluation.eval_every_steps)
+  for name in ("keep_best", "early_stopping_patience"):
+    if getattr(evaluation, name) and not evaluation.eval_every_steps:
+      raise ValueError("--%s requires --eval_every_steps." % name)
+  if evaluation.general_eval_input_file and not (
+      run.do_eval or evaluation.eval_every_steps):
+    raise ValueError("--general_eval_input_file requires --do_eval or "
+                     "--eval_every_steps.")
+  if config.checkpoint.export_dir and not run.do_train:
+    raise ValueError("--export_dir requires --do_train; convert_checkpoint.py "
+                     "exports a model that was trained before.")

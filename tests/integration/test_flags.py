@@ -1,0 +1,73 @@
+"""Flags, their bounds and their documentation come from config.py."""
+
+import dataclasses
+import os
+
+import pytest
+from program import ROOT
+
+from bert_e2e import config, flags
+
+
+def fields():
+  return [(group, field) for group in config.GROUPS.values()
+          for field in dataclasses.fields(group)]
+
+
+def test_each_field_has_one_name_and_a_help_text():
+  names = [field.name for _, field in fields()]
+  assert len(names) == len(set(names))
+  for name in names:
+    assert config.option_of(name).help.endswith((".", ")"))
+
+
+def test_defaults_are_valid():
+  config.Config(run=config.RunConfig(do_train=True)).validated()
+
+
+def test_the_documentation_is_up_to_date():
+  with open(os.path.join(ROOT, "docs", "flags.md"), encoding="utf-8") as stream:
+    assert stream.read() == flags.to_markdown(), (
+        "run python -m bert_e2e.flags > docs/flags.md")
+
+
+def test_the_documentation_names_every_flag():
+  text = flags.to_markdown()
+  for _, field in fields():
+    assert ("`--%s`" % field.name in text) == flags.is_flag(field.name)
+
+
+@pytest.mark.parametrize("name, value, bounds", [
+    ("train_batch_size", 0, "at least 1"),
+    ("num_warmup_steps", -1, "at least 0"),
+    ("learning_rate", 0.0, "greater than 0"),
+    ("learning_rate", float("nan"), "greater than 0"),
+    ("num_train_epochs", float("inf"), "greater than 0"),
+    ("warmup_proportion", 1.0, "at least 0 and less than 1"),
+    ("masked_lm_prob", 1.5, "at least 0 and at most 1"),
+    ("max_seq_length", 4, "at least 5"),
+])
+def test_bounds(name, value, bounds):
+  group = config.GROUPS[config.group_of(name)]
+  with pytest.raises(ValueError) as caught:
+    group(**{name: value}).validated()
+  assert str(caught.value) == "--%s=%s is out of range: it must be %s." % (
+      name, value, bounds)
+
+
+def test_an_unknown_choice_is_refused():
+  with pytest.raises(ValueError, match="--optimizer=sgd .* adamw, lamb"):
+    config.OptimizerConfig(optimizer="sgd").validated()
+
+
+def test_the_config_cannot_be_changed():
+  with pytest.raises(dataclasses.FrozenInstanceError):
+    config.DataConfig().input_file = "other.txt"  # type: ignore[misc]
+
+
+def test_new_options_leave_the_fingerprint_of_old_runs_alone():
+  found = config.stream_options(config.DataConfig(), config.InstanceConfig())
+  assert set(found) == {
+      "do_lower_case", "chunk_lines", "random_seed", "max_seq_length",
+      "max_predictions_per_seq", "masked_lm_prob", "short_seq_prob",
+      "dupe_factor", "do_whole_word_mask"}

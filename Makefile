@@ -1,27 +1,36 @@
-# make demo                    continue a pretrained BERT on real text, in
-#                              minutes: one that is downloaded once, 83 MB, or
-#                              that in DEMO_MODEL=a Hugging Face folder
-# make multi-worker-demo       two processes train a small BERT together
-# make test                    the tests
-# make lint                    linter and type checker
-# make bench                   the speed and memory figures, as a table; with
-#                              BENCH="--text=… --vocab_file=… --full" the README's
-# make clean                   remove what these commands made
+# make demo               continue the pretraining of a small BERT on real text,
+#                         in minutes: a model of 83 MB that is downloaded once,
+#                         or DEMO_MODEL=path/to/a/Hugging/Face/directory
+# make multi-worker-demo  train a small BERT with two worker processes
+# make test               the main guarantees, in minutes
+# make test-slow          the tests marked `slow`
+# make test-all           both
+# make lint               linter and type checker
+# make bench              measure speed and memory; BENCH="--text=corpus.txt
+#                         --vocab_file=vocab.txt --full" reproduces the README's
+#                         numbers
+# make setup              create the environment only
+# make clean              remove everything that these targets created
 #
-# Each first sets up .venv, once: setup_env.sh finds a Python that serves (3.7,
-# else 3.9 to 3.11). PYTHON=python3.11, a command, path or version, takes that
-# one, in .venv-3.11. TESTS="tests/test_demo.py -k corpus" narrows `make test`.
+# Every target creates the environment first if there is none. setup_env.sh looks
+# for Python 3.7, then for 3.9 to 3.11, and creates .venv. With
+# PYTHON=python3.11, a command, a path or a version, that interpreter is used,
+# and the environment is .venv-3.11.
+#
+# TESTS="tests/data -k seek" selects tests within a test target.
 
 PYTHON =
 TESTS =
 BENCH =
 export PYTHON
 
-# The shell command that sets up, once, and puts the environment's Python into
-# $python.
+# Shell command that creates the environment if necessary and sets $python to
+# its interpreter.
 SETUP = python=$$(sh ./scripts/setup_env.sh "$$PYTHON")
+# The tests of a file share fixtures, so one process runs all of them.
+PYTEST = "$$python" -m pytest -n auto --dist loadfile
 
-.PHONY: demo multi-worker-demo test lint bench setup clean
+.PHONY: demo multi-worker-demo test test-slow test-all lint bench setup clean
 .NOTPARALLEL:
 
 demo:
@@ -31,7 +40,13 @@ multi-worker-demo:
 	@$(SETUP) && "$$python" -m demo.multi_worker
 
 test:
-	@$(SETUP) && "$$python" -m pytest -n auto $(TESTS)
+	@$(SETUP) && $(PYTEST) -m "not slow" $(TESTS)
+
+test-slow:
+	@$(SETUP) && $(PYTEST) -m slow $(TESTS)
+
+test-all:
+	@$(SETUP) && $(PYTEST) $(TESTS)
 
 lint:
 	@$(SETUP) && "$$python" -m ruff check . && "$$python" -m mypy .

@@ -22,12 +22,13 @@ import modeling  # noqa: F401  As in the original, for those who import this.
 import optimization  # noqa: F401
 from bert_e2e import flags as flags_lib
 from bert_e2e.common import errors, logs
-from bert_e2e.common.errors import InputError
 from bert_e2e.data.tf_example import (  # noqa: F401  Users import it from here.
   create_instance_to_example_files,
 )
-from bert_e2e.job import INPUT_ERRORS, Job
+from bert_e2e.prepare import prepare
+from bert_e2e.run import Run, run_preflight
 from bert_e2e.training import cluster, signals
+from bert_e2e.training.input_errors import INPUT_ERRORS
 from bert_e2e.training.input_pipeline import (  # noqa: F401  Users import them from here.
   Flow,
   input_fn_builder,
@@ -53,17 +54,18 @@ def main(argv):
   with signals.Interruption() as stop:
     try:
       flags_lib.check_no_arguments(argv[1:])
-      job = Job(flags.FLAGS, stop)
-      if flags.FLAGS.preflight_only:
-        job.preflight()
+      prepared = prepare(flags_lib.config_from_flags(flags.FLAGS))
+      if prepared.config.run.preflight_only:
+        run_preflight(prepared)
         return
+      run = Run(prepared, stop)
     except INPUT_ERRORS as e:
       sys.exit("run_pretraining_e2e.py: %s" % e)
     except errors.Interrupted:
       sys.exit(stop.exit_code)
     try:
-      job.run()
-    except InputError as e:
+      run.run()
+    except errors.InputError as e:
       logger.error("%s", e)
       sys.exit(1)
     except cluster.LostPeer as e:
@@ -72,10 +74,10 @@ def main(argv):
     except errors.Interrupted:
       pass
     if stop.signal is not None:
-      job.log_stop(stop.signal.name)
+      run.log_stop(stop.signal.name)
       sys.exit(stop.exit_code)
     if stop.is_stopping:
-      job.log_stop("another worker")
+      run.log_stop("another worker")
       sys.exit(errors.EXIT_RESTART)
 
 

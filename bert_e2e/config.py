@@ -401,6 +401,11 @@ _ALTERNATIVES = (("num_train_steps", "num_train_epochs"),
                  ("num_warmup_steps", "warmup_proportion"))
 
 
+def is_field(name) -> bool:
+  """Tells whether a group has a field of this name."""
+  return name in _FIELDS
+
+
 def group_of(name) -> str:
   """Returns the name of the group that a field is in."""
   return _FIELDS[name][0]

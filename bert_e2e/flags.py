@@ -77,7 +77,8 @@ def config_from_flags(values):
   """
   groups = {name: group_from_flags(group, values)
             for name, group in config_lib.GROUPS.items()}
-  given = frozenset(name for name in values if values[name].present)
+  given = frozenset(name for name in values if values[name].present and
+                    config_lib.is_field(name))
   return config_lib.Config(given=given, **groups).validated()
 
 

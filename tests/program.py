@@ -10,6 +10,8 @@ import tensorflow.compat.v1 as tf
 
 import create_pretraining_data as cpd
 import run_pretraining_e2e as e2e
+from bert_e2e import flags as flags_lib
+from bert_e2e import prepare
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = os.path.join(ROOT, "run_pretraining_e2e.py")
@@ -50,6 +52,11 @@ def epoch_of(files):
   """Returns the number of examples of a first epoch."""
   return sum(1 for _ in e2e.take_write_2_flow(
       [files["train"]], files["vocab"], num_epochs=1, **LENGTHS))
+
+
+def prepared(values):
+  """Returns the prepare.PreparedRun of parsed flags; see `parse_flags`."""
+  return prepare.prepare(flags_lib.config_from_flags(values))
 
 
 def run_program(arguments, **environment):

@@ -139,7 +139,7 @@ def test_what_was_trained(files, tmp_path):
       bert_config_file=tf_out + "/bert_config.json",
       vocab_file=tf_out + "/vocab.txt"))
   assert run.returncode == 0, run.stdout
-  assert "start fresh" not in run.stdout
+  assert "newly initialized:" not in run.stdout
 
 
 def test_heads_that_are_made_are_told(tmp_path):

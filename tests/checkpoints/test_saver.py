@@ -703,7 +703,7 @@ def test_a_loss_that_is_no_number_is_not_saved(run, tmp_path):
                    keep_checkpoint_max=0, num_warmup_steps=0,
                    learning_rate=1e30)
   assert code == 1
-  assert "The loss is not a number any more." in said
+  assert "Loss became NaN." in said
   steps = listed(tmp_path / "out")
   assert steps == checkpoints(tmp_path / "out") == list(range(len(steps)))
   shown = [float(loss) for loss in re.findall(r"step \d+/14  loss (\S+)", said)]
@@ -738,7 +738,7 @@ class TestFullDisk:
     assert checkpoints(out) == listed(out) == [0, 3]
     code, said = run(out)
     assert code == 0, said
-    assert "going on from step 3 in" in said
+    assert "resuming from step 3 in" in said
     assert checkpoints(out) == listed(out) == [12, 14]
     assert_same(out, undisturbed, 14)
 

@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from program import command, epoch_of, run_program, started, tensors
+from program import command, epoch_of, prepared, run_program, started, tensors
 
 import run_pretraining_e2e as e2e
 from bert_e2e.checkpoints import examples_seen
@@ -15,6 +15,7 @@ from bert_e2e.common import file_io
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import resume
 from bert_e2e.data import stream as stream_lib
+from bert_e2e.run import Run
 
 # Some 140 examples an epoch at this length: 50 steps of 8 reach the third.
 RUN = dict(num_train_steps=50, num_warmup_steps=4, save_checkpoints_steps=5,
@@ -34,14 +35,14 @@ def test_killed_thrice_the_weights_are_bitwise_those_of_an_undisturbed_run(
     program.send_signal(signal.SIGTERM)
     said = program.stdout.read()
     assert program.wait() == 128 + signal.SIGTERM, said
-  stopped_at = int(re.findall(r"goes on from step (\d+)", said)[0])
+  stopped_at = int(re.findall(r"resumes from step (\d+)", said)[0])
   assert 0 < stopped_at < 50
   assert tensors(killed, stopped_at)["examples_seen"] == 8 * stopped_at
   with started(again[2], "step 43/50"):
     pass  # In the third epoch.
   last = run_program(again[3])
   assert last.returncode == 0, last.stdout
-  resumed_at = int(re.findall(r"going on from step (\d+)", last.stdout)[0])
+  resumed_at = int(re.findall(r"resuming from step (\d+)", last.stdout)[0])
   assert 8 * resumed_at > 2 * epoch_of(files)
   expected, found = tensors(undisturbed, 50), tensors(killed, 50)
   assert sorted(found) == sorted(expected)
@@ -58,8 +59,8 @@ def test_another_batch_size_goes_on_at_the_same_example(
   starts = []
   monkeypatch.setattr(
       e2e.Flow, "lists", _noting_start(e2e.Flow.lists, starts))
-  e2e.Job(parse_flags(command(
-      files, num_train_steps=7, train_batch_size=4))).run()
+  Run(prepared(parse_flags(command(
+      files, num_train_steps=7, train_batch_size=4)))).run()
   assert starts == [40]
   assert tensors(files["out"], 7)["examples_seen"] == 48
 
@@ -86,15 +87,15 @@ class TestOtherStream:
         ({"max_predictions_per_seq": 2},
          "max_predictions_per_seq was 3 and is 2")):
       with pytest.raises(ValueError, match=said) as caught:
-        e2e.Job(parse_flags(command(trained, **changes)))
+        prepared(parse_flags(command(trained, **changes)))
       assert "--accept_new_stream" in str(caught.value)
     # What does not change the stream may change.
-    e2e.Job(parse_flags(command(trained, num_workers=2, train_batch_size=4,
+    prepared(parse_flags(command(trained, num_workers=2, train_batch_size=4,
                                 learning_rate=1e-5)))
     with open(trained["train"], "r+b") as stream:
       stream.write(b"W")
     with pytest.raises(ValueError, match="another stream.*text was"):
-      e2e.Job(parse_flags(command(trained)))
+      prepared(parse_flags(command(trained)))
 
   def test_an_accepted_stream_starts_at_its_start(
       self, trained, parse_flags):
@@ -105,10 +106,11 @@ class TestOtherStream:
       record = resume.load(trained["out"])
       assert record.first_example == 24
       assert record.options["random_seed"] == 5
-    job = e2e.Job(parse_flags(command(
+    run = prepared(parse_flags(command(
         trained, num_train_steps=9, random_seed=5)))
-    job._open_flow()
-    first = next(job._train_input.flow.lists(40))[0]
+    run.training.source.open_flow(
+        skipped=run.training.stream_record.first_example, folder=trained["out"])
+    first = next(run.training.source.flow.lists(40))[0]
     flow = e2e.take_write_2_flow(
         [trained["train"]], trained["vocab"], max_seq_length=16,
         max_predictions_per_seq=3, random_seed=5)
@@ -121,20 +123,20 @@ class TestOtherStream:
       stream.truncate(40)
     with pytest.raises(ValueError, match="stream.json is damaged.*Restore it, "
                        "or pass --accept_new_stream"):
-      e2e.Job(parse_flags(command(trained)))
-    job = e2e.Job(parse_flags(command(trained, accept_new_stream=True)))
-    assert job._record.first_example == 24
+      prepared(parse_flags(command(trained)))
+    run = prepared(parse_flags(command(trained, accept_new_stream=True)))
+    assert run.training.stream_record.first_example == 24
 
   def test_a_lost_record_is_warned_of(self, trained, parse_flags, caplog):
     os.remove(os.path.join(trained["out"], resume.STREAM_FILE))
-    job = e2e.Job(parse_flags(command(trained)))
-    assert job._record.first_example == 24
-    assert "lacks stream.json" in caplog.text
+    run = prepared(parse_flags(command(trained)))
+    assert run.training.stream_record.first_example == 24
+    assert "has no stream.json" in caplog.text
 
   def test_the_record_stays_as_it_is(self, trained, parse_flags):
     path = os.path.join(trained["out"], resume.STREAM_FILE)
     before = os.stat(path).st_ino
-    e2e.Job(parse_flags(command(trained)))._write_records()
+    Run(prepared(parse_flags(command(trained))))._write_records()
     assert os.stat(path).st_ino == before
 
 
@@ -190,7 +192,7 @@ def test_a_folder_of_the_references_checkpoints_goes_on(
                             global_step=3)
   run = run_program(command(dict(files, out=other), num_train_steps=4))
   assert run.returncode == 0, run.stdout
-  assert "going on from step 3" in run.stdout
+  assert "resuming from step 3" in run.stdout
   assert tensors(other, 4)[examples_seen.NAME] == 32
 
 

@@ -19,6 +19,7 @@ from program import (
   WORDS,
   children,
   command,
+  prepared,
   run_program,
   save_checkpoint,
   started,
@@ -26,9 +27,9 @@ from program import (
 )
 
 import run_pretraining_e2e as e2e
-from bert_e2e import job
 from bert_e2e.checkpoints import validation
 from bert_e2e.common import errors
+from bert_e2e.training.input_errors import input_errors
 
 
 def read(path):
@@ -221,7 +222,7 @@ class TestInputFn:
 
     flow = e2e.Flow(broken)
     with pytest.raises(errors.InputError, match="^the file is bad$"):
-      with job.own_errors(flow):
+      with input_errors(flow):
         batches(e2e.input_fn_builder([], 16, 3, True, flow=flow), 1)
     assert isinstance(flow.error, ValueError)
 
@@ -239,7 +240,7 @@ class TestProgram:
     assert set(results(out)) == {
         "global_step", "loss", "masked_lm_accuracy", "masked_lm_loss",
         "next_sentence_accuracy", "next_sentence_loss"}
-    for line in ("starting from fresh random weights", "step 1/4  loss ",
+    for line in ("starting from newly initialized weights", "step 1/4  loss ",
                  "step 2/4  loss ", "step 4/4  loss ", "masked_lm_accuracy = "):
       assert line in first.stdout
     assert "step 3/4" not in first.stdout
@@ -258,7 +259,7 @@ class TestProgram:
     assert "bert/pooler/dense/kernel/adam_m" in names
 
     second = run_program(command(files, num_train_steps=6, **arguments))
-    assert "going on from step 4" in second.stdout
+    assert "resuming from step 4" in second.stdout
     assert results(out)["global_step"] == 6
     assert read(os.path.join(out, "train.log")).startswith(log)
 
@@ -298,7 +299,7 @@ class TestProgram:
                               do_eval=True, max_eval_steps=3))
     assert run.returncode == 0, run.stdout
     assert results(files["out"])["global_step"] == 4
-    assert "evaluation reads the training text" in run.stdout
+    assert "evaluating on the training text" in run.stdout
 
     # An output that got no example, among others.
     (tmp_path / "empty").write_text("")
@@ -429,7 +430,7 @@ class TestRefusals:
     def refused(**changes):
       values = parse_flags(command(files, **changes))
       with pytest.raises((ValueError, OSError)) as caught:
-        e2e.Job(values)
+        prepared(values)
       assert not os.path.exists(files["out"])
       assert "\n" not in str(caught.value)
       return str(caught.value)
@@ -521,14 +522,14 @@ class TestRefusals:
                     {"bert/pooler/dense/kernel": [16, 16], "global_step": []})
     before = {p.name: p.read_bytes() for p in out.iterdir()}
     with pytest.raises(ValueError, match="another model.*dense/kernel is"):
-      e2e.Job(parse_flags(command(files)))
+      prepared(parse_flags(command(files)))
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     (out / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-9"\n')
     with pytest.raises(ValueError, match="model.ckpt-9.*not there"):
-      e2e.Job(parse_flags(command(files)))
+      prepared(parse_flags(command(files)))
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="is a file"):
-      e2e.Job(parse_flags(command(files, output_dir=str(tmp_path / "file"))))
+      prepared(parse_flags(command(files, output_dir=str(tmp_path / "file"))))
 
 
 def test_partial_init_checkpoint_lists_what_stays_fresh(files, tmp_path):
@@ -537,7 +538,7 @@ def test_partial_init_checkpoint_lists_what_stays_fresh(files, tmp_path):
       {"bert/pooler/dense/kernel": [8, 8], "bert/pooler/dense/bias": [8]})
   run = run_program(command(files, init_checkpoint=path, num_train_steps=1))
   assert run.returncode == 0, run.stdout
-  assert "lacks 28 of the model's variables" in run.stdout
+  assert "is missing 28 of the model's variables" in run.stdout
   assert "cls/predictions/output_bias" in run.stdout
   log = read(os.path.join(files["out"], "train.log"))
   assert ("name = bert/pooler/dense/kernel:0, shape = (8, 8), "

@@ -7,7 +7,7 @@ from typing import Any, Dict
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from program import VOCAB, command, run_program, tensors
+from program import VOCAB, command, prepared, run_program, tensors
 from test_hugging_face import (
   HEADS,
   VOCABULARY,
@@ -20,9 +20,8 @@ from test_hugging_face import (
 )
 
 import modeling
-import run_pretraining_e2e as e2e
-from bert_e2e import job
 from bert_e2e.checkpoints import hugging_face
+from bert_e2e.training.input_errors import INPUT_ERRORS
 
 # What the folder says by itself.
 BY_FOLDER: Dict[str, Any] = dict(bert_config_file=None, vocab_file=None)
@@ -63,7 +62,7 @@ def trained(files, **changes: Any):
 def test_the_folders_weights_config_and_vocabulary(files, folder, how):
   said = trained(files, init_checkpoint=folder, **dict(BY_FOLDER, **how))
   assert "starting from the weights of " + folder in said
-  assert "lacks" not in said and "--do_lower_case=False" in said
+  assert "is missing" not in said and "--do_lower_case=False" in said
   assert_same(weights(files["out"], 0), hugging_face.read(folder).variables)
   # And each of them trains.
   behind = tensors(files["out"], 1)
@@ -75,7 +74,7 @@ def test_what_it_lacks_is_made_and_listed(files, tmp_path):
   headless = without_heads(tmp_path)
   said = trained(files, init_checkpoint=headless,
                  **dict(BY_FOLDER, vocab_file=files["vocab"]))
-  assert "lacks 9 of the model's variables; these are made" in said
+  assert "is missing 9 of the model's variables; these are newly " in said
   assert all(name in said for name in HEADS)
   found = weights(files["out"], 0)
   expected = hugging_face.complete(
@@ -85,20 +84,20 @@ def test_what_it_lacks_is_made_and_listed(files, tmp_path):
   np.testing.assert_array_equal(
       found["cls/predictions/transform/dense/kernel"], np.eye(8))
   # The case is not said there, which is told.
-  assert "does not say whether its model is an uncased one" in said
+  assert "does not say whether its model is uncased" in said
 
 
 def test_the_activation_is_theirs(folder, files, parse_flags):
   """gelu is the erf form there, and the tanh form in Google's files."""
-  made = e2e.Job(parse_flags(command(
+  made = prepared(parse_flags(command(
       files, init_checkpoint=folder, **BY_FOLDER)))
-  assert made._config.hidden_act == "gelu_erf"
+  assert made.bert_config.hidden_act == "gelu_erf"
   path = os.path.join(os.path.dirname(folder), "theirs.json")
   with open(path, "w") as stream:
     json.dump(their_config(hidden_act="gelu_new"), stream)
   with pytest.raises(ValueError, match="hidden_act is 'gelu_erf' there and "
                      "'gelu' by the config"):
-    e2e.Job(parse_flags(command(
+    prepared(parse_flags(command(
         files, init_checkpoint=folder, vocab_file=None,
         bert_config_file=path)))
 
@@ -120,16 +119,16 @@ def test_a_vocabulary_of_tokenizer_json(folder, files):
     {"do_lower_case": True}, True), ({"do_lower_case": False}, False)])
 def test_a_flag_goes_before_the_folder(folder, files, parse_flags, given,
                                        lower):
-  made = e2e.Job(parse_flags(command(
+  made = prepared(parse_flags(command(
       files, init_checkpoint=folder, **dict(BY_FOLDER, **given))))
-  assert made._values.do_lower_case is lower
+  assert made.config.data.do_lower_case is lower
 
 
 def test_refusals(folder, files, parse_flags, tmp_path):
 
   def refused(**changes):
-    with pytest.raises(job.INPUT_ERRORS) as caught:
-      e2e.Job(parse_flags(command(files, **changes)))
+    with pytest.raises(INPUT_ERRORS) as caught:
+      prepared(parse_flags(command(files, **changes)))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -189,5 +188,5 @@ def test_an_export_is_refused_before_the_training(files, parse_flags, tmp_path):
   (tmp_path / "export" / "hf").mkdir(parents=True)
   (tmp_path / "export" / "hf" / "mine.txt").write_text("x")
   with pytest.raises(ValueError, match="hf is not empty: it holds mine.txt"):
-    e2e.Job(parse_flags(command(files, export_dir=str(tmp_path / "export"))))
+    prepared(parse_flags(command(files, export_dir=str(tmp_path / "export"))))
   assert not os.path.exists(files["out"])

@@ -11,10 +11,11 @@ import os
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from program import CONFIG, command, run_program, started, tensors
+from program import CONFIG, command, prepared, run_program, started, tensors
 
 import run_pretraining_e2e as e2e
 from bert_e2e.common import errors
+from bert_e2e.run import Run
 from bert_e2e.training import cluster, engine, model_fn
 
 # Sequences of uneven lengths, so that predictions are uneven, too.
@@ -50,9 +51,9 @@ def start(files):
 def train(start, parse_flags, name, **changes):
   """Trains for six steps; returns the tensors of the checkpoint."""
   out = start["out"] + "_" + name
-  e2e.Job(parse_flags(command(
+  Run(prepared(parse_flags(command(
       dict(start, out=out), init_checkpoint=start["start"], num_train_steps=6,
-      learning_rate=1e-2, num_warmup_steps=0, **changes))).run()
+      learning_rate=1e-2, num_warmup_steps=0, **changes)))).run()
   return tensors(out, 6)
 
 
@@ -104,14 +105,14 @@ def test_mirrored_goes_on_where_it_was_killed(files, parse_flags):
   run = dict(TWO_CPUS, num_train_steps=30, save_checkpoints_steps=5,
              log_every_steps=1, learning_rate=1e-2)
   undisturbed, killed = files["out"] + "1", files["out"] + "2"
-  e2e.Job(parse_flags(command(dict(files, out=undisturbed), **run))).run()
+  Run(prepared(parse_flags(command(dict(files, out=undisturbed), **run)))).run()
   with started(command(dict(files, out=killed), **run), "step 13/30"):
     pass  # Killed by SIGKILL at once.
   last = run_program(command(
       dict(files, out=killed), do_eval=True, eval_input_file=files["eval"],
       **run))
   assert last.returncode == 0, last.stdout
-  assert "going on from step 10" in last.stdout
+  assert "resuming from step 10" in last.stdout
   assert os.path.exists(os.path.join(killed, "eval_results.txt"))
   expected, found = tensors(undisturbed, 30), tensors(killed, 30)
   assert sorted(found) == sorted(expected)
@@ -239,8 +240,8 @@ class TestFp16:
     flags = dict(changes, init_checkpoint=start["start"], precision="fp16",
                  num_warmup_steps=0, log_every_steps=1)
     flow = e2e.Flow
-    e2e.Job(parse_flags(command(
-        dict(start, out=out), num_train_steps=1, **flags))).run()
+    Run(prepared(parse_flags(command(
+        dict(start, out=out), num_train_steps=1, **flags)))).run()
     once = tensors(out, 1)
     assert once["global_step"] == 1
     skipped = once["examples_seen"] // 8 - 1
@@ -258,8 +259,8 @@ class TestFp16:
       return lists(self, start, *shard)
 
     monkeypatch.setattr(flow, "lists", noting)
-    e2e.Job(parse_flags(command(
-        dict(start, out=out), num_train_steps=2, **flags))).run()
+    Run(prepared(parse_flags(command(
+        dict(start, out=out), num_train_steps=2, **flags)))).run()
     assert starts == [once["examples_seen"]]
     twice = tensors(out, 2)
     assert twice["current_loss_scale"] == once["current_loss_scale"]
@@ -269,8 +270,8 @@ class TestFp16:
       self, start, parse_flags):
     run = dict(init_checkpoint=start["start"], **TWO_CPUS)
     for steps, precision in ((2, "fp32"), (4, "fp16"), (6, "fp32")):
-      e2e.Job(parse_flags(command(
-          start, num_train_steps=steps, precision=precision, **run))).run()
+      Run(prepared(parse_flags(command(
+          start, num_train_steps=steps, precision=precision, **run)))).run()
       found = tensors(start["out"], steps)
       assert ("current_loss_scale" in found) == (precision == "fp16")
       assert found["examples_seen"] == 8 * steps

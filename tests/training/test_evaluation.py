@@ -1,5 +1,6 @@
 """Evaluation while a model trains: the table, the best, the end of patience."""
 
+import dataclasses
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from program import (
   CONFIG,
   LENGTHS,
   command,
+  prepared,
   run_program,
   started,
   tensors,
@@ -21,6 +23,7 @@ from test_multi_worker import train as train_by_two
 
 import modeling
 import run_pretraining_e2e as e2e
+from bert_e2e.run import Run
 from bert_e2e.training import evaluation, input_pipeline
 
 FIGURES = ("loss", "masked_lm_accuracy", "masked_lm_loss",
@@ -396,7 +399,7 @@ class TestOverlap:
 
     def refused(**changes):
       with pytest.raises(ValueError) as caught:
-        e2e.Job(parse_flags(command(files, do_eval=True, **changes)))
+        prepared(parse_flags(command(files, do_eval=True, **changes)))
       assert "\n" not in str(caught.value)
       return str(caught.value)
 
@@ -420,16 +423,17 @@ class TestOverlap:
     assert '"w10 w11 w12 w13 w14 ' in said
     assert "share documents" in refused(
         eval_input_file=files["eval"], general_eval_input_file=str(path))
-    job = e2e.Job(parse_flags(command(
+    run = prepared(parse_flags(command(
         files, do_eval=True, eval_input_file=str(path),
         accept_eval_overlap=True)))
-    assert len(job._found.held_out) == 1
+    assert len(run.training.preflight.held_out) == 1
 
   def test_a_part_of_a_document_is_none(self, files, tmp_path, parse_flags):
     path = tmp_path / "part.txt"
     path.write_text("\n".join(text(1, 30).splitlines()[:3]) + "\n")
-    assert not e2e.Job(parse_flags(command(
-        files, do_eval=True, eval_input_file=str(path))))._found.held_out
+    run = prepared(parse_flags(command(
+        files, do_eval=True, eval_input_file=str(path))))
+    assert not run.training.preflight.held_out
 
   @pytest.mark.parametrize("num_workers", [0, 2])
   def test_later_ones_are_counted(self, files, tmp_path, num_workers):
@@ -455,14 +459,17 @@ def test_a_training_in_parts_evaluates_between_them(files, parse_flags,
   """As on a TPU, whose place the CPU takes here."""
   run = trained(files, "run")
   parts = dict(files, out=files["out"] + "_parts")
-  made = e2e.Job(parse_flags(command(parts, **dict(
+  made = Run(prepared(parse_flags(command(parts, **dict(
       RUN, eval_input_file=files["eval"], do_eval=True,
-      general_eval_input_file=files["general"]))))
+      general_eval_input_file=files["general"])))))
   build = made._build
 
   def build_and_change(is_training):
     build(is_training)
-    made._values.use_tpu = True
+    made._config = dataclasses.replace(
+        made._config, hardware=dataclasses.replace(
+            made._config.hardware, use_tpu=True))
+    made._evaluator._use_tpu = True
 
   monkeypatch.setattr(made, "_build", build_and_change)
   made.run()

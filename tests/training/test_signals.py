@@ -43,7 +43,7 @@ def test_a_signal_in_training_saves_and_ends(files, number):
     said = program.stdout.read()
     assert program.wait() == 128 + number
   assert all(map(is_gone, workers))
-  step = int(re.findall("stopped by %s; the same command goes on from step "
+  step = int(re.findall("stopped by %s; the same command resumes from step "
                         r"(\d+)" % number.name, said)[0])
   assert step >= 20
   assert step_of(files["out"]) == step
@@ -51,7 +51,7 @@ def test_a_signal_in_training_saves_and_ends(files, number):
   assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))
   again = run_program(command(files, num_train_steps=step + 2))
   assert again.returncode == 0, again.stdout
-  assert "going on from step %d in" % step in again.stdout
+  assert "resuming from step %d in" % step in again.stdout
 
 
 def test_a_signal_ends_a_wait_for_a_worker_that_hangs(files):
@@ -68,7 +68,7 @@ def test_a_signal_ends_a_wait_for_a_worker_that_hangs(files):
     said = program.stdout.read()
     assert program.wait() == 128 + signal.SIGTERM
   assert is_gone(worker)
-  step = int(re.findall(r"goes on from step (\d+)", said)[0])
+  step = int(re.findall(r"resumes from step (\d+)", said)[0])
   assert step_of(files["out"]) == step
 
 
@@ -100,7 +100,7 @@ def wait_for(condition, seconds):
 def test_a_signal_before_the_first_step(files):
   arguments = command(files, num_train_steps=1000000, num_workers=2,
                       do_eval=True)
-  with started(arguments, "starting from fresh random weights") as program:
+  with started(arguments, "starting from newly initialized weights") as program:
     said = ended_by(program, signal.SIGTERM)
   assert "the same command goes on anew: there is no checkpoint yet" in said
   assert "step 1/" not in said
@@ -123,7 +123,7 @@ def test_a_signal_in_an_evaluation(files, tmp_path, number):
              "Evaluation [5000/50000]" in log.read_text(), 120)
     assert program.poll() is None
     said = ended_by(program, number)
-  assert "goes on from step 1, in" in said
+  assert "resumes from step 1, in" in said
   assert step_of(files["out"]) == 1
   assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))
 
@@ -134,13 +134,13 @@ def test_a_signal_in_the_evaluation_before_training(files, tmp_path):
   arguments = command(files, num_train_steps=9, do_eval=True,
                       eval_input_file=files["eval"], eval_batch_size=1,
                       max_eval_steps=0, accept_eval_overlap=True)
-  with started(arguments, "starting from fresh random weights") as program:
+  with started(arguments, "starting from newly initialized weights") as program:
     log = pathlib.Path(files["out"]) / "train.log"
     wait_for(lambda: program.poll() is not None or
              "***** Running evaluation *****" in log.read_text(), 120)
     time.sleep(1)
     said = ended_by(program, signal.SIGTERM)
-  assert "goes on from step 0, in" in said or "goes on from step 1, in" in said
+  assert "resumes from step 0, in" in said or "goes on from step 1, in" in said
   assert not os.path.exists(os.path.join(files["out"], "evaluations.jsonl"))
 
 

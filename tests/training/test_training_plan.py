@@ -4,9 +4,10 @@ import logging
 import os
 
 import pytest
-from program import command, epoch_of, run_program
+from program import command, epoch_of, prepared, run_program
 
-import run_pretraining_e2e as e2e
+from bert_e2e import startup_log
+from bert_e2e.run import Run
 from bert_e2e.training import training_plan
 
 
@@ -54,43 +55,43 @@ def test_the_program_trains_for_its_epochs_and_resumes(files, parse_flags):
   with open(os.path.join(files["out"], training_plan.PLAN_FILE)) as stream:
     assert stream.read() == kept
   with pytest.raises(ValueError, match="--num_train_epochs=2"):
-    e2e.Job(parse_flags(command(
+    prepared(parse_flags(command(
         files, num_train_epochs=2, num_train_steps=None)))
 
 
 def test_a_start_that_saved_nothing_is_planned_anew(files, parse_flags):
   changes = dict(num_train_epochs=2, num_train_steps=None)
-  job = e2e.Job(parse_flags(command(files, **changes)))
+  run = prepared(parse_flags(command(files, **changes)))
   os.makedirs(files["out"])
-  job._write_records()
-  assert training_plan.load(files["out"]) == job._plan
+  Run(run)._write_records()
+  assert training_plan.load(files["out"]) == run.training.epoch_plan
   changes = dict(num_train_epochs=3, num_train_steps=None, train_batch_size=4)
-  job = e2e.Job(parse_flags(command(files, **changes)))
-  assert job._plan == training_plan.make(
-      3, job._estimate(), 4)
-  job._write_records()
-  assert training_plan.load(files["out"]) == job._plan
+  run = prepared(parse_flags(command(files, **changes)))
+  assert run.training.epoch_plan == training_plan.make(
+      3, run.training.preflight.examples_per_epoch, 4)
+  Run(run)._write_records()
+  assert training_plan.load(files["out"]) == run.training.epoch_plan
 
 
 def test_what_makes_a_plans_epochs_others_is_warned_of(
     files, parse_flags, caplog):
   changes = dict(num_train_epochs=0.1, num_train_steps=None)
   assert run_program(command(files, **changes)).returncode == 0
-  job = e2e.Job(parse_flags(command(
+  run = prepared(parse_flags(command(
       files, train_batch_size=4, random_seed=1, accept_new_stream=True,
       **changes)))
-  assert job._plan.train_batch_size == 8
-  job._log_start()
-  assert "--train_batch_size was 8 and is 4; the stream is another" in (
-      caplog.text)
+  assert run.training.epoch_plan.train_batch_size == 8
+  startup_log.log_start(run, step=1, is_done=False)
+  assert ("--train_batch_size was 8 and is 4; the example stream has changed"
+          ) in caplog.text
 
 
 def test_a_warm_up_is_a_share_of_the_steps(files, parse_flags, caplog):
-  job = e2e.Job(parse_flags(command(
+  run = prepared(parse_flags(command(
       files, num_train_steps=50, num_warmup_steps=None, warmup_proportion=0.1,
       learning_rate_decay="cosine")))
   with caplog.at_level(logging.INFO):
-    job._log_start()
+    startup_log.log_start(run, step=None, is_done=False)
   assert ("learning rate: 0 to 0.001 in 5 steps, then from 0.001 by half a "
           "cosine wave to 0 at step 50") in caplog.text
   assert not any(r.levelno > logging.INFO for r in caplog.records)
@@ -98,8 +99,9 @@ def test_a_warm_up_is_a_share_of_the_steps(files, parse_flags, caplog):
 
 def test_a_warm_up_that_never_ends_is_warned_of(files, parse_flags, caplog):
   """The original's default of 10000 steps makes that easy."""
-  e2e.Job(parse_flags(command(
-      files, num_train_steps=101, num_warmup_steps=None)))._log_start()
+  run = prepared(parse_flags(command(
+      files, num_train_steps=101, num_warmup_steps=None)))
+  startup_log.log_start(run, step=None, is_done=False)
   assert caplog.text.count(
       "The warm-up of 10000 steps is no shorter than the run of 101, so the "
       "learning rate never has its peak: pass --warmup_proportion=0.1.") == 1
@@ -118,9 +120,9 @@ def test_the_program_follows_the_schedule(files):
 
 def test_epochs_are_refused_in_one_sentence(files, parse_flags):
   for changes, said in (
-      (dict(num_train_epochs=2, num_train_steps=9), "twice; pass one of them"),
-      (dict(num_train_epochs=0, num_train_steps=None), "no positive number"),
-      (dict(warmup_proportion=0.1), "twice; pass one of them"),
+      (dict(num_train_epochs=2, num_train_steps=9), "pass only one of them"),
+      (dict(num_train_epochs=0, num_train_steps=None), "it must be greater than 0"),
+      (dict(warmup_proportion=0.1), "pass only one of them"),
       (dict(warmup_proportion=1.5, num_warmup_steps=None), "out of range")):
     with pytest.raises(ValueError, match=said):
-      e2e.Job(parse_flags(command(files, **changes)))
+      prepared(parse_flags(command(files, **changes)))

@@ -1,0 +1,334 @@
+"""Checks and plans a run, before anything is built or written.
+
+`prepare` turns a Config into a PreparedRun or raises one ValueError that names
+the flag, the file and the remedy. run.py then trains and evaluates.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import types
+from typing import Any, Dict, FrozenSet, List, Optional
+
+import tensorflow.compat.v1 as tf
+
+import modeling
+import tokenization
+from bert_e2e.checkpoints import (
+  conversion,
+  examples_seen,
+  hugging_face,
+  validation,
+)
+from bert_e2e.config import Config
+from bert_e2e.data import instances as instances_lib
+from bert_e2e.data import preflight as preflight_lib
+from bert_e2e.data import resume
+from bert_e2e.training import engine as engine_lib
+from bert_e2e.training import evaluation, training_plan
+from bert_e2e.training.example_source import ExampleSource
+
+logger = logging.getLogger(__name__)
+
+# The flags that name text which should not be trained on.
+_HELD_OUT_FLAGS = {evaluation.DOMAIN: "eval_input_file",
+                   evaluation.GENERAL: "general_eval_input_file"}
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedTraining:
+  """What a run trains on.
+
+  Attributes:
+    source: ExampleSource of --input_file.
+    held_out: hashes of the documents of the evaluation texts; see
+      corpus.document_hashes.
+    stream_record: resume.StreamRecord of the example stream; None for
+      TFRecords.
+    epoch_plan: training_plan.TrainingPlan; None without --num_train_epochs.
+    preflight: preflight.Preflight of the text; None for TFRecords and for a run
+      that resumes.
+  """
+  source: ExampleSource
+  held_out: FrozenSet[bytes] = frozenset()
+  stream_record: Optional[resume.StreamRecord] = None
+  epoch_plan: Optional[training_plan.TrainingPlan] = None
+  preflight: Optional[preflight_lib.Preflight] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedRun:
+  """A run that was checked and planned from end to end.
+
+  Attributes:
+    config: the Config, completed by what --init_checkpoint implies.
+    bert_config: modeling.BertConfig.
+    engine: engine.Engine.
+    latest: path prefix of the latest checkpoint in --output_dir when the run
+      was prepared, or None.
+    new_variables: names of the model's variables that --init_checkpoint lacks.
+    training: PreparedTraining; None without --do_train.
+    eval_sources: dict from the kind of a text (see evaluation.py) to its
+      ExampleSource.
+    num_train_steps, num_warmup_steps: int.
+    export_dirs: dict with "output_tf" and "output_hf"; empty without
+      --export_dir.
+  """
+  config: Config
+  bert_config: modeling.BertConfig
+  engine: engine_lib.Engine
+  latest: Optional[str]
+  new_variables: List[str]
+  training: Optional[PreparedTraining]
+  eval_sources: Dict[str, ExampleSource]
+  num_train_steps: int
+  num_warmup_steps: int
+  export_dirs: Dict[str, str]
+
+  @property
+  def has_held_out_text(self):
+    """bool, whether there is text to evaluate on that is not trained on."""
+    return any(text in _HELD_OUT_FLAGS for text in self.eval_sources)
+
+
+def prepare(config):
+  """Checks and plans a run.
+
+  Args:
+    config: Config, validated.
+
+  Returns:
+    PreparedRun.
+
+  Raises:
+    OSError: a file of a Hugging Face directory can't be read.
+    ValueError: the input cannot be used; the message says why and what to do.
+  """
+  config = _with_defaults_of_model(config)
+  checkpoint = config.checkpoint
+  engine = engine_lib.Engine(_engine_options(config))
+  tokenization.validate_case_matches_checkpoint(
+      config.data.do_lower_case, checkpoint.init_checkpoint)
+  bert_config = _read_bert_config(config)
+  latest = validation.check_output_dir(
+      checkpoint.output_dir, bert_config, checkpoint.bert_config_file)
+  new_variables = []
+  if checkpoint.init_checkpoint:
+    new_variables = validation.check_init_checkpoint(
+        checkpoint.init_checkpoint, bert_config, checkpoint.bert_config_file)
+  eval_sources = _make_eval_sources(config)
+  training = None
+  if config.run.do_train:
+    training = _prepare_training(config, engine, latest, eval_sources)
+  num_train_steps = config.optimizer.num_train_steps
+  if training and training.epoch_plan:
+    num_train_steps = training.epoch_plan.num_train_steps
+  num_warmup_steps = _num_warmup_steps(config.optimizer, num_train_steps)
+  if training and training.preflight:
+    training = dataclasses.replace(training, preflight=preflight_lib.plan(
+        training.preflight, num_train_steps, num_warmup_steps,
+        config.optimizer.train_batch_size))
+  return PreparedRun(
+      config, bert_config, engine, latest, new_variables, training,
+      eval_sources, num_train_steps, num_warmup_steps,
+      _check_export(config, bert_config))
+
+
+# ------------------------------------------------------------ model and engine
+
+
+def _with_defaults_of_model(config):
+  """Fills in what a Hugging Face directory says and no flag does.
+
+  Raises:
+    ValueError: --bert_config_file is missing.
+  """
+  checkpoint, data = config.checkpoint, config.data
+  directory = checkpoint.init_checkpoint
+  if directory and hugging_face.is_folder(directory):
+    checkpoint = dataclasses.replace(
+        checkpoint, bert_config_file=checkpoint.bert_config_file or
+        hugging_face.config_file(directory))
+    data = dataclasses.replace(
+        data, vocab_file=data.vocab_file or
+        hugging_face.find_vocab_file(directory),
+        do_lower_case=_do_lower_case(config, directory))
+  if not checkpoint.bert_config_file:
+    raise ValueError(
+        "--bert_config_file is missing. Pass the bert_config.json of the model "
+        "to train; only a Hugging Face directory as --init_checkpoint has its "
+        "own config.")
+  return dataclasses.replace(config, checkpoint=checkpoint, data=data)
+
+
+def _do_lower_case(config, directory):
+  """Returns whether to lowercase text for the model of a directory, a bool."""
+  if "do_lower_case" in config.given:
+    return config.data.do_lower_case
+  lower = hugging_face.read_do_lower_case(directory)
+  if lower is None:
+    logger.warning(
+        "%s does not say whether its model is uncased; assuming "
+        "--do_lower_case=%s", directory, config.data.do_lower_case)
+    return config.data.do_lower_case
+  return lower
+
+
+def _engine_options(config):
+  """Returns the engine.Options of a Config."""
+  names = engine_lib.Options._fields
+  return engine_lib.Options(**{name: config.get(name) for name in names})
+
+
+@contextlib.contextmanager
+def _naming(flag, path):
+  """Names the flag of a file that cannot be read."""
+  try:
+    yield
+  except (OSError, tf.errors.OpError) as e:
+    raise ValueError("--%s=%s cannot be read: %s" % (flag, path, e)) from e
+
+
+def _read_bert_config(config):
+  """Returns the BertConfig; checks that vocabulary and lengths fit to it."""
+  path, vocab_file = config.checkpoint.bert_config_file, config.data.vocab_file
+  with _naming("bert_config_file", path):
+    bert_config = hugging_face.load_config(path)
+  vocab_size = None
+  if vocab_file:
+    with _naming("vocab_file", vocab_file):
+      instances_lib.check_vocabulary(vocab_file)
+      vocab_size = max(tokenization.load_vocab(vocab_file).values()) + 1
+  validation.check_model(
+      bert_config, path, config.instances.max_seq_length, vocab_size,
+      vocab_file)
+  return bert_config
+
+
+def _check_export(config, bert_config):
+  """Returns PreparedRun.export_dirs; checks that they can be written."""
+  directory = config.checkpoint.export_dir
+  if not directory:
+    return {}
+  export_dirs = {"output_tf": os.path.join(directory, "tf"),
+                 "output_hf": os.path.join(directory, "hf")}
+  conversion.check_export(bert_config, config.data.vocab_file, **export_dirs)
+  return export_dirs
+
+
+def _num_warmup_steps(optimizer, num_train_steps):
+  """Returns the number of warmup steps of a run of so many steps, int."""
+  if optimizer.warmup_proportion is None:
+    return optimizer.num_warmup_steps
+  return round(optimizer.warmup_proportion * num_train_steps)
+
+
+# --------------------------------------------------------------------- the text
+
+
+def _make_source(config, patterns):
+  """Returns the ExampleSource of files and patterns."""
+  values: Dict[str, Any] = dict(
+      dataclasses.asdict(config.data), **dataclasses.asdict(config.instances))
+  return ExampleSource(types.SimpleNamespace(**values), patterns)
+
+
+def _make_eval_sources(config):
+  """Returns PreparedRun.eval_sources."""
+  options = config.evaluation
+  if not config.run.do_eval and not options.eval_every_steps:
+    return {}
+  patterns = {}
+  if options.eval_input_file:
+    patterns[evaluation.DOMAIN] = options.eval_input_file
+  elif config.run.do_eval:
+    patterns[evaluation.TRAINING] = config.data.input_file
+  if options.general_eval_input_file:
+    patterns[evaluation.GENERAL] = options.general_eval_input_file
+  return {text: _make_source(config, files) for text, files in patterns.items()}
+
+
+def _prepare_training(config, engine, latest, eval_sources):
+  """Returns the PreparedTraining, without a plan of steps in its preflight."""
+  source = _make_source(config, config.data.input_file)
+  held_out = _hash_held_out(source, eval_sources)
+  record = preflight = plan = None
+  if source.options:
+    record = _find_stream_record(config, source, engine, latest)
+    preflight = _sample_text(config, source, latest, held_out)
+  if config.optimizer.num_train_epochs is not None:
+    plan = _find_epoch_plan(config, source, latest, preflight)
+  return PreparedTraining(source, held_out, record, plan, preflight)
+
+
+def _hash_held_out(train_source, eval_sources):
+  """Hashes the evaluation texts; refuses files that are also trained on."""
+  hashes: FrozenSet[bytes] = frozenset()
+  for text, source in eval_sources.items():
+    if text in _HELD_OUT_FLAGS:
+      validation.check_files_differ(
+          train_source.files, source.files, _HELD_OUT_FLAGS[text])
+      hashes |= source.document_hashes()
+  return hashes
+
+
+def _find_stream_record(config, source, engine, latest):
+  """Returns the StreamRecord of the stream that training reads."""
+  record = source.record(engine.num_hosts)
+  if latest is None:
+    return record
+  output_dir = config.checkpoint.output_dir
+  before = validation.check_stream(
+      record, output_dir, config.data.accept_new_stream)
+  if before:
+    return before
+  if examples_seen.is_counted(latest) and not resume.exists(output_dir):
+    logger.warning(
+        "%s has no %s, so the position in the example stream is unknown: "
+        "training continues at the start of a new stream", output_dir,
+        resume.STREAM_FILE)
+  return record._replace(first_example=examples_seen.read(
+      latest, config.optimizer.train_batch_size))
+
+
+def _sample_text(config, source, latest, held_out):
+  """Returns the Preflight of the text at the start of a run, else None.
+
+  Raises:
+    ValueError: the text shares documents with the evaluation texts.
+  """
+  if latest and not config.run.preflight_only:
+    return None
+  found = source.look(held_out)
+  if found.held_out and not config.evaluation.accept_eval_overlap:
+    raise ValueError(
+        "The training text, --input_file=%s, and the evaluation text share "
+        "documents, which would inflate the metrics: %d in the sample, e.g. "
+        "\"%s...\". Remove them from one of the two, or pass "
+        "--accept_eval_overlap." % (
+            config.data.input_file, len(found.held_out), found.held_out[0]))
+  return found
+
+
+def _find_epoch_plan(config, source, latest, preflight):
+  """Returns the TrainingPlan of --num_train_epochs."""
+  if not source.options:
+    raise ValueError(
+        "--num_train_epochs needs raw text, but --input_file=%s holds "
+        "TFRecords; pass --num_train_steps." % config.data.input_file)
+
+  def estimate():
+    found = preflight or source.look(frozenset())
+    if not found.examples_per_epoch:
+      raise ValueError(
+          "A sample of --input_file=%s yields no examples, so the length of an "
+          "epoch cannot be estimated. Pass --num_train_steps instead of "
+          "--num_train_epochs." % config.data.input_file)
+    return found.examples_per_epoch
+
+  return training_plan.find(
+      # A run without a checkpoint may be planned again.
+      latest and config.checkpoint.output_dir,
+      config.optimizer.num_train_epochs, config.optimizer.train_batch_size,
+      estimate)

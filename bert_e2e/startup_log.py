@@ -1,0 +1,108 @@
+"""Logs what a run starts from, and what its user may not expect."""
+
+import logging
+
+import optimization
+from bert_e2e.checkpoints import hugging_face
+from bert_e2e.data import preflight as preflight_lib
+from bert_e2e.training import evaluation
+
+logger = logging.getLogger(__name__)
+
+
+def log_start(run, step, is_done):
+  """Logs input, schedule, preflight and initial weights.
+
+  Args:
+    run: prepare.PreparedRun.
+    step: int, step of the latest checkpoint in --output_dir, or None.
+    is_done: bool, whether the training has ended before.
+  """
+  if run.config.run.output_file:
+    logger.warning("--output_file is ignored: no examples are written.")
+  if run.training:
+    run.training.source.log("Input Files")
+    _log_epoch_plan(run)
+    _log_learning_rate(run)
+    _log_preflight(run)
+  for source in run.eval_sources.values():
+    source.log("Evaluation Files")
+  if evaluation.TRAINING in run.eval_sources:
+    logger.warning(
+        "evaluating on the training text; pass --eval_input_file to measure on "
+        "held-out text")
+  if run.latest:
+    _log_resume(run, step, is_done)
+  else:
+    _log_initial_weights(run)
+
+
+def _log_epoch_plan(run):
+  """Logs the plan of --num_train_epochs, and what makes it inexact."""
+  plan = run.training.epoch_plan
+  if not plan:
+    return
+  logger.info("training for %s", plan)
+  batch_size = run.config.optimizer.train_batch_size
+  changed = []
+  if plan.train_batch_size != batch_size:
+    changed.append("--train_batch_size was %d and is %d" % (
+        plan.train_batch_size, batch_size))
+  if run.latest and run.training.stream_record.first_example:
+    changed.append("the example stream has changed since")
+  if changed:
+    logger.warning(
+        "the number of steps stays as planned, so the number of epochs will "
+        "differ: %s. --num_train_steps sets another number",
+        "; ".join(changed))
+
+
+def _log_learning_rate(run):
+  options = run.config.optimizer
+  logger.info("learning rate: %s", optimization.describe_learning_rate(
+      options.learning_rate, run.num_train_steps, run.num_warmup_steps,
+      options.learning_rate_decay))
+
+
+def _log_preflight(run):
+  """Logs the table of the preflight and its warnings."""
+  preflight = run.training.preflight
+  if preflight:
+    logger.info("%s", preflight_lib.to_text(
+        preflight._replace(warnings=())).rstrip())
+    for warning in preflight.warnings:
+      logger.warning("%s", warning.text)
+  elif run.num_warmup_steps >= run.num_train_steps:
+    logger.warning("%s", preflight_lib.warn_of_warmup(
+        run.num_warmup_steps, run.num_train_steps))
+
+
+def _log_resume(run, step, is_done):
+  output_dir = run.config.checkpoint.output_dir
+  logger.info("resuming from step %d in %s", step, output_dir)
+  if not run.training:
+    return
+  if step >= run.num_train_steps:
+    logger.warning("nothing to train: %d steps were requested, and %s is at "
+                   "step %d", run.num_train_steps, output_dir, step)
+  elif is_done:
+    logger.warning(
+        "nothing to train: the last --early_stopping_patience=%d evaluations "
+        "in %s were not better than an earlier one",
+        run.config.evaluation.early_stopping_patience, output_dir)
+
+
+def _log_initial_weights(run):
+  init_checkpoint = run.config.checkpoint.init_checkpoint
+  if not init_checkpoint:
+    logger.info("starting from newly initialized weights")
+    return
+  logger.info("starting from the weights of %s", init_checkpoint)
+  if run.new_variables:
+    how = ""
+    if hugging_face.is_folder(init_checkpoint):
+      how = (" (the transform before the masked-LM output as the identity)")
+    logger.warning(
+        "%s is missing %d of the model's variables; these are newly "
+        "initialized%s: %s", init_checkpoint, len(run.new_variables), how,
+        ", ".join(run.new_variables))

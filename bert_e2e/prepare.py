@@ -21,6 +21,7 @@ from bert_e2e.checkpoints import (
   hugging_face,
   validation,
 )
+from bert_e2e.common import file_io
 from bert_e2e.config import Config
 from bert_e2e.data import instances as instances_lib
 from bert_e2e.data import preflight as preflight_lib
@@ -332,3 +333,9 @@ def _find_epoch_plan(config, source, latest, preflight):
       latest and config.checkpoint.output_dir,
       config.optimizer.num_train_epochs, config.optimizer.train_batch_size,
       estimate)
+
+
+def write_preflight(preflight, output_dir):
+  """Writes preflight.json; raises OSError if that fails."""
+  file_io.write(os.path.join(output_dir, preflight_lib.FILE),
+                preflight_lib.to_json(preflight).encode("utf-8"))

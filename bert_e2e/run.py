@@ -1,6 +1,5 @@
 """Runs what prepare.py prepared: trains, evaluates, exports."""
 
-import dataclasses
 import functools
 import logging
 import os
@@ -12,15 +11,14 @@ import tensorflow.compat.v1 as tf
 
 from bert_e2e import startup_log
 from bert_e2e.checkpoints import conversion, saver
-from bert_e2e.common import errors, file_io, logs
+from bert_e2e.common import errors, logs
 from bert_e2e.common.errors import InputError
 from bert_e2e.data import preflight as preflight_lib
+from bert_e2e.prepare import write_preflight
 from bert_e2e.reporting import report, run_record
-from bert_e2e.training import cluster, evaluation, metrics, progress, signals
+from bert_e2e.training import cluster, evaluation, metrics, signals
 from bert_e2e.training.evaluator import Evaluator
-from bert_e2e.training.input_errors import input_errors
-from bert_e2e.training.model_fn import model_fn_builder
-from bert_e2e.training.session_hooks import CheckWorkersHook
+from bert_e2e.training_loop import TrainingLoop
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +39,7 @@ def run_preflight(run):
     raise ValueError("--preflight_only samples raw text to train on; pass "
                      "--do_train, and text as --input_file.")
   tf.io.gfile.makedirs(run.config.checkpoint.output_dir)
-  _write_preflight(run)
+  write_preflight(run.training.preflight, run.config.checkpoint.output_dir)
   print(preflight_lib.to_text(run.training.preflight), flush=True)
 
 
@@ -60,6 +58,7 @@ class Run:
     self._stop = stop or signals.Interruption()
     self._output_dir = config.checkpoint.output_dir
     self._watchdog: Any = None
+    self._loop: Any = None
     self._evaluator = Evaluator(
         prepared.engine, config.evaluation, config.hardware.use_tpu,
         self._stop, lambda: self._watchdog.is_training)
@@ -77,11 +76,14 @@ class Run:
     # A finished training needs no other workers, which may be gone.
     is_training = self._prepared.training is not None and not self._is_done()
     is_cluster = is_training and self._engine.is_cluster
-    with cluster.lost_peers(is_cluster), cluster.Watchdog(
-        self._config.hardware.watchdog_seconds, is_cluster) as self._watchdog:
-      self._build(is_training)
+    self._watchdog = cluster.Watchdog(
+        self._config.hardware.watchdog_seconds, is_cluster)
+    self._loop = TrainingLoop(
+        self._prepared, self._evaluations, self._stop, self._watchdog)
+    with cluster.lost_peers(is_cluster), self._watchdog:
+      self._build(self._loop.model_fn(), is_training)
       if is_training:
-        self._train()
+        self._loop.train()
       if is_cluster and not (self._stop.is_stopping or self._stop.is_finished):
         self._await_checkpoint()
     if not self._is_chief:
@@ -95,7 +97,7 @@ class Run:
 
   def log_stop(self, reason):
     """Logs what stopped the run early, and where it will resume."""
-    step = self._latest_step()
+    step = saver.latest_step(self._output_dir)
     where = ("starts again: there is no checkpoint yet" if step is None else
              "resumes from step %d" % step)
     logger.warning("stopped by %s; the same command %s, in %s", reason, where,
@@ -111,18 +113,20 @@ class Run:
     except (OSError, tf.errors.OpError) as e:
       raise InputError("--output_dir=%s cannot be written: %s" %
                        (self._output_dir, e)) from e
-    startup_log.log_start(self._prepared, self._latest_step(), self._is_done())
+    startup_log.log_start(
+        self._prepared, saver.latest_step(self._output_dir), self._is_done())
 
   def _write_records(self):
     """Writes the records that identify the directory's run."""
-    training, step = self._prepared.training, self._latest_step()
+    training = self._prepared.training
+    step = saver.latest_step(self._output_dir)
     if training:
       if training.epoch_plan:
         training.epoch_plan.save(self._output_dir)
       if training.stream_record:
         training.stream_record.save(self._output_dir)
       if training.preflight:
-        _write_preflight(self._prepared)
+        write_preflight(training.preflight, self._output_dir)
       self._evaluations.start(step)
     config = self._config
     run_record.append(
@@ -130,144 +134,14 @@ class Run:
         flags={name: config.get(name) for name in config.given},
         corpus=training and training.source.described())
 
-  def _build(self, is_training):
+  def _build(self, model_fn, is_training):
     """Builds the estimator."""
     try:
       self._engine.build(
-          self._model_fn(), model_dir=self._output_dir,
+          model_fn, model_dir=self._output_dir,
           random_seed=self._config.data.random_seed, is_training=is_training)
     except ValueError as e:
       raise InputError(str(e)) from e
-
-  def _model_fn(self):
-    config, training = self._config, self._prepared.training
-    optimizer, hardware = config.optimizer, config.hardware
-    return model_fn_builder(
-        bert_config=self._prepared.bert_config,
-        init_checkpoint=config.checkpoint.init_checkpoint,
-        learning_rate=optimizer.learning_rate,
-        num_train_steps=self._prepared.num_train_steps,
-        num_warmup_steps=self._prepared.num_warmup_steps,
-        use_tpu=hardware.use_tpu,
-        use_one_hot_embeddings=hardware.use_tpu,
-        log_every_steps=config.run.log_every_steps,
-        random_seed=config.data.random_seed,
-        epochs=training and training.source.epochs,
-        learning_rate_decay=optimizer.learning_rate_decay,
-        optimizer=optimizer.optimizer,
-        gradient_accumulation_steps=hardware.gradient_accumulation_steps,
-        precision=hardware.precision,
-        is_chief=self._is_chief,
-        on_eta=self._on_eta,
-        stop=self._stop if self._engine.is_cluster else None,
-        training_hooks=[self._checkpoint_hook()])
-
-  def _checkpoint_hook(self):
-    options, hardware = self._config.checkpoint, self._config.hardware
-    return saver.CheckpointHook(
-        self._output_dir, self._is_checkpoint_due,
-        max_to_keep=options.keep_checkpoint_max,
-        keep_every_n_hours=options.keep_checkpoint_every_n_hours,
-        is_chief=self._is_chief,
-        steps_per_run=hardware.iterations_per_loop if hardware.use_tpu else 1,
-        on_saved=self._on_saved)
-
-  def _train(self):
-    tf.logging.info("***** Running training *****")
-    tf.logging.info(
-        "  Batch size = %d", self._config.optimizer.train_batch_size)
-    use_tpu = self._config.hardware.use_tpu
-    targets = [self._prepared.num_train_steps]
-    if use_tpu:  # It cannot train and evaluate at the same time.
-      targets = [step for step in self._evaluations.targets()
-                 if step > (self._latest_step() or -1)]
-    for target in targets:
-      self._train_to(target)
-      if self._stop.is_stopping or (use_tpu and self._evaluate_checkpoints()):
-        return
-
-  def _train_to(self, target):
-    """Trains to a global step, or until the training is stopped."""
-    training = self._prepared.training
-    source = training.source
-    if training.stream_record:
-      source.open_flow(
-          skipped=training.stream_record.first_example,
-          folder=self._output_dir, num_workers=self._config.data.num_workers,
-          held_out=training.held_out)
-    try:
-      with input_errors(source.flow):
-        self._engine.train(source.input_fn(is_training=True),
-                           self._training_hooks(source), target)
-    finally:
-      self._stop.train(False)
-      if source.flow:
-        source.flow.close()
-    _log_flow(source, "training")
-    if source.flow and source.flow.num_shared:
-      logger.warning(
-          "%d documents of the evaluation text occur in the training text: its "
-          "metrics are inflated", source.flow.num_shared)
-
-  def _training_hooks(self, source):
-    """Returns the hooks of a training on an ExampleSource."""
-    hooks = [self._watchdog]
-    if self._engine.is_cluster:
-      hooks.append(cluster.DigestHook())
-    else:
-      hooks.append(signals.StopHook(self._stop))
-    if source.flow:
-      hooks.append(CheckWorkersHook(source.flow))
-      # A TPU's loop, and other workers, would wait for the examples.
-      if not self._engine.is_cluster and not self._config.hardware.use_tpu:
-        self._stop.on_first(source.flow.stop)
-    return hooks
-
-  def _is_checkpoint_due(self, step):
-    """Tells whether a checkpoint is saved at a step."""
-    return (step % self._config.checkpoint.save_checkpoints_steps == 0 or
-            self._evaluations.is_due(step))
-
-  def _on_saved(self, step, checkpoint):
-    """Evaluates a checkpoint if it is due; tells whether training ends."""
-    hardware = self._config.hardware
-    if hardware.use_tpu or not self._evaluations.is_due(step):
-      return False
-    started = time.monotonic()
-    with progress.clock.stopped(), self._watchdog.held():
-      self._stop.is_finished = self._evaluations.run(step, checkpoint)
-    seconds = time.monotonic() - started
-    if self._engine.is_cluster and seconds > hardware.watchdog_seconds / 2:
-      logger.warning(
-          "evaluations take %d seconds, during which the other workers wait; "
-          "they give up after --watchdog_seconds=%g. Increase it", seconds,
-          hardware.watchdog_seconds)
-    # Several processes have to end after the same step: see StopHook.
-    return self._stop.is_finished and not self._engine.is_cluster
-
-  def _evaluate_checkpoints(self):
-    """Evaluates the directory's checkpoints that are due, between two parts of
-    a training; tells whether training ends."""
-    for name in saver.load_state(self._output_dir).names():
-      step = saver.step_of(name)
-      if self._evaluations.is_due(step) and self._evaluations.run(
-          step, os.path.join(self._output_dir, name)):
-        return True
-    return False
-
-  def _on_eta(self, seconds):
-    """Adds the estimated training time to preflight.json."""
-    training = self._prepared.training
-    if not self._is_chief or not training.preflight:
-      return
-    training = dataclasses.replace(
-        training, preflight=training.preflight._replace(
-            eta_seconds=round(seconds)))
-    self._prepared = dataclasses.replace(self._prepared, training=training)
-    try:
-      _write_preflight(self._prepared)
-    except OSError as e:  # On a full disk the next checkpoint ends the run.
-      logger.warning("%s", e)
 
   def _finish(self, is_trained):
     """Evaluates and exports the latest checkpoint.
@@ -278,12 +152,13 @@ class Run:
     latest = tf.train.latest_checkpoint(self._output_dir)
     eval_sources = self._prepared.eval_sources
     if eval_sources:
-      self._evaluations.run(self._latest_step(), latest, anew=not is_trained)
+      step = saver.latest_step(self._output_dir)
+      self._evaluations.run(step, latest, anew=not is_trained)
     if self._stop.signal is not None:
       raise errors.Interrupted
     if self._config.run.do_eval:
       for source in eval_sources.values():
-        _log_flow(source, "evaluation")
+        source.log_built("evaluation")
       text = next(iter(eval_sources))
       _write_results(self._evaluations.rows(text)[-1], self._output_dir)
     if self._prepared.export_dirs and latest:
@@ -312,16 +187,9 @@ class Run:
   def _is_chief(self):
     return self._engine.host == 0
 
-  def _latest_step(self):
-    """Returns the step of the directory's latest checkpoint, or None."""
-    latest = tf.train.latest_checkpoint(self._output_dir)
-    # tf.train.load_variable takes some remote prefixes for directories.
-    return int(tf.train.NewCheckpointReader(latest).get_tensor(
-        "global_step")) if latest else None
-
   def _is_done(self):
     """Tells whether the directory's latest checkpoint ends the training."""
-    step = self._latest_step()
+    step = saver.latest_step(self._output_dir)
     return step is not None and (
         step >= self._prepared.num_train_steps or
         self._evaluations.is_exhausted())
@@ -350,25 +218,12 @@ def _make_evaluations(prepared, evaluator):
       is_before=prepared.training is not None and prepared.has_held_out_text)
 
 
-def _write_preflight(prepared):
-  """Writes preflight.json to the output directory."""
-  path = os.path.join(prepared.config.checkpoint.output_dir, preflight_lib.FILE)
-  content = preflight_lib.to_json(prepared.training.preflight)
-  file_io.write(path, content.encode("utf-8"))
-
-
 def _write_report(output_dir):
   """Writes report.html. Training has succeeded even if this fails."""
   try:
     report.write(output_dir)
   except (OSError, tf.errors.OpError) as e:
     logger.warning("the report cannot be written: %s", e)
-
-
-def _log_flow(source, purpose):
-  if source.flow:
-    logger.info("%d examples built for %s, none of them written to disk",
-                source.flow.num_examples, purpose)
 
 
 def _write_results(row, output_dir):

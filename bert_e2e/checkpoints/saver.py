@@ -289,6 +289,14 @@ def step_of(name):
   return int(name.rpartition("-")[2])
 
 
+def latest_step(folder):
+  """Returns the global step of a directory's latest checkpoint, or None."""
+  latest = tf.train.latest_checkpoint(folder)
+  # tf.train.load_variable takes some remote prefixes for directories.
+  return int(tf.train.NewCheckpointReader(latest).get_tensor(
+      "global_step")) if latest else None
+
+
 def copy(checkpoint, folder):
   """Copies a checkpoint to a folder of its own, in the place of one there.
 

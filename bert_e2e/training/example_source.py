@@ -174,6 +174,12 @@ class ExampleSource:
     for path in self.files:
       tf.logging.info("  %s", path)
 
+  def log_built(self, purpose):
+    """Logs how many examples were built from raw text."""
+    if self.flow:
+      logger.info("%d examples built for %s, none of them written to disk",
+                  self.flow.num_examples, purpose)
+
   def input_fn(self, is_training, **how):
     """Returns the estimator's input function; see input_fn_builder."""
     return input_pipeline.input_fn_builder(

@@ -444,13 +444,13 @@ class TestOverlap:
         num_workers=num_workers, accept_eval_overlap=True))
     assert run.returncode == 0, run.stdout
     assert run.stdout.count("has a document of the evaluation text") == 1
-    assert re.search("WARNING: 3 documents of the evaluation text were met",
+    assert re.search("WARNING: 3 documents of the evaluation text occur",
                      run.stdout)
 
   def test_what_is_not_needed_is_asked_for(self, refused, files):
     assert "--eval_input_file" in refused(eval_every_steps=5)
-    assert "--keep_best needs" in refused(keep_best=True)
-    assert "--early_stopping_patience needs" in refused(
+    assert "--keep_best requires" in refused(keep_best=True)
+    assert "--early_stopping_patience requires" in refused(
         early_stopping_patience=2)
 
 
@@ -464,11 +464,11 @@ def test_a_training_in_parts_evaluates_between_them(files, parse_flags,
       general_eval_input_file=files["general"])))))
   build = made._build
 
-  def build_and_change(is_training):
-    build(is_training)
-    made._config = dataclasses.replace(
-        made._config, hardware=dataclasses.replace(
-            made._config.hardware, use_tpu=True))
+  def build_and_change(model_fn, is_training):
+    build(model_fn, is_training)
+    config = made._loop._config
+    made._loop._config = dataclasses.replace(
+        config, hardware=dataclasses.replace(config.hardware, use_tpu=True))
     made._evaluator._use_tpu = True
 
   monkeypatch.setattr(made, "_build", build_and_change)

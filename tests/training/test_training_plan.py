@@ -121,7 +121,8 @@ def test_the_program_follows_the_schedule(files):
 def test_epochs_are_refused_in_one_sentence(files, parse_flags):
   for changes, said in (
       (dict(num_train_epochs=2, num_train_steps=9), "pass only one of them"),
-      (dict(num_train_epochs=0, num_train_steps=None), "it must be greater than 0"),
+      (dict(num_train_epochs=0, num_train_steps=None),
+       "it must be greater than 0"),
       (dict(warmup_proportion=0.1), "pass only one of them"),
       (dict(warmup_proportion=1.5, num_warmup_steps=None), "out of range")):
     with pytest.raises(ValueError, match=said):

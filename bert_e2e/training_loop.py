@@ -1,0 +1,167 @@
+"""Trains: one training of a run, with its hooks and its evaluations on the way.
+"""
+
+import logging
+import os
+import time
+
+import tensorflow.compat.v1 as tf
+
+from bert_e2e.checkpoints import saver
+from bert_e2e.prepare import write_preflight
+from bert_e2e.training import cluster, progress, signals
+from bert_e2e.training.input_errors import input_errors
+from bert_e2e.training.model_fn import model_fn_builder
+from bert_e2e.training.session_hooks import CheckWorkersHook
+
+logger = logging.getLogger(__name__)
+
+
+class TrainingLoop:
+  """Trains what prepare.py prepared.
+
+  Args:
+    prepared: prepare.PreparedRun.
+    evaluations: evaluation.Evaluations of the run.
+    stop: signals.Interruption that may end it.
+    watchdog: cluster.Watchdog, entered before the training begins.
+  """
+
+  def __init__(self, prepared, evaluations, stop, watchdog):
+    self._prepared = prepared
+    self._config = prepared.config
+    self._engine = prepared.engine
+    self._evaluations = evaluations
+    self._stop = stop
+    self._watchdog = watchdog
+    self._output_dir = prepared.config.checkpoint.output_dir
+    self._preflight = prepared.training and prepared.training.preflight
+
+  def model_fn(self):
+    """Returns the `model_fn` of the estimator."""
+    config, training = self._config, self._prepared.training
+    optimizer, hardware = config.optimizer, config.hardware
+    return model_fn_builder(
+        bert_config=self._prepared.bert_config,
+        init_checkpoint=config.checkpoint.init_checkpoint,
+        learning_rate=optimizer.learning_rate,
+        num_train_steps=self._prepared.num_train_steps,
+        num_warmup_steps=self._prepared.num_warmup_steps,
+        use_tpu=hardware.use_tpu,
+        use_one_hot_embeddings=hardware.use_tpu,
+        log_every_steps=config.run.log_every_steps,
+        random_seed=config.data.random_seed,
+        epochs=training and training.source.epochs,
+        learning_rate_decay=optimizer.learning_rate_decay,
+        optimizer=optimizer.optimizer,
+        gradient_accumulation_steps=hardware.gradient_accumulation_steps,
+        precision=hardware.precision,
+        is_chief=self._engine.host == 0,
+        on_eta=self._on_eta,
+        stop=self._stop if self._engine.is_cluster else None,
+        training_hooks=[self._checkpoint_hook()])
+
+  def _checkpoint_hook(self):
+    options, hardware = self._config.checkpoint, self._config.hardware
+    return saver.CheckpointHook(
+        self._output_dir, self._is_checkpoint_due,
+        max_to_keep=options.keep_checkpoint_max,
+        keep_every_n_hours=options.keep_checkpoint_every_n_hours,
+        is_chief=self._engine.host == 0,
+        steps_per_run=hardware.iterations_per_loop if hardware.use_tpu else 1,
+        on_saved=self._on_saved)
+
+  def train(self):
+    """Trains to the last step, or until the training is stopped."""
+    tf.logging.info("***** Running training *****")
+    tf.logging.info(
+        "  Batch size = %d", self._config.optimizer.train_batch_size)
+    use_tpu = self._config.hardware.use_tpu
+    targets = [self._prepared.num_train_steps]
+    if use_tpu:  # It cannot train and evaluate at the same time.
+      step = saver.latest_step(self._output_dir)
+      targets = [target for target in self._evaluations.targets()
+                 if step is None or target > step]
+    for target in targets:
+      self._train_to(target)
+      if self._stop.is_stopping or (use_tpu and self._evaluate_checkpoints()):
+        return
+
+  def _train_to(self, target):
+    """Trains to a global step, or until the training is stopped."""
+    training = self._prepared.training
+    source = training.source
+    if training.stream_record:
+      source.open_flow(
+          skipped=training.stream_record.first_example,
+          folder=self._output_dir, num_workers=self._config.data.num_workers,
+          held_out=training.held_out)
+    try:
+      with input_errors(source.flow):
+        self._engine.train(source.input_fn(is_training=True),
+                           self._training_hooks(source), target)
+    finally:
+      self._stop.train(False)
+      if source.flow:
+        source.flow.close()
+    source.log_built("training")
+    if source.flow and source.flow.num_shared:
+      logger.warning(
+          "%d documents of the evaluation text occur in the training text: its "
+          "metrics are inflated", source.flow.num_shared)
+
+  def _training_hooks(self, source):
+    """Returns the hooks of a training on an ExampleSource."""
+    hooks = [self._watchdog]
+    if self._engine.is_cluster:
+      hooks.append(cluster.DigestHook())
+    else:
+      hooks.append(signals.StopHook(self._stop))
+    if source.flow:
+      hooks.append(CheckWorkersHook(source.flow))
+      # A TPU's loop, and other workers, would wait for the examples.
+      if not self._engine.is_cluster and not self._config.hardware.use_tpu:
+        self._stop.on_first(source.flow.stop)
+    return hooks
+
+  def _is_checkpoint_due(self, step):
+    """Tells whether a checkpoint is saved at a step."""
+    return (step % self._config.checkpoint.save_checkpoints_steps == 0 or
+            self._evaluations.is_due(step))
+
+  def _on_saved(self, step, checkpoint):
+    """Evaluates a checkpoint if it is due; tells whether training ends."""
+    hardware = self._config.hardware
+    if hardware.use_tpu or not self._evaluations.is_due(step):
+      return False
+    started = time.monotonic()
+    with progress.clock.stopped(), self._watchdog.held():
+      self._stop.is_finished = self._evaluations.run(step, checkpoint)
+    seconds = time.monotonic() - started
+    if self._engine.is_cluster and seconds > hardware.watchdog_seconds / 2:
+      logger.warning(
+          "evaluations take %d seconds, during which the other workers wait; "
+          "they give up after --watchdog_seconds=%g. Increase it", seconds,
+          hardware.watchdog_seconds)
+    # Several processes have to end after the same step: see StopHook.
+    return self._stop.is_finished and not self._engine.is_cluster
+
+  def _evaluate_checkpoints(self):
+    """Evaluates the directory's checkpoints that are due, between two parts of
+    a training; tells whether training ends."""
+    for name in saver.load_state(self._output_dir).names():
+      step = saver.step_of(name)
+      if self._evaluations.is_due(step) and self._evaluations.run(
+          step, os.path.join(self._output_dir, name)):
+        return True
+    return False
+
+  def _on_eta(self, seconds):
+    """Adds the estimated training time to preflight.json."""
+    if self._engine.host != 0 or not self._preflight:
+      return
+    self._preflight = self._preflight._replace(eta_seconds=round(seconds))
+    try:
+      write_preflight(self._preflight, self._output_dir)
+    except OSError as e:  # On a full disk the next checkpoint ends the run.
+      logger.warning("%s", e)

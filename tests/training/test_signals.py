@@ -102,7 +102,7 @@ def test_a_signal_before_the_first_step(files):
                       do_eval=True)
   with started(arguments, "starting from newly initialized weights") as program:
     said = ended_by(program, signal.SIGTERM)
-  assert "the same command goes on anew: there is no checkpoint yet" in said
+  assert "the same command starts again: there is no checkpoint yet" in said
   assert "step 1/" not in said
   assert tf.train.latest_checkpoint(files["out"]) is None
   assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import modeling
+import optimization
 import tokenization
 from bert_e2e.checkpoints import hugging_face, validation
 from bert_e2e.common import file_io
@@ -153,7 +154,7 @@ def read_checkpoint(checkpoint, config):
     different = validation.differences(config, there)
     different += ["%s is not in the model" % name for name in sorted(there)
                   if name.startswith("bert/") and name not in shapes and
-                  not name.endswith(("/adam_m", "/adam_v"))]
+                  not name.endswith(optimization.SLOT_SUFFIXES)]
     different += ["%s is not in it" % name for name in shapes
                   if name not in there and not hugging_face.is_head(name)]
     if different:

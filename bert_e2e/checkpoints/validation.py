@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
 import modeling
+import optimization
 from bert_e2e.checkpoints import examples_seen, hugging_face
 from bert_e2e.common import file_io
 from bert_e2e.data import resume
@@ -23,8 +24,8 @@ _LISTED = 8
 _SAMPLED_FILES = 32
 # Not weights of the model: what an optimizer and a training loop add to them.
 LOSS_SCALE_VARIABLES = ("current_loss_scale", "good_steps")
-_NOT_WEIGHTS = ("/adam_m", "/adam_v", "global_step",
-                examples_seen.NAME) + LOSS_SCALE_VARIABLES
+_NOT_WEIGHTS = optimization.SLOT_SUFFIXES + (
+    "global_step", examples_seen.NAME) + LOSS_SCALE_VARIABLES
 
 
 def list_names(names):

@@ -206,9 +206,52 @@ def test_create_optimizer_takes_lamb(variable_kind):
 
 
 def test_an_unknown_optimizer_is_refused():
-  with pytest.raises(ValueError, match="'sgd' is none of adamw, lamb"):
+  with pytest.raises(ValueError, match="'sgd' is not one of adamw, lamb"):
     optimization.create_optimizer(
         tf.constant(1.0), 0.1, 10, 0, False, optimizer="sgd")
+
+
+class Momentum(optimization.AdamWeightDecayOptimizer):
+  """An optimizer that has a single slot of its own."""
+
+  SLOTS = {"momentum": "momentum"}
+
+  def _step(self, grad, slots, learning_rate):
+    mean = self.beta_1 * slots[0] + grad
+    return mean, [mean]
+
+
+def test_an_optimizer_is_a_class_and_a_row(variable_kind, monkeypatch):
+  monkeypatch.setitem(optimization.OPTIMIZERS, "momentum", Momentum)
+  variable = tf.get_variable("kernel", initializer=tf.constant([0.5]))
+  train_op = optimization.create_optimizer(
+      tf.reduce_sum(0.25 * variable), 0.1, 10, 0, False, decay="constant",
+      optimizer="momentum")
+  slot, = [v for v in tf.global_variables() if "momentum" in v.op.name]
+  assert slot.op.name == "kernel/momentum"
+  expected = 0.5
+  with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    for mean in (0.25, 0.9 * 0.25 + 0.25):
+      session.run(train_op)
+      expected -= 0.1 * (mean + 0.01 * expected)
+      assert session.run(slot)[0] == pytest.approx(mean)
+      assert session.run(variable)[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("optimizer", optimization.OPTIMIZERS)
+def test_slot_suffixes_are_those_of_the_variables(optimizer):
+  names = ("kernel", "bias")
+  for name in names:
+    tf.get_variable(name, [2])
+  optimization.create_optimizer(
+      tf.add_n([tf.nn.l2_loss(v) for v in tf.trainable_variables()]), 0.1, 10,
+      0, False, optimizer=optimizer)
+  slots = [v.op.name for v in tf.global_variables()
+           if v.op.name.endswith(optimization.SLOT_SUFFIXES)]
+  assert optimization.SLOT_SUFFIXES == ("/adam_m", "/adam_v")
+  assert sorted(slots) == sorted(
+      name + suffix for name in names for suffix in optimization.SLOT_SUFFIXES)
 
 
 def rates(steps, *schedule, **options):
@@ -236,20 +279,27 @@ def test_a_constant_rate_stays(variable_kind):
 
 
 def test_another_decay_is_refused():
-  with pytest.raises(ValueError, match="'square' is none of linear, const"):
+  with pytest.raises(ValueError,
+                     match="'square' is not one of linear, constant, cosine"):
     optimization.learning_rate_at(tf.constant(3), 0.1, 9, 0, decay="square")
 
 
 @pytest.mark.parametrize("schedule, said", [
     ((1e-4, 1000, 100, "linear"),
-     "0 to 0.0001 in 100 steps, then from 9e-05 linearly to 0 at step 1000"),
-    ((1e-4, 1000, 0, "linear"), "from 0.0001 linearly to 0 at step 1000"),
+     "rises from 0 to 0.0001 in 100 steps, then decays linearly from 9e-05 to "
+     "0 at step 1000"),
+    ((1e-4, 1000, 0, "linear"),
+     "decays linearly from 0.0001 to 0 at step 1000"),
     ((1e-4, 1000, 100, "constant"),
-     "0 to 0.0001 in 100 steps, then from 0.0001 on, to step 1000"),
+     "rises from 0 to 0.0001 in 100 steps, then stays at 0.0001 until step "
+     "1000"),
+    ((1e-4, 1000, 100, "cosine"),
+     "rises from 0 to 0.0001 in 100 steps, then decays along a half cosine "
+     "from 0.0001 to 0 at step 1000"),
     ((1e-4, 50, 100, "cosine"),
-     "0 to 0.0001 in 100 steps, of which 50 are trained"),
+     "rises from 0 to 0.0001 in 100 steps, but training ends at step 50"),
 ])
-def test_a_schedule_is_told(schedule, said):
+def test_a_schedule_is_described(schedule, said):
   assert optimization.describe_learning_rate(*schedule) == said
 
 
@@ -425,5 +475,5 @@ def test_micro_batches_add_up_to_the_batch(variable_kind):
           [tf.convert_to_tensor(gradient), loss, figures["sum"]])
   for one, other in zip(whole, parts):
     np.testing.assert_allclose(one, other, rtol=1e-6)
-  with pytest.raises(ValueError, match="4 does not divide into 3"):
+  with pytest.raises(ValueError, match="4 cannot be split into 3"):
     optimization.sum_gradients(share, features, 3)

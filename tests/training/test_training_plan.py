@@ -92,8 +92,8 @@ def test_a_warm_up_is_a_share_of_the_steps(files, parse_flags, caplog):
       learning_rate_decay="cosine")))
   with caplog.at_level(logging.INFO):
     startup_log.log_start(run, step=None, is_done=False)
-  assert ("learning rate: 0 to 0.001 in 5 steps, then from 0.001 by half a "
-          "cosine wave to 0 at step 50") in caplog.text
+  assert ("learning rate: rises from 0 to 0.001 in 5 steps, then decays along "
+          "a half cosine from 0.001 to 0 at step 50") in caplog.text
   assert not any(r.levelno > logging.INFO for r in caplog.records)
 
 

@@ -6,6 +6,7 @@ import json
 import pytest
 from absl import flags
 from program import CONFIG, PROGRAM, VOCAB, text
+from tpu_workers import Coordinator
 
 import run_pretraining_e2e as e2e
 
@@ -44,3 +45,11 @@ def dropout_config(files):
   with open(files["config"], "w") as stream:
     json.dump(dict(CONFIG, hidden_dropout_prob=0.2,
                    attention_probs_dropout_prob=0.2), stream)
+
+
+@pytest.fixture(scope="session")
+def coordinator():
+  """Starts the coordinator and the workers of a TPU."""
+  coordinator = Coordinator()
+  yield coordinator
+  coordinator.close()

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import tensorflow.compat.v1 as tf
-from program import CONFIG, ROOT, VOCAB, command, run_program
-from test_hugging_face import (
+from hugging_face_models import (
   VOCABULARY,
   assert_same,
   config_of,
@@ -19,6 +18,7 @@ from test_hugging_face import (
   write_folder,
   write_json,
 )
+from program import CONFIG, ROOT, VOCAB, command, run_program
 
 import modeling
 import tokenization

@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 import pytest
+from hugging_face_models import random_variables
 from program import CONFIG, ROOT, VOCAB, WORDS, text
-from test_hugging_face import random_variables
 
 import modeling
 from bert_e2e.checkpoints import hugging_face

@@ -1,84 +1,19 @@
-"""Several machines: two processes that train together, killed and stopped.
+"""Several machines: two processes that train together, killed and stopped."""
 
-TensorFlow's servers listen on all addresses. So each training runs in a network
-namespace that has nothing but its own loopback, started by a process in it,
-this file as a program.
-"""
-
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 
-if __name__ == "__main__":
-  sys.path += [os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-               os.path.dirname(os.path.dirname(os.path.dirname(
-                   os.path.abspath(__file__))))]
-
 import numpy as np
 import pytest
 from program import PROGRAM, ROOT, command, tensors
+from two_workers import train
 
 from bert_e2e.common import errors
 from bert_e2e.data import resume
-from demo import multi_worker, network
 from scripts import supervise
-
-# --------------------------------------------------- what runs in the namespace
-
-
-def undisturbed(workers):
-  return workers.wait()
-
-
-def killed(workers):
-  """One is killed before the second checkpoint, the chief in a later one."""
-  workers.wait_for(1, r"step 7/")
-  workers.kill_trainer(1)
-  workers.wait_for(0, r"start 2 of ")
-  workers.wait_for(0, r"step 14/")
-  workers.kill_trainer(0)
-  return workers.wait()
-
-
-def stopped(workers):
-  """One gets a signal: both end at the same step, the chief saves."""
-  workers.wait_for(1, r"step 7/")
-  workers.processes[1].send_signal(signal.SIGTERM)
-  return [process.wait() for process in workers.processes]
-
-
-def run_inside(name, folder, arguments):
-  network.raise_loopback()
-  with multi_worker.Workers(folder, arguments) as workers:
-    codes = globals()[name](workers)
-    said = [workers.said(host, r"weights at step (\d+): (\w+)")
-            for host in range(2)]
-  print("outcome", json.dumps([codes, said]))
-
-
-# ------------------------------------------------------------------- the tests
-
-
-def train(name, files, out, is_supervised=True, **changes):
-  """Trains by two workers; returns (exit codes, [(step, digest)] of each)."""
-  isolating = network.isolating_command() or pytest.skip(
-      "no network namespace can be made here")
-  os.makedirs(out + "_said")
-  arguments = [PROGRAM] + command(
-      dict(files, out=out), **dict(dict(
-          num_train_steps=20, save_checkpoints_steps=5, log_every_steps=1,
-          learning_rate=1e-2, watchdog_seconds=10,
-          distribution_strategy="multi_worker_mirrored"), **changes))
-  arguments = (multi_worker.supervised(arguments) if is_supervised else
-               [sys.executable] + arguments)
-  run = subprocess.run(
-      isolating + [sys.executable, os.path.abspath(__file__), name,
-                   out + "_said"] + arguments,
-      stdout=subprocess.PIPE, universal_newlines=True, check=True)
-  return json.loads(run.stdout.split("outcome")[-1])
 
 
 def test_killed_workers_end_with_the_weights_of_an_undisturbed_run(
@@ -192,7 +127,3 @@ class TestSupervisor:
         [sys.executable, os.path.join(ROOT, "scripts/supervise.py")],
         stderr=subprocess.PIPE, check=False)
     assert run.returncode == 2 and b"no command to run" in run.stderr
-
-
-if __name__ == "__main__":
-  run_inside(sys.argv[1], sys.argv[2], sys.argv[3:])

@@ -7,8 +7,7 @@ from typing import Any, Dict
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from program import VOCAB, command, prepared, run_program, tensors
-from test_hugging_face import (
+from hugging_face_models import (
   HEADS,
   VOCABULARY,
   assert_same,
@@ -18,6 +17,7 @@ from test_hugging_face import (
   write_folder,
   write_json,
 )
+from program import VOCAB, command, prepared, run_program, tensors
 
 import modeling
 from bert_e2e.checkpoints import hugging_face

@@ -19,7 +19,7 @@ from program import (
   tensors,
   text,
 )
-from test_multi_worker import train as train_by_two
+from two_workers import train as train_by_two
 
 import modeling
 import run_pretraining_e2e as e2e

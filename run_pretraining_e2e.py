@@ -51,7 +51,7 @@ def define_flags():
 
 def main(argv):
   logs.log_to_terminal()
-  with signals.Interruption() as stop:
+  with signals.SignalHandler() as stop:
     try:
       flags_lib.check_no_arguments(argv[1:])
       prepared = prepare(flags_lib.config_from_flags(flags.FLAGS))
@@ -68,7 +68,7 @@ def main(argv):
     except errors.InputError as e:
       logger.error("%s", e)
       sys.exit(1)
-    except cluster.LostPeer as e:
+    except cluster.LostWorker as e:
       logger.error("%s", e)
       sys.exit(errors.EXIT_RESTART)
     except errors.Interrupted:

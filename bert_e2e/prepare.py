@@ -108,7 +108,9 @@ def prepare(config):
   """
   config = _with_defaults_of_model(config)
   checkpoint = config.checkpoint
-  engine = engine_lib.Engine(_engine_options(config))
+  engine = engine_lib.Engine(
+      config.hardware, config.optimizer.train_batch_size,
+      config.evaluation.eval_batch_size)
   tokenization.validate_case_matches_checkpoint(
       config.data.do_lower_case, checkpoint.init_checkpoint)
   bert_config = _read_bert_config(config)
@@ -174,12 +176,6 @@ def _do_lower_case(config, directory):
         "--do_lower_case=%s", directory, config.data.do_lower_case)
     return config.data.do_lower_case
   return lower
-
-
-def _engine_options(config):
-  """Returns the engine.Options of a Config."""
-  names = engine_lib.Options._fields
-  return engine_lib.Options(**{name: config.get(name) for name in names})
 
 
 @contextlib.contextmanager

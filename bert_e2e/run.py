@@ -48,14 +48,14 @@ class Run:
 
   Args:
     prepared: prepare.PreparedRun.
-    stop: signals.Interruption that may end it.
+    stop: signals.SignalHandler that may end it.
   """
 
   def __init__(self, prepared, stop=None):
     self._prepared = prepared
     self._config = config = prepared.config
     self._engine = prepared.engine
-    self._stop = stop or signals.Interruption()
+    self._stop = stop or signals.SignalHandler()
     self._output_dir = config.checkpoint.output_dir
     self._watchdog: Any = None
     self._loop: Any = None
@@ -69,7 +69,7 @@ class Run:
 
     Raises:
       InputError: the input or the output directory ended the run.
-      cluster.LostPeer: another worker was lost.
+      cluster.LostWorker: another worker was lost.
       errors.Interrupted: a signal arrived outside of training.
     """
     self._begin()
@@ -80,7 +80,7 @@ class Run:
         self._config.hardware.watchdog_seconds, is_cluster)
     self._loop = TrainingLoop(
         self._prepared, self._evaluations, self._stop, self._watchdog)
-    with cluster.lost_peers(is_cluster), self._watchdog:
+    with cluster.lost_workers(is_cluster), self._watchdog:
       self._build(self._loop.model_fn(), is_training)
       if is_training:
         self._loop.train()

@@ -23,7 +23,7 @@ class TrainingLoop:
   Args:
     prepared: prepare.PreparedRun.
     evaluations: evaluation.Evaluations of the run.
-    stop: signals.Interruption that may end it.
+    stop: signals.SignalHandler that may end it.
     watchdog: cluster.Watchdog, entered before the training begins.
   """
 
@@ -101,7 +101,7 @@ class TrainingLoop:
         self._engine.train(source.input_fn(is_training=True),
                            self._training_hooks(source), target)
     finally:
-      self._stop.train(False)
+      self._stop.set_training(False)
       if source.flow:
         source.flow.close()
     source.log_built("training")
@@ -121,7 +121,7 @@ class TrainingLoop:
       hooks.append(CheckWorkersHook(source.flow))
       # A TPU's loop, and other workers, would wait for the examples.
       if not self._engine.is_cluster and not self._config.hardware.use_tpu:
-        self._stop.on_first(source.flow.stop)
+        self._stop.on_signal(source.flow.stop)
     return hooks
 
   def _is_checkpoint_due(self, step):
@@ -135,7 +135,7 @@ class TrainingLoop:
     if hardware.use_tpu or not self._evaluations.is_due(step):
       return False
     started = time.monotonic()
-    with progress.clock.stopped(), self._watchdog.held():
+    with progress.clock.stopped(), self._watchdog.paused():
       self._stop.is_finished = self._evaluations.run(step, checkpoint)
     seconds = time.monotonic() - started
     if self._engine.is_cluster and seconds > hardware.watchdog_seconds / 2:

@@ -1,15 +1,15 @@
-"""Several machines on one: two workers train together on the demo's text.
+"""Multi-worker training on one machine: two workers train on the demo's text.
 
-    python -m demo.multi_worker     (from the project's folder; or:
+    python -m demo.multi_worker     (from the project's root; or:
                                      make multi-worker-demo)
 
-Each worker is a process under `supervise.py`, as it would be on a machine of
-its own, and reads its own part of the text. One of them is killed on the way;
-both start again from the latest checkpoint. The last line is made for programs
-to read; the exit code is 1 where the workers' weights differ, or where they
-read the same.
+Each worker is a process under `supervise.py`, as it would be on separate
+machines, and reads its own part of the text. One of them is killed during
+training; both restart from the latest checkpoint. The last line of the output
+is machine-readable; the exit code is 1 if the workers' weights differ, or if
+they read the same part.
 
-DEMO_STEPS=40 in the environment shortens the training.
+The environment variable DEMO_STEPS=40 shortens the training.
 """
 
 import json
@@ -26,24 +26,22 @@ from demo import demo, network
 OUT = os.path.join("demo", "out_multi_worker")
 STEPS = 300
 NUM_WORKERS = 2
-# A worker that lost the other one waits for so long.
+# How long a worker waits for the other one before it exits.
 WATCHDOG_SECONDS = 15
 _INSIDE = "--inside"
 
 
 class Workers:
-  """Workers of a training, each a process with its output in a file.
-
-  They end with the context.
+  """The worker processes of a training; a context manager that ends them.
 
   Args:
-    folder: where the files are, `worker-0.txt` and so on.
-    command: list of str, what each worker runs.
-    count: int.
+    directory: str, for the workers' output: worker-0.txt and so on.
+    command: list of str, the command that each worker runs.
+    count: int, number of workers.
   """
 
-  def __init__(self, folder, command, count=NUM_WORKERS):
-    self._files = [os.path.join(folder, "worker-%d.txt" % host)
+  def __init__(self, directory, command, count=NUM_WORKERS):
+    self._files = [os.path.join(directory, "worker-%d.txt" % host)
                    for host in range(count)]
     ports = network.free_ports(count)
     self.processes = [
@@ -66,24 +64,24 @@ class Workers:
     for process in self.processes:
       process.wait()
 
-  def said(self, host, pattern):
-    """Returns all that a pattern finds in a worker's output."""
+  def matches(self, host, pattern):
+    """Returns all matches of a pattern in a worker's output."""
     with open(self._files[host], encoding="utf-8", errors="replace") as stream:
       return re.findall(pattern, stream.read())
 
   def wait_for(self, host, pattern):
-    """Waits until a worker says something.
+    """Waits until a worker's output matches a pattern.
 
     Raises:
-      RuntimeError: a worker has ended before.
+      RuntimeError: a worker exited before that.
     """
-    while not self.said(host, pattern):
+    while not self.matches(host, pattern):
       if any(process.poll() is not None for process in self.processes):
-        raise RuntimeError("A worker ended early; see %s." % self._files)
+        raise RuntimeError("A worker exited early; see %s." % self._files)
       time.sleep(0.1)
 
   def wait(self):
-    """Waits until all have ended, or one with an error; returns exit codes."""
+    """Waits until all workers exit, or one fails; returns their exit codes."""
     while True:
       codes = [process.poll() for process in self.processes]
       if any(codes) or None not in codes:
@@ -91,38 +89,38 @@ class Workers:
       time.sleep(0.1)
 
   def kill_trainer(self, host):
-    """Kills what a worker's supervisor runs."""
+    """Kills the child process of a worker's supervisor."""
     pid = self.processes[host].pid
     with open("/proc/%d/task/%d/children" % (pid, pid)) as stream:
       os.kill(int(stream.read().split()[0]), signal.SIGKILL)
 
 
 def supervised(command):
-  """Returns the command that runs one for Python under a supervisor."""
+  """Returns the command that runs Python's arguments under a supervisor."""
   return [sys.executable, os.path.join(demo.ROOT, "scripts/supervise.py"), "--",
           sys.executable] + command
 
 
 def train(workers, steps):
-  """Waits for a training one of whose workers is killed; returns exit codes."""
+  """Kills a worker halfway, waits for the end and returns the exit codes."""
   workers.wait_for(0, r"step %d/" % (steps // 2))
-  print("step %d: worker 1 is killed" % (steps // 2), flush=True)
+  print("step %d: killing worker 1" % (steps // 2), flush=True)
   workers.kill_trainer(1)
   return workers.wait()
 
 
 def summarize(workers, steps):
-  """Prints what became of it; returns whether that is as it should be."""
-  said = workers.said
-  weights = [said(host, r"weights at step %d: (\w+)" % steps)[-1]
+  """Prints the results; returns True if they are correct."""
+  matches = workers.matches
+  weights = [matches(host, r"weights at step %d: (\w+)" % steps)[-1]
              for host in range(NUM_WORKERS)]
-  splits = [set(re.findall(r"\d+-\d+", said(host, r"all files: (.*)")[-1]))
+  splits = [set(re.findall(r"\d+-\d+", matches(host, r"all files: (.*)")[-1]))
             for host in range(NUM_WORKERS)]
-  starts = [1 + len(said(host, r"start \d+ of \d+ follows"))
+  starts = [1 + len(matches(host, r"; restart \d+ of \d+"))
             for host in range(NUM_WORKERS)]
   for host in range(NUM_WORKERS):
-    print("worker %d: started %d times, weights %s at step %d, an epoch of "
-          "these bytes of the text: %s" % (
+    print("worker %d: started %d times, weights %s at step %d, reads these "
+          "bytes of the text in an epoch: %s" % (
               host, starts[host], weights[host], steps,
               ", ".join(sorted(splits[host]))))
   shared = set.intersection(*splits)
@@ -142,8 +140,8 @@ def main():
     sys.exit(subprocess.call(
         isolating + [sys.executable, "-m", "demo.multi_worker", _INSIDE]))
   else:
-    print("Other machines can reach this one's ports while this runs: no "
-          "network namespace can be made here.", flush=True)
+    print("Cannot create a network namespace: other machines can reach this "
+          "program's ports while it runs.", flush=True)
   steps = int(os.environ.get("DEMO_STEPS", STEPS))
   shutil.rmtree(OUT, ignore_errors=True)
   os.makedirs(OUT)
@@ -158,7 +156,7 @@ def main():
   with Workers(OUT, supervised(command)) as workers:
     codes = train(workers, steps)
     if any(codes):
-      sys.exit("The workers ended with %s; see %s." % (codes, OUT))
+      sys.exit("The workers exited with %s; see %s." % (codes, OUT))
     sys.exit(0 if summarize(workers, steps) else 1)
 
 

@@ -1,4 +1,4 @@
-"""Starts a worker of a training by several machines until it is done.
+"""Runs a worker of a multi-worker training and restarts it when necessary.
 
     python scripts/supervise.py [--max_restarts=100] -- \
         python run_pretraining_e2e.py --distribution_strategy=... ...
@@ -26,12 +26,12 @@ _SECONDS_BETWEEN = 2.0
 
 
 def supervise(command, max_restarts, seconds_between=_SECONDS_BETWEEN):
-  """Runs a command until it is done.
+  """Runs a command, and restarts it while its exit code asks for that.
 
   Args:
     command: list of str.
-    max_restarts: int, how often it is started again.
-    seconds_between: float, pause before that.
+    max_restarts: int, maximum number of restarts.
+    seconds_between: float, pause before each restart.
 
   Returns:
     int, the exit code for this process.
@@ -39,34 +39,35 @@ def supervise(command, max_restarts, seconds_between=_SECONDS_BETWEEN):
   child = None
   signals = []
 
-  def hand_on(number, frame):
+  def forward(number, frame):
     del frame
     signals.append(number)
     if child is not None:
       child.send_signal(number)
 
-  before = {number: signal.signal(number, hand_on)
-            for number in (signal.SIGTERM, signal.SIGINT)}
+  handlers = {number: signal.signal(number, forward)
+              for number in (signal.SIGTERM, signal.SIGINT)}
   try:
     for restart in range(max_restarts + 1):
       if restart:
         time.sleep(seconds_between)
       if signals:
         return 128 + signals[0]
-      # Else Ctrl-C would reach it twice, and a second one ends it at once.
+      # In a session of its own: Ctrl-C would otherwise reach the command twice,
+      # and the second signal exits it immediately.
       child = subprocess.Popen(command, start_new_session=True)
-      if signals:  # It came before there was a child to hand it on to.
+      if signals:  # It arrived before there was a child to forward it to.
         child.send_signal(signals[0])
       code = child.wait()
       if (signals or restart == max_restarts or
           (code >= 0 and code != EXIT_RESTART)):
         break
-      print("supervise.py: the worker %s; start %d of %d follows" % (
-          "lost the others" if code == EXIT_RESTART else
-          "was killed by signal %d" % -code, restart + 2, max_restarts + 1),
+      print("supervise.py: the worker %s; restart %d of %d" % (
+          "lost another worker" if code == EXIT_RESTART else
+          "was killed by signal %d" % -code, restart + 1, max_restarts),
             file=sys.stderr, flush=True)
   finally:
-    for number, handler in before.items():
+    for number, handler in handlers.items():
       signal.signal(number, handler)
   return code if code >= 0 else 128 - code
 
@@ -75,13 +76,13 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--max_restarts", type=int, default=100)
   parser.add_argument("command", nargs=argparse.REMAINDER,
-                      help="-- and what to run")
+                      help="--, then the command to run")
   options = parser.parse_args()
   command = options.command[options.command[:1] == ["--"]:]
   if options.max_restarts < 0:
     parser.error("--max_restarts is negative")
   if not command:
-    parser.error("there is no command to run; it stands behind --")
+    parser.error("there is no command to run; pass it after --")
   sys.exit(supervise(command, options.max_restarts))
 
 

@@ -30,7 +30,7 @@ def killed(workers):
   """One is killed before the second checkpoint, the chief in a later one."""
   workers.wait_for(1, r"step 7/")
   workers.kill_trainer(1)
-  workers.wait_for(0, r"start 2 of ")
+  workers.wait_for(0, r"; restart 1 of ")
   workers.wait_for(0, r"step 14/")
   workers.kill_trainer(0)
   return workers.wait()
@@ -47,7 +47,7 @@ def run_inside(name, folder, arguments):
   network.raise_loopback()
   with multi_worker.Workers(folder, arguments) as workers:
     codes = globals()[name](workers)
-    said = [workers.said(host, r"weights at step (\d+): (\w+)")
+    said = [workers.matches(host, r"weights at step (\d+): (\w+)")
             for host in range(2)]
   print("outcome", json.dumps([codes, said]))
 

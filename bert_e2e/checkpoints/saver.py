@@ -475,8 +475,8 @@ class CheckpointHook(tf.train.SessionRunHook):
     """Ends the training by one sentence where a file can't be written."""
     try:
       yield
-    except tensorflow_errors.LOST_PEER_ERRORS:
-      raise  # No matter of the disk: see cluster.lost_peers.
+    except tensorflow_errors.LOST_WORKER_ERRORS:
+      raise  # No matter of the disk: see cluster.lost_workers.
     except _ERRORS as e:
       latest = tf.train.latest_checkpoint(self._folder)
       raise errors.InputError(

@@ -1,13 +1,13 @@
-"""Exceptions that every part of the program may raise, and exit codes."""
+"""Exceptions and exit codes that are shared by the whole package."""
 
-# What a process exits with that lost another worker, or was told by one to
-# stop: starting it again is worthwhile (EX_TEMPFAIL in sysexits.h).
+# Exit code of a worker that lost another worker, or was stopped along with one:
+# restarting it may succeed (EX_TEMPFAIL in sysexits.h).
 EXIT_RESTART = 75
 
 
 class InputError(Exception):
-  """Something outside the program ended it: one sentence for the user."""
+  """An error that the user can fix; the message is a single sentence."""
 
 
 class Interrupted(BaseException):
-  """A signal arrived while there was no training state worth saving."""
+  """A signal arrived while there was no training state to save."""

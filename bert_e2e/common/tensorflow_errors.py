@@ -1,8 +1,9 @@
-"""TensorFlow's errors: which ones mean what."""
+"""Groups of TensorFlow's errors by their meaning."""
 
 import tensorflow.compat.v1 as tf
 
-# What TensorFlow raises when another worker of the training is gone.
-LOST_PEER_ERRORS = (tf.errors.UnavailableError, tf.errors.AbortedError,
-                    tf.errors.FailedPreconditionError, tf.errors.CancelledError,
-                    tf.errors.DeadlineExceededError)
+# Raised when another worker of the cluster dies or becomes unreachable.
+LOST_WORKER_ERRORS = (
+    tf.errors.UnavailableError, tf.errors.AbortedError,
+    tf.errors.FailedPreconditionError, tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError)

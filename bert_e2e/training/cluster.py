@@ -1,8 +1,9 @@
-"""Several machines that train together: who they are, and what if one is gone.
+"""Multi-worker training: the cluster, and what happens when a worker is lost.
 
-TensorFlow's collective operations wait for a dead or hung peer for ever. So a
-thread looks whether steps still come, and ends the process where they do not;
-`supervise.py` then starts it again, from the latest checkpoint.
+TensorFlow's collective operations wait indefinitely for a dead or hung worker.
+A watchdog thread therefore checks that training steps still complete, and exits
+the process if they do not; `scripts/supervise.py` then restarts it from the
+latest checkpoint.
 """
 
 import contextlib
@@ -18,17 +19,18 @@ import tensorflow.compat.v1 as tf
 
 from bert_e2e.common import errors, tensorflow_errors
 
-_PATIENCE = 4
+# The first step includes waiting for the other workers and building the graph.
+_FIRST_STEP_FACTOR = 4
 
 logger = logging.getLogger(__name__)
 
 
 class Cluster(NamedTuple):
-  """The machines of a training, as TF_CONFIG names them.
+  """The workers that train together, as named by TF_CONFIG.
 
   Attributes:
-    addresses: list of str, host:port of each one, the chief's first.
-    host: int, the place in it of this one.
+    addresses: list of str, host:port of each worker, the chief's first.
+    host: int, index of this process in `addresses`.
   """
   addresses: Sequence[str]
   host: int
@@ -38,21 +40,21 @@ def read(environment):
   """Reads TF_CONFIG.
 
   Args:
-    environment: dict with the variables of the environment.
+    environment: dict of environment variables.
 
   Returns:
-    A Cluster; None where TF_CONFIG is not set.
+    A Cluster; None if TF_CONFIG is not set.
 
   Raises:
-    ValueError: it is not what a training by several workers needs.
+    ValueError: it does not describe a cluster for multi-worker training.
   """
   value = environment.get("TF_CONFIG")
   if not value:
     return None
-  expected = (
-      "TF_CONFIG=%s does not name the machines. It must be like {\"cluster\": "
+  message = (
+      "TF_CONFIG=%s does not describe a cluster. Expected: {\"cluster\": "
       "{\"worker\": [\"host1:2222\", \"host2:2222\"]}, \"task\": {\"type\": "
-      "\"worker\", \"index\": 0}}; \"chief\" may be a task type, too." % value)
+      "\"worker\", \"index\": 0}}, optionally with a \"chief\" task." % value)
   try:
     config = json.loads(value)
     jobs, task = config["cluster"], config["task"]
@@ -61,19 +63,19 @@ def read(environment):
     cluster = Cluster(chiefs + list(jobs.get("worker", [])), host)
     is_known = set(jobs) <= {"chief", "worker"} and task["type"] in jobs
   except (ValueError, TypeError, LookupError, AttributeError) as e:
-    raise ValueError(expected) from e
+    raise ValueError(message) from e
   if not is_known or not 0 <= cluster.host < len(cluster.addresses):
-    raise ValueError(expected)
+    raise ValueError(message)
   return cluster
 
 
-def count_machines(environment):
-  """Returns how many machines TF_CONFIG names.
+def count_workers(environment):
+  """Returns the number of processes that TF_CONFIG names.
 
-  It need not be right: others than TensorFlow's clusters have one, too.
+  An invalid TF_CONFIG counts as none: tools other than TensorFlow set it, too.
 
   Args:
-    environment: dict with the variables of the environment.
+    environment: dict of environment variables.
   """
   try:
     jobs = json.loads(environment.get("TF_CONFIG") or "{}")["cluster"]
@@ -82,29 +84,29 @@ def count_machines(environment):
     return 0
 
 
-class LostPeer(Exception):
-  """Another machine of the training is gone."""
+class LostWorker(Exception):
+  """Another worker of the cluster died or became unreachable."""
 
 
 @contextlib.contextmanager
-def lost_peers(is_cluster):
-  """Raises LostPeer for what TensorFlow raises where a machine is gone.
+def lost_workers(is_cluster):
+  """Raises LostWorker for the errors by which TensorFlow reports a lost worker.
 
   Args:
-    is_cluster: bool; else errors stay what they are.
+    is_cluster: bool; if False, these errors pass unchanged.
   """
   try:
     yield
-  except tensorflow_errors.LOST_PEER_ERRORS as e:
+  except tensorflow_errors.LOST_WORKER_ERRORS as e:
     if not is_cluster:
       raise
-    raise LostPeer("another worker is gone (%s). This one ends, so that all "
-                   "can start again from the latest checkpoint" %
-                   e.message.splitlines()[0]) from e
+    raise LostWorker(
+        "lost a worker (%s); exiting so that all workers can restart from the "
+        "latest checkpoint" % e.message.splitlines()[0]) from e
 
 
 class DigestHook(tf.train.SessionRunHook):
-  """Logs a digest of the weights at the end: the same one on all machines."""
+  """Logs a digest of the final weights; it must be equal on all workers."""
 
   def begin(self):
     self._step = tf.train.get_global_step().read_value()
@@ -120,26 +122,31 @@ class DigestHook(tf.train.SessionRunHook):
 
 
 class Watchdog(tf.train.SessionRunHook):
-  """Ends the process where no step ends for a time; a context manager.
+  """Exits the process if no training step completes in time.
 
-  It watches from its start on, since TensorFlow waits for the others before it
-  builds anything; up to the first step's end it has more patience.
+  A context manager, and a training hook. It is active from the moment the
+  context is entered, since TensorFlow waits for the other workers before it
+  builds the graph. The first step has a longer limit.
 
   Args:
-    seconds: float; to the first step's end, _PATIENCE times as many.
-    is_needed: bool; where there are no others, it does nothing.
+    seconds: float, time limit per step; the first step has _FIRST_STEP_FACTOR
+      times as long.
+    is_enabled: bool; False for a single worker.
+
+  Attributes:
+    is_training: bool, True inside the context.
   """
 
-  def __init__(self, seconds, is_needed=True):
-    self._is_needed = is_needed
+  def __init__(self, seconds, is_enabled=True):
+    self._is_enabled = is_enabled
     self._seconds = seconds
     self._is_over = threading.Event()
     self.is_training = False
-    self._limit = self._due = 0.0
+    self._limit = self._deadline = 0.0
 
   def __enter__(self):
-    self._feed(_PATIENCE)
-    if self._is_needed:
+    self._reset(_FIRST_STEP_FACTOR)
+    if self._is_enabled:
       threading.Thread(target=self._watch, daemon=True).start()
     self.is_training = True
     return self
@@ -149,29 +156,29 @@ class Watchdog(tf.train.SessionRunHook):
     self.is_training = False
 
   def after_run(self, run_context, run_values):
-    self._feed()
+    self._reset()
 
   @contextlib.contextmanager
-  def held(self):
-    """Keeps still while this process does something else than train."""
-    self._limit = self._due = float("inf")
+  def paused(self):
+    """Suspends the watchdog, e.g. while this process evaluates."""
+    self._limit = self._deadline = float("inf")
     try:
       yield
     finally:
-      self._feed()
+      self._reset()
 
-  def _feed(self, factor=1):
+  def _reset(self, factor=1):
     self._limit = factor * self._seconds
-    self._due = time.monotonic() + self._limit
+    self._deadline = time.monotonic() + self._limit
 
   def _watch(self):
-    """The thread."""
+    """Runs in its own thread."""
     while not self._is_over.wait(min(
-        self._seconds, max(0.0, self._due - time.monotonic()))):
-      if time.monotonic() >= self._due:
+        self._seconds, max(0.0, self._deadline - time.monotonic()))):
+      if time.monotonic() >= self._deadline:
         logger.error(
-            "no step in %g seconds: another worker is gone or hangs. This one "
-            "ends, so that all can start again from the latest checkpoint",
-            self._limit)
+            "no step completed in %g seconds: lost a worker, or one hangs; "
+            "exiting so that all workers can restart from the latest "
+            "checkpoint", self._limit)
         logging.shutdown()
         os._exit(errors.EXIT_RESTART)

@@ -20,7 +20,7 @@ class Evaluator:
     engine: engine.Engine, built before the first evaluation.
     options: config.EvaluationConfig.
     use_tpu: bool.
-    stop: signals.Interruption that may end an evaluation.
+    stop: signals.SignalHandler that may end an evaluation.
     is_training: function that tells whether a training is under way, which a
       signal is then handled by.
   """
@@ -87,7 +87,7 @@ class Evaluator:
     if source.options:
       # A few hundred batches do not justify processes of their own.
       source.open_flow(num_epochs=1)
-      self._stop.on_first(source.flow.stop)
+      self._stop.on_signal(source.flow.stop)
     return source.input_fn(
         is_training=False, fixed_batches=self._use_tpu,
         whole=not self._options.max_eval_steps)

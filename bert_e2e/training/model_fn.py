@@ -7,7 +7,8 @@ import modeling
 import optimization
 from bert_e2e.checkpoints import examples_seen, hugging_face, saver, validation
 from bert_e2e.common import errors
-from bert_e2e.training import engine, progress, signals
+from bert_e2e.training import progress, signals
+from bert_e2e.training.replicas import Replicas
 
 # More than it takes to halve the loss scale down to 1.
 _MAX_SKIPPED = 50
@@ -41,10 +42,10 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
     learning_rate_decay: one of optimization.DECAYS.
     optimizer: one of optimization.OPTIMIZERS.
     gradient_accumulation_steps: int, micro-batches that a batch is cut into.
-    precision: one of engine.PRECISIONS.
+    precision: one of config.PRECISIONS.
     is_chief: bool, whether this process writes checkpoints and TensorBoard's
       figures.
-    stop: signals.Interruption by which several processes that train
+    stop: signals.SignalHandler by which several processes that train
       together agree when to end, or None.
     training_hooks: further hooks of a training, run behind the check that the
       loss is a number.
@@ -77,7 +78,7 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
           mode, loss=heads.masked_lm_loss + heads.next_sentence_loss,
           eval_metrics=heads.eval_metrics(),
           scaffold_fn=initialize())
-    replicas = engine.Replicas(params.get("context"))
+    replicas = Replicas(params.get("context"))
     loss_scale = None
     if precision == "fp16":
       loss_scale = tf.train.experimental.DynamicLossScale()
@@ -121,7 +122,7 @@ def _share_fn(heads_of, features, replicas, num_micro_batches, random_seed):
   Args:
     heads_of: function that makes the _Heads of features.
     features: dict of tensors, this replica's.
-    replicas: engine.Replicas.
+    replicas: Replicas.
     num_micro_batches: int.
     random_seed: int, of what is dropped out.
   """

@@ -21,7 +21,7 @@ class CountBatchesHook(tf.train.SessionRunHook):
   """Counts the batches of an evaluation; ends it at a signal.
 
   Args:
-    stop: signals.Interruption.
+    stop: signals.SignalHandler.
 
   Attributes:
     num_batches: int.

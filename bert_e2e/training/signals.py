@@ -1,10 +1,10 @@
-"""SIGTERM and Ctrl-C: the step in hand ends, a checkpoint is saved, then all.
+"""SIGTERM and Ctrl-C: finish the current step, save a checkpoint, exit.
 
-Python runs its signal handlers in the main thread between two of its own
-instructions, so not while TensorFlow computes a step or waits for input there.
-So a thread of its own reads the signals from a socket that the interpreter's
-C-level handler writes to at once: it ends a wait for input at the first signal
-and the process at the second.
+Python runs its signal handlers in the main thread, between two bytecode
+instructions: not while TensorFlow computes a step or waits for input there. A
+separate thread therefore reads the signals from a socket that the interpreter's
+C-level handler writes to immediately. The first signal ends a wait for input,
+the second one the process.
 """
 
 import logging
@@ -20,24 +20,25 @@ from bert_e2e.common.errors import Interrupted
 
 logger = logging.getLogger(__name__)
 
-# What one that finds the training finished adds to the signals that all of them
-# count: more than there are processes.
-_FINISHED = 1 << 16
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# The vote of a worker that has finished training, added to the number of
+# workers that have received a signal; larger than any number of workers.
+_FINISHED = 1 << 16
 
 
-class Interruption:
-  """Notes the signals that should end the program; a context manager.
+class SignalHandler:
+  """Handles the signals that stop the program; a context manager.
 
-  Outside of training the first one raises Interrupted in the main thread. In
-  training (see `StopHook`) it is noted, so that the step can end.
+  Outside of training, the first signal raises Interrupted in the main thread.
+  During training (see `StopHook`) it is recorded, so that the current step can
+  finish.
 
   Attributes:
-    signal: the first signal, a signal.Signals; None before.
-    is_stopping: bool, whether a training ended by a signal, to this process or
-      to one that trained with it.
-    is_finished: bool, whether the training needs no further step; set where
-      that is found out, it ends the others' training as well.
+    signal: the first signal received, a signal.Signals; None before.
+    is_stopping: bool, True once training was stopped by a signal to this
+      process or to another worker.
+    is_finished: bool, True if training needs no further step. Setting it also
+      stops the other workers.
   """
 
   def __init__(self):
@@ -45,7 +46,7 @@ class Interruption:
     self.is_stopping = False
     self.is_finished = False
     self._is_training = False
-    self._on_first: List[Callable[[], None]] = []
+    self._callbacks: List[Callable[[], None]] = []
     self._handlers: Dict[int, Any] = {}
 
   def __enter__(self):
@@ -61,32 +62,31 @@ class Interruption:
     signal.set_wakeup_fd(self._wakeup_fd)
     for number, handler in self._handlers.items():
       signal.signal(number, handler)
-    self._writer.close()  # The thread ends with it.
+    self._writer.close()  # This ends the thread.
 
   @property
   def exit_code(self):
-    """128 + the first signal, as a shell counts."""
+    """int, 128 + the number of the first signal, the shells' convention."""
     return 128 + self.signal
 
   @property
   def vote(self):
-    """What this process says to those that train with it, a number: see
-    StopHook."""
+    """int, this worker's vote on stopping; see `StopHook`."""
     return (self.signal is not None) + _FINISHED * self.is_finished
 
-  def on_first(self, function):
-    """Has a function called at the first signal, in another thread."""
-    self._on_first.append(function)
+  def on_signal(self, function):
+    """Registers a function to call at the first signal, in another thread."""
+    self._callbacks.append(function)
 
-  def train(self, is_training):
-    """Tells that training begins or has ended.
+  def set_training(self, is_training):
+    """Declares the start or the end of training.
 
     Raises:
-      Interrupted: a signal came before it began.
+      Interrupted: a signal arrived before training started.
     """
     self._is_training = is_training
-    # TensorFlow takes SIGTERM for itself where it joins others, and a
-    # TPUEstimator SIGINT.
+    # Install the handlers again: TensorFlow takes over SIGTERM when it joins a
+    # cluster, and a TPUEstimator takes over SIGINT.
     for number in self._handlers:
       signal.signal(number, self._handle)
     if is_training and self.signal is not None:
@@ -100,7 +100,7 @@ class Interruption:
       raise Interrupted
 
   def _watch(self):
-    """The thread: gets a byte for each signal."""
+    """Runs in its own thread; receives one byte per signal."""
     count = 0
     with self._reader:
       while True:
@@ -116,32 +116,33 @@ class Interruption:
         self.signal = signal.Signals(number)
         if self._is_training:
           logger.warning(
-              "%s: the step in hand ends, a checkpoint is saved; a second "
-              "signal stops at once", self.signal.name)
-        for function in self._on_first:
+              "%s: finishing the current step and saving a checkpoint; a "
+              "second signal exits immediately", self.signal.name)
+        for function in self._callbacks:
           function()
 
 
 class StopHook(tf.train.SessionRunHook):
-  """Ends a training behind the step in which a signal came.
+  """Stops training after the step during which a signal arrived.
 
   The estimator's own hook then saves a checkpoint.
 
-  Where several processes train together, a step that one of them leaves out
-  would keep the others waiting. There, the hook goes by what all of them say.
+  All workers of a cluster must stop after the same step: a step that one of
+  them skips would block the others. There, the hook acts on the sum of all
+  workers' votes.
 
   Args:
-    interruption: Interruption.
-    votes: float32 [], the sum of the processes' `Interruption.vote`, the same
-      number for all of them; None where there is one.
+    handler: SignalHandler.
+    votes: float32 [], the sum of `SignalHandler.vote` over all workers, equal
+      on all of them; None for a single process.
   """
 
-  def __init__(self, interruption, votes=None):
-    self._interruption = interruption
+  def __init__(self, handler, votes=None):
+    self._handler = handler
     self._votes = votes
 
   def after_create_session(self, session, coord):
-    self._interruption.train(True)
+    self._handler.set_training(True)
 
   def before_run(self, run_context):
     if self._votes is None:
@@ -149,11 +150,11 @@ class StopHook(tf.train.SessionRunHook):
     return tf.train.SessionRunArgs(self._votes)
 
   def after_run(self, run_context, run_values):
-    votes = (self._interruption.vote if self._votes is None else
+    votes = (self._handler.vote if self._votes is None else
              int(run_values.results))
     if votes % _FINISHED:
-      self._interruption.is_stopping = True
+      self._handler.is_stopping = True
     if votes >= _FINISHED:
-      self._interruption.is_finished = True
+      self._handler.is_finished = True
     if votes:
       run_context.request_stop()

@@ -1,10 +1,11 @@
-"""Feeds a TPU of another machine from a Python generator of this process.
+"""Feeds a remote TPU from a Python generator in this process.
 
-Knows nothing of text. A TPU's input pipeline runs on the TPU's host, in a
-process of its own, a `worker`. A Python generator runs in the process that made
-it, the `coordinator`, only. So the coordinator joins the cluster (`resolve`);
-the generator's dataset and its iterator are placed there, and a dataset on the
-worker calls for one element after the other through gRPC (`forward`).
+A TPU's input pipeline runs on the TPU's host in a separate process, the
+`worker`, whereas a Python generator can only run in the process that created
+it, the `coordinator`. Therefore the coordinator joins the cluster (`resolve`),
+the generator's dataset and its iterator are placed on the coordinator, and a
+dataset on the worker requests one element after the other by RPC (`forward`).
+This module knows nothing about text.
 """
 
 import functools
@@ -13,49 +14,52 @@ import socket
 import tensorflow.compat.v1 as tf
 
 WORKER_JOB = "worker"
-# Behind the worker's in the alphabet: TensorFlow places what is pinned to no
-# device, the variables for example, in the first job.
+# Sorts after the worker's job: TensorFlow places whatever is not pinned to a
+# device, such as variables, in the first job in alphabetical order.
 COORDINATOR_JOB = "zcoordinator"
-# Elements that a worker has asked for before it needs them.
-_AHEAD = 2
+# Elements that a worker prefetches.
+_PREFETCHED = 2
 
 
 def coordinator_device():
-  """Returns the device of this process's processor in the cluster, a str."""
+  """Returns the name of this process's CPU device in the cluster, a str."""
   return "/job:%s/replica:0/task:0/device:CPU:0" % COORDINATOR_JOB
 
 
 def is_remote(device):
-  """Tells whether an input pipeline's device, a str, is another process's.
+  """Returns True if an input pipeline's device belongs to another process.
 
-  Then it names a job; that of a TPU in this machine does not.
+  The name of such a device has a job; that of a TPU attached to this machine
+  has none.
+
+  Args:
+    device: str, a device name.
   """
   return tf.DeviceSpec.from_string(device).job is not None
 
 
-def forward(dataset_fn, worker_device, ahead=_AHEAD):
-  """Gives a worker the elements of a dataset of this process.
+def forward(dataset_fn, worker_device, num_prefetched=_PREFETCHED):
+  """Makes the elements of a dataset in this process available to a worker.
 
-  When an iterator of the result is initialized, the dataset's is right before:
-  what the dataset reads of variables is read then. That may be done once in a
-  session: calls that are still under way for a former iterator would take
-  elements from the new one. Sessions do not disturb each other, provided that
-  their configs have `isolate_session_state` set. Each call makes an iterator of
-  its own, e.g. one for each worker.
+  Initializing an iterator of the result first initializes the iterator of the
+  dataset, which reads its variables at that time. Do so only once per session:
+  pending calls of an earlier iterator would take elements from the new one.
+  Sessions are independent if their configs set `isolate_session_state`. Each
+  call of this function creates its own iterator, e.g. one per worker.
 
   Args:
-    dataset_fn: function without arguments that returns a tf.data.Dataset, whose
-      elements are one tensor each: string [N] for example, lists, since a call
-      through gRPC for each example would take most of the time. It is called
-      once, in the current graph, on the coordinator's device. What repeats the
-      elements has to be in there: the result can be read only once.
-    worker_device: str, device of the worker's processor.
-    ahead: int, elements that are kept ready on the worker.
+    dataset_fn: function without arguments that returns a tf.data.Dataset with
+      one tensor per element. Batch the examples into string [N] tensors: one
+      RPC per example would dominate the time. It is called once, in the current
+      graph, on the coordinator's device. Any repetition must be part of it: the
+      result can only be read once.
+    worker_device: str, the worker's CPU device.
+    num_prefetched: int, elements to prefetch on the worker.
 
   Returns:
-    A tf.data.Dataset on the worker, of the same elements in the same order. It
-    ends where the dataset ends. An error of the generator is raised once, as a
-    tf.errors.OpError, in place of the next element; then comes the end.
+    A tf.data.Dataset on the worker with the same elements in the same order,
+    which ends with that dataset. An error of the generator is raised once, as a
+    tf.errors.OpError, in place of the next element; then the dataset ends.
   """
   device = coordinator_device()
   with tf.device(device):
@@ -63,7 +67,7 @@ def forward(dataset_fn, worker_device, ahead=_AHEAD):
     dtype = tf.data.get_output_types(dataset)
     shape = tf.data.get_output_shapes(dataset)
     iterator = tf.data.make_initializable_iterator(dataset)
-    # The worker's dataset takes it whenever its own iterator is initialized.
+    # Evaluated whenever the iterator of the worker's dataset is initialized.
     with tf.control_dependencies([iterator.initializer]):
       handle = tf.identity(iterator.string_handle())
 
@@ -71,7 +75,7 @@ def forward(dataset_fn, worker_device, ahead=_AHEAD):
       return tf.data.Iterator.from_string_handle(
           handle, dtype, shape).get_next()
 
-    # Here, so that its operations are the coordinator's as well.
+    # Traced here, so that its operations are placed on the coordinator, too.
     function = tf.function(get_next, autograph=False).get_concrete_function(
         tf.TensorSpec([], tf.string))
 
@@ -82,33 +86,34 @@ def forward(dataset_fn, worker_device, ahead=_AHEAD):
     return element
 
   with tf.device(worker_device):
-    calls = tf.data.Dataset.range(2).repeat()  # Endless; the numbers are unused
-    # One call at a time: the order of the calls is that of the elements.
+    calls = tf.data.Dataset.range(2).repeat()  # Endless; its values are unused.
+    # Sequential calls, which keep the order of the elements.
     elements = calls.map(tf.autograph.experimental.do_not_convert(call))
-    return elements.prefetch(ahead)
+    return elements.prefetch(num_prefetched)
 
 
 def resolve(tpu_name, zone=None, project=None, coordinator_address=None):
   """Finds a TPU and makes this process the coordinator of its cluster.
 
-  The cluster has the jobs WORKER_JOB and COORDINATOR_JOB, so that a TPUConfig
-  needs tpu_job_name=WORKER_JOB.
+  The cluster has the jobs WORKER_JOB and COORDINATOR_JOB, so a TPUConfig needs
+  tpu_job_name=WORKER_JOB.
 
   Args:
-    tpu_name: str, name of a TPU, or grpc:// addresses with commas between.
-    zone, project: str, where a TPU of that name is, unless the metadata tell.
-    coordinator_address: str host:port by which the TPU's hosts reach this
-      process, see start_coordinator; None takes a free port and the address
-      that this machine has towards them.
+    tpu_name: str, name of a TPU, or comma-separated grpc:// addresses.
+    zone, project: str, location of the TPU; None reads the metadata.
+    coordinator_address: str host:port at which the TPU hosts reach this process
+      (see start_coordinator); None picks a free port and the local address on
+      the route to the hosts.
 
   Returns:
-    A tf.distribute.cluster_resolver.TPUClusterResolver; or None for "local" and
-    for no name, a TPU in this machine: its input pipeline runs in this process.
+    A tf.distribute.cluster_resolver.TPUClusterResolver. None if `tpu_name` is
+    "local" or empty: the input pipeline of a TPU attached to this machine runs
+    in this process.
 
   Raises:
-    ImportError, ValueError, RuntimeError: a name that is not found; see
+    ImportError, ValueError, RuntimeError: the TPU is not found; see
       TPUClusterResolver.
-    OSError: no way to the worker.
+    OSError: there is no route to the worker.
     tf.errors.OpError: see start_coordinator.
   """
   if not tpu_name or tpu_name == "local":
@@ -118,36 +123,36 @@ def resolve(tpu_name, zone=None, project=None, coordinator_address=None):
       project=project, job_name=WORKER_JOB)
   if coordinator_address is None:
     workers = make_resolver().cluster_spec().job_tasks(WORKER_JOB)
-    coordinator_address = "%s:0" % _address_towards(workers[0])
+    coordinator_address = "%s:0" % _local_address(workers[0])
   return make_resolver(coordinator_name=COORDINATOR_JOB,
                        coordinator_address=start_coordinator(
                            coordinator_address))
 
 
-def _address_towards(worker):
-  """Returns the IPv4 address of this machine that a worker, host:port, sees."""
+def _local_address(worker):
+  """Returns this machine's IPv4 address on the route to a worker, host:port."""
   with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
-    # Sends nothing, so that any port will do.
+    # Nothing is sent, so the port does not matter.
     connection.connect((worker.partition(":")[0], 1))
     return connection.getsockname()[0]
 
 
 def start_coordinator(address):
-  """Lets the workers of a cluster reach this process, until it ends.
+  """Starts a server through which the workers of a cluster reach this process.
 
-  TensorFlow accepts connections through all of the machine's addresses, not
-  only this one, and whoever connects can run what TensorFlow can: the port has
-  to be closed to other machines than the workers.
+  It runs until the process exits. TensorFlow listens on all addresses of the
+  machine, not only this one, and any client can run arbitrary TensorFlow
+  operations: a firewall must restrict the port to the workers.
 
   Args:
-    address: str host:port; port 0 takes a free one.
+    address: str host:port; port 0 picks a free port.
 
   Returns:
-    str host:port, with the port that was taken. Another call for the same
-    address returns the same.
+    str host:port, with the actual port. Further calls with the same address
+    return the same result.
 
   Raises:
-    tf.errors.OpError: the port is taken.
+    tf.errors.OpError: the port is in use.
   """
   port = _server(address).target.rpartition(":")[2]
   return "%s:%s" % (address.rpartition(":")[0], port)
@@ -155,8 +160,8 @@ def start_coordinator(address):
 
 @functools.lru_cache(maxsize=None)
 def _server(address):
-  """Returns the tf.train.Server, kept: TensorFlow cannot end one."""
-  # The cluster's own names are given when a session begins, and TensorFlow
-  # refuses them to a server that was started by them.
+  """Returns a tf.train.Server, cached: TensorFlow cannot stop a server."""
+  # Under another job name: the session passes the cluster's job names later,
+  # and TensorFlow rejects them if the server was started with them.
   return tf.train.Server({"local": [address]}, job_name="local", task_index=0,
                          config=tf.ConfigProto(device_count={"GPU": 0}))

@@ -1,8 +1,8 @@
-"""How long a run trains, where that was asked for in epochs.
+"""The number of training steps of a run whose length is given in epochs.
 
-The number of an epoch's examples is an estimate, and the learning rate of every
-step hangs on the number of steps. So the steps are counted out once, at a run's
-first start, and kept in `training_plan.json` beside the checkpoints.
+The number of examples per epoch is an estimate, and the learning rate schedule
+depends on the number of steps. The steps are therefore computed once, when a
+run first starts, and stored in `training_plan.json` next to the checkpoints.
 """
 
 import math
@@ -15,13 +15,13 @@ PLAN_FILE = "training_plan.json"
 
 
 class TrainingPlan(NamedTuple):
-  """What `training_plan.json` holds.
+  """The contents of `training_plan.json`.
 
   Attributes:
-    num_train_epochs: float, what was asked for.
-    epoch_examples: int, examples of an epoch, estimated.
-    train_batch_size: int, examples of a step.
-    num_train_steps: int, what follows: at least 1.
+    num_train_epochs: float, the requested number of epochs.
+    epoch_examples: int, estimated number of examples per epoch.
+    train_batch_size: int, examples per step.
+    num_train_steps: int, the resulting number of steps, at least 1.
   """
   num_train_epochs: float
   epoch_examples: int
@@ -34,48 +34,50 @@ class TrainingPlan(NamedTuple):
         self.train_batch_size)
 
   def save(self, output_dir):
-    """Writes the plan into a folder, local or with a scheme."""
+    """Writes the plan to a directory, local or remote (with a scheme)."""
     json_files.write_record(os.path.join(output_dir, PLAN_FILE), self)
 
 
 def make(num_train_epochs, epoch_examples, train_batch_size):
-  """Returns the TrainingPlan of a run that starts now."""
+  """Returns the TrainingPlan of a new run."""
   steps = math.ceil(num_train_epochs * epoch_examples / train_batch_size)
   return TrainingPlan(num_train_epochs, epoch_examples, train_batch_size,
                       max(1, steps))
 
 
 def load(output_dir):
-  """Returns the TrainingPlan of a folder, or None without one.
+  """Returns the TrainingPlan stored in a directory, or None.
 
   Raises:
-    ValueError: there is one that can't be read.
+    ValueError: the stored plan is damaged.
   """
   return json_files.read_record(
       os.path.join(output_dir, PLAN_FILE), TrainingPlan,
-      "It holds the number of steps that this run trains; pass it as "
+      "It stores the number of training steps of this run; pass that number as "
       "--num_train_steps.")
 
 
 def find(output_dir, num_train_epochs, train_batch_size, estimate):
-  """Returns the plan that a run goes by: the folder's, or a new one.
+  """Returns the stored plan of a run, or a new one.
 
   Args:
-    output_dir: folder, or None for a run that starts now.
-    num_train_epochs: float; train_batch_size: int.
-    estimate: function that returns the examples of an epoch, called for a new
-      plan only.
+    output_dir: str, directory of the run; None for a new run.
+    num_train_epochs: float.
+    train_batch_size: int.
+    estimate: function that returns the number of examples per epoch; only
+      called for a new plan.
 
   Raises:
-    ValueError: the folder's run was planned for another number of epochs.
+    ValueError: the stored plan is for a different number of epochs.
   """
   plan = output_dir and load(output_dir)
   if not plan:
     return make(num_train_epochs, estimate(), train_batch_size)
   if plan.num_train_epochs != num_train_epochs:
     raise ValueError(
-        "--num_train_epochs=%g, but --output_dir=%s was started with %s, and "
-        "the learning rate goes by that. Pass --num_train_epochs=%g, or "
-        "--num_train_steps to set another number of steps." %
+        "--num_train_epochs=%g, but the run in --output_dir=%s was started "
+        "with %s, which determines its learning rate schedule. Pass "
+        "--num_train_epochs=%g, or --num_train_steps to change the number of "
+        "steps." %
         (num_train_epochs, output_dir, plan, plan.num_train_epochs))
   return plan

@@ -15,8 +15,10 @@ from program import CONFIG, command, prepared, run_program, started, tensors
 
 import run_pretraining_e2e as e2e
 from bert_e2e.common import errors
+from bert_e2e.config import HardwareConfig
 from bert_e2e.run import Run
 from bert_e2e.training import cluster, engine, model_fn
+from bert_e2e.training.replicas import Replicas
 
 # Sequences of uneven lengths, so that predictions are uneven, too.
 UNEVEN = {"short_seq_prob": 0.9, "masked_lm_prob": 0.4,
@@ -123,7 +125,7 @@ def test_mirrored_goes_on_where_it_was_killed(files, parse_flags):
 def test_replicas_drop_out_differently():
   """Their salts differ; so do those of the micro-batches of each."""
   def salt():
-    replicas = engine.Replicas()
+    replicas = Replicas()
     return tf.convert_to_tensor(replicas.index) * 3
 
   with tf.Graph().as_default():
@@ -136,37 +138,38 @@ def test_replicas_drop_out_differently():
       assert session.run(list(salts)) == [0, 3]
 
 
-def options(**changes):
-  return engine.Options(**dict(dict(train_batch_size=8), **changes))
+def make_engine(environment, train_batch_size=8, eval_batch_size=8, **options):
+  return engine.Engine(HardwareConfig(**options).validated(), train_batch_size,
+                       eval_batch_size, environment)
 
 
 @pytest.mark.parametrize("changes, said", [
     ({"use_tpu": True, "distribution_strategy": "mirrored"},
-     "--use_tpu and --distribution_strategy=mirrored exclude each other"),
+     "--use_tpu and --distribution_strategy=mirrored are mutually exclusive"),
     ({"use_tpu": True, "precision": "fp16"}, "--precision=bfloat16"),
     ({"distribution_strategy": "mirrored", "num_gpus": 64},
-     "64 GPUs, but TensorFlow sees"),
+     "requested 64 GPUs, but TensorFlow finds"),
     ({"distribution_strategy": "mirrored", "num_gpus": 0}, "0 GPUs"),
-    ({"num_gpus": 2}, "--num_gpus=2 needs --distribution_strategy=mirrored"),
-    ({"devices": ["cpu:0"]}, "--devices=cpu:0 needs"),
+    ({"num_gpus": 2}, "--num_gpus=2 requires --distribution_strategy=mirrored"),
+    ({"devices": ["cpu:0"]}, "--devices=cpu:0 requires"),
     ({"devices": ["cpu:0"], "num_gpus": 1,
-      "distribution_strategy": "mirrored"}, "exclude each other"),
+      "distribution_strategy": "mirrored"}, "are mutually exclusive"),
     ({"distribution_strategy": "mirrored", "devices": ["cpu:0", "cpu:1"],
-      "train_batch_size": 9}, "9 does not divide into 2 parts .*does is 10"),
+      "train_batch_size": 9}, "9 is not divisible by 2 .*valid size is 10"),
     ({"distribution_strategy": "mirrored", "devices": ["cpu:0"],
       "master": "grpc://a:1"}, "--master=grpc://a:1 and"),
-    ({"use_tpu": True, "master": "grpc://a:1"}, "pass its address as --tpu_na"),
-    ({"gradient_accumulation_steps": 3}, "8 does not divide into 3 parts"),
+    ({"use_tpu": True, "master": "grpc://a:1"}, "pass the TPU's address as"),
+    ({"gradient_accumulation_steps": 3}, "8 is not divisible by 3"),
     ({"gradient_accumulation_steps": 0}, "at least 1"),
-    ({"use_tpu": True, "train_batch_size": 12}, "12 does not divide into 8"),
+    ({"use_tpu": True, "train_batch_size": 12}, "12 is not divisible by 8"),
     ({"use_tpu": True, "eval_batch_size": 12}, "--eval_batch_size=12"),
-    ({"distribution_strategy": "multi_worker_mirrored"}, "needs TF_CONFIG"),
-    ({"distribution_strategy": "horovod"}, "none of none, mirrored"),
-    ({"precision": "int8"}, "none of fp32, fp16, bfloat16"),
+    ({"distribution_strategy": "multi_worker_mirrored"}, "requires TF_CONFIG"),
+    ({"distribution_strategy": "horovod"}, "must be one of none, mirrored"),
+    ({"precision": "int8"}, "must be one of fp32, fp16, bfloat16"),
 ])
 def test_refused(changes, said):
   with pytest.raises(ValueError, match=said) as caught:
-    engine.Engine(options(**changes), environment={})
+    make_engine({}, **changes)
   assert "\n" not in str(caught.value)
 
 
@@ -195,25 +198,25 @@ class TestCluster:
       tf_config(cluster={"worker": ["a:1", "b:1"], "ps": ["c:1"]}),
   ])
   def test_is_refused(self, environment):
-    with pytest.raises(ValueError, match="does not name the machines"):
+    with pytest.raises(ValueError, match="does not describe a cluster"):
       cluster.read(environment)
 
   def test_makes_the_engine(self):
-    made = engine.Engine(options(
-        distribution_strategy="multi_worker_mirrored"), tf_config())
+    made = make_engine(
+        tf_config(), distribution_strategy="multi_worker_mirrored")
     assert (made.num_hosts, made.num_replicas, made.host) == (2, 2, 1)
 
   @pytest.mark.parametrize("changes", [{}, {"use_tpu": True}])
   def test_is_not_passed_over(self, changes):
-    with pytest.raises(ValueError, match="names 2 machines.*unset it"):
-      engine.Engine(options(**changes), tf_config())
+    with pytest.raises(ValueError, match="names 2 workers.*unset TF_CONFIG"):
+      make_engine(tf_config(), **changes)
     for value in ("no JSON", "{}", '{"cluster": {"worker": ["a:1"]}}'):
-      engine.Engine(options(**changes), {"TF_CONFIG": value})
+      make_engine({"TF_CONFIG": value}, **changes)
 
   def test_is_not_for_one_machine(self):
-    with pytest.raises(ValueError, match="is for one"):
-      engine.Engine(options(
-          distribution_strategy="mirrored", devices=["cpu:0"]), tf_config())
+    with pytest.raises(ValueError, match="uses a single machine"):
+      make_engine(tf_config(), distribution_strategy="mirrored",
+                  devices=["cpu:0"])
 
 
 class TestFp16:
@@ -290,10 +293,10 @@ class TestFp16:
       hook.after_run(None, values(False))
 
   def test_the_graph_is_rewritten_for_gpus(self):
-    config = engine.Engine(options(precision="fp16"))._session_config()
+    config = make_engine({}, precision="fp16")._session_config()
     rewriting = config.graph_options.rewrite_options
     assert rewriting.auto_mixed_precision == rewriting.ON
-    assert engine.Engine(options())._session_config() is None
+    assert make_engine({})._session_config() is None
 
 
 def test_xla_compiles(start, parse_flags):

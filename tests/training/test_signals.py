@@ -164,9 +164,9 @@ SCRIPT = """
     import sys, time
     from bert_e2e.common import errors
     from bert_e2e.training import signals
-    with signals.Interruption() as stop:
+    with signals.SignalHandler() as stop:
       try:
-        stop.train(%s)
+        stop.set_training(%s)
         print("ready", flush=True)
         while True:
           time.sleep(1)

@@ -1,22 +1,21 @@
-"""Makes the virtual environment of this project, once, and names its Python.
+"""Creates the project's virtual environment and prints its Python's path.
 
-Run by setup_env.sh with the interpreter that it found. The folder is `.venv`,
-or `.venv-3.11` for an interpreter that was named (`make test
-PYTHON=python3.11`), so that two runtimes live side by side. A stamp inside
-tells what it was made from: as long as that is still so, nothing is done and
-no network is needed. Otherwise it is made anew from nothing, and so it is after
-a set-up that was cut short.
+setup_env.sh runs this with the interpreter that it found. The environment is
+`.venv`, or `.venv-3.11` if the interpreter was named (`make test
+PYTHON=python3.11`), so that two runtimes can coexist. A stamp file in it
+records the interpreter and the requirements. While they are unchanged, nothing
+is done and no network is needed; otherwise, or if the last setup did not
+finish, the environment is created from scratch.
 
-A TensorFlow that the interpreter already has, and that serves, is used as it
-is: the environment then sees the interpreter's packages and gets only what is
-missing.
+If the interpreter already has a supported TensorFlow, that one is used: the
+environment then sees the interpreter's packages, and only missing packages are
+installed.
 """
 
 import argparse
 import hashlib
 import importlib.util
 import os
-import re
 import shutil
 import site
 import subprocess
@@ -25,34 +24,20 @@ import sysconfig
 import venv
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+from bert_e2e.common import supported_versions  # noqa: E402
+
 REQUIREMENTS = ("requirements.txt", "requirements-no-tensorflow.txt",
                 "requirements-dev.txt")
 UNFINISHED = "unfinished\n"
-SERVES = ("Python 3.7 (TensorFlow 1.15.0 is installed) and Python 3.9 to 3.11"
-          " (TensorFlow 2.15.1) do, and so does a Python that already has"
-          " TensorFlow 1.15.x or 2.12 to 2.15")
 
 
-def serves(tensorflow_version):
-  """Tells whether the programs run on a TensorFlow of this version.
-
-  >>> [serves(v) for v in ("1.15.5+nv23.3", "2.15.1", "2.16.1", "1.14.0")]
-  [True, True, False, False]
-  """
-  return re.match(r"(1\.15|2\.1[2-5])(\D|$)", tensorflow_version) is not None
-
-
-def can_install(python_version):
-  """Tells whether requirements.txt has a TensorFlow for (major, minor)."""
-  return python_version == (3, 7) or (3, 9) <= python_version <= (3, 11)
-
-
-def own_tensorflow():
-  """Looks for a TensorFlow among this interpreter's packages.
+def find_tensorflow():
+  """Finds the TensorFlow among this interpreter's packages.
 
   Returns:
-    (path, version): the path of its __init__.py and its version; two empty
-    strings where there is none, the version empty where it fails to import.
+    (path, version): the path of its __init__.py and its version. Both are empty
+    if there is none; the version is empty if it cannot be imported.
   """
   spec = importlib.util.find_spec("tensorflow")
   if spec is None or not spec.origin:
@@ -65,10 +50,10 @@ def own_tensorflow():
 
 
 def fingerprint():
-  """Returns a digest of all that the environment is made from.
+  """Returns a digest of what the environment depends on.
 
-  Those are the interpreter, the place of its own TensorFlow and the contents
-  of the requirements files.
+  That is the interpreter, the path of its TensorFlow and the contents of the
+  requirements files.
   """
   spec = importlib.util.find_spec("tensorflow")
   digest = hashlib.sha256()
@@ -82,7 +67,7 @@ def fingerprint():
 
 
 def read(path):
-  """Returns a small text file's content, None where there is no file."""
+  """Returns the content of a text file; None if it does not exist."""
   if not os.path.exists(path):
     return None
   with open(path) as f:
@@ -90,24 +75,26 @@ def read(path):
 
 
 def write(path, content):
-  """Writes a small text file."""
+  """Writes a text file."""
   with open(path, "w") as f:
     f.write(content)
 
 
-def python_in(folder):
+def python_in(directory):
   """Returns the path of the Python of a virtual environment."""
   if os.name == "nt":
-    return os.path.join(folder, "Scripts", "python.exe")
-  return os.path.join(folder, "bin", "python")
+    return os.path.join(directory, "Scripts", "python.exe")
+  return os.path.join(directory, "bin", "python")
 
 
 def share_packages(python):
-  """Lets a virtual environment see this interpreter's packages behind its own.
+  """Adds this interpreter's packages to a virtual environment, after its own.
 
-  A .pth file does so also where this interpreter is one of a virtual
-  environment itself, whose packages venv's own switch
-  (--system-site-packages) would pass by.
+  Uses a .pth file, since --system-site-packages ignores this interpreter's
+  packages if it belongs to a virtual environment itself.
+
+  Args:
+    python: str, the Python of the environment.
   """
   packages = subprocess.check_output(
       [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])
@@ -121,12 +108,12 @@ def share_packages(python):
 
 
 def install(python, files, log):
-  """Installs requirements files; on failure shows the end of pip's log.
+  """Installs requirements files; on failure prints the end of pip's log.
 
   Args:
     python: str, the Python of the environment.
-    files: names of requirements files, beside this file.
-    log: str, the path of the file that takes pip's output.
+    files: list of str, names of requirements files in ROOT.
+    log: str, path of the file to write pip's output to.
 
   Raises:
     SystemExit: pip failed.
@@ -140,63 +127,65 @@ def install(python, files, log):
   if code:
     with open(log, errors="replace") as f:
       sys.stderr.write("".join(f.readlines()[-15:]))
-    sys.exit("pip could not install %s (its last lines are above, all of them"
-             " in %s). Run the same command again once that is mended."
+    sys.exit("pip could not install %s (the end of its output is above, the"
+             " whole in %s). Fix the cause and run the same command again."
              % (" and ".join(files), log))
 
 
-def make(folder, stamp):
-  """Makes the environment from nothing.
+def create(directory, stamp):
+  """Creates the environment from scratch.
 
   Args:
-    folder: str, where; what a former set-up left there is removed.
-    stamp: str, the path of its stamp, written last.
+    directory: str, where to create it; an existing one is removed.
+    stamp: str, path of its stamp file, which is completed last.
 
   Raises:
-    SystemExit: no TensorFlow serves this interpreter, or pip failed.
+    SystemExit: no TensorFlow is supported on this interpreter, or pip failed.
   """
   name = "Python %d.%d" % sys.version_info[:2]
-  _, version = own_tensorflow()
-  if not serves(version) and not can_install(sys.version_info[:2]):
-    sys.exit("%s (%s) has no TensorFlow that serves; %s."
-             % (name, sys.executable, SERVES))
-  if os.path.exists(folder):
-    shutil.rmtree(folder)
-  os.makedirs(folder)
+  _, version = find_tensorflow()
+  has_tensorflow = supported_versions.is_supported_tensorflow(version)
+  if not has_tensorflow and not supported_versions.can_install_tensorflow(
+      sys.version_info[:2]):
+    sys.exit("%s (%s) has no supported TensorFlow. Supported: %s."
+             % (name, sys.executable, supported_versions.SETUP))
+  if os.path.exists(directory):
+    shutil.rmtree(directory)
+  os.makedirs(directory)
   write(stamp, UNFINISHED)
-  sys.stderr.write("Making %s with %s (%s).\n" % (
-      os.path.basename(folder), name, sys.executable))
-  venv.create(folder, with_pip=True, symlinks=os.name != "nt")
-  python = python_in(folder)
-  if serves(version):
-    sys.stderr.write("Using its TensorFlow %s as it is; installing the rest.\n"
+  sys.stderr.write("Creating %s with %s (%s).\n" % (
+      os.path.basename(directory), name, sys.executable))
+  venv.create(directory, with_pip=True, symlinks=os.name != "nt")
+  python = python_in(directory)
+  if has_tensorflow:
+    sys.stderr.write("Using its TensorFlow %s; installing the other packages.\n"
                      % version)
     share_packages(python)
     runtime = "requirements-no-tensorflow.txt"
   else:
-    sys.stderr.write("Installing TensorFlow and the test tools, once: some"
-                     " 500 MB to download, a few minutes.\n")
+    sys.stderr.write("Installing TensorFlow and the test tools: a one-time"
+                     " download of about 500 MB, a few minutes.\n")
     runtime = "requirements.txt"
   install(python, [runtime, "requirements-dev.txt"],
-          os.path.join(folder, "install.log"))
+          os.path.join(directory, "install.log"))
   write(stamp, fingerprint())
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--named", action="store_true",
-                      help="the interpreter was named: make .venv-X.Y")
-  folder = os.path.join(ROOT, ".venv")
+                      help="the interpreter was named: create .venv-X.Y")
+  directory = os.path.join(ROOT, ".venv")
   if parser.parse_args().named:
-    folder += "-%d.%d" % sys.version_info[:2]
-  stamp = os.path.join(folder, "setup.stamp")
+    directory += "-%d.%d" % sys.version_info[:2]
+  stamp = os.path.join(directory, "setup.stamp")
   found = read(stamp)
-  if found is None and os.path.exists(folder):
-    sys.exit("%s was not made by this set-up: move it away, or use its own"
-             " Python directly." % folder)
+  if found is None and os.path.exists(directory):
+    sys.exit("%s was not created by this setup: move it away, or use its Python"
+             " directly." % directory)
   if found != fingerprint():
-    make(folder, stamp)
-  print(python_in(folder))
+    create(directory, stamp)
+  print(python_in(directory))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What the user sees: progress and results on the terminal, all in a log file.
+"""Logging: this project's messages on the terminal, all messages in a log file.
 
-TensorFlow logs a great deal that matters after something went wrong and hardly
-before. So its messages go to `output_dir/train.log` alone, while the messages
-of this project's own modules go there and to the terminal.
+TensorFlow logs a lot that only matters once something has failed. Its messages
+therefore only go to `output_dir/train.log`, whereas the messages of this
+project's modules also go to the terminal.
 """
 
 import logging
@@ -20,40 +20,39 @@ LOG_FILE = "train.log"
 
 logger = logging.getLogger(__name__)
 
-# Loggers that stay away from the terminal. What ends the run is raised as well,
-# and shown as that.
+# Loggers that do not write to the terminal. Fatal errors are raised as
+# exceptions as well, which are shown there.
 _FILE_ONLY = ("tensorflow", "absl", "py")
 _FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _TERMINAL_FORMAT = "%(message)s"
-# Steps behind the first one that tell how long the others take.
-_TIMED_STEPS = 10
-# A remote log file is written that many messages at a time.
+# Messages per write to a remote log file.
 _REMOTE_BUFFER = 1000
 _BAR_WIDTH = 20
 _BAR_SECONDS = 0.5
-# Messages that may come before there is a log file.
+# Messages kept until there is a log file.
 _EARLY_BUFFER = 10000
 
 
 class _Bar:
-  """A bar in the terminal's last line; nothing where there is no terminal."""
+  """A progress bar on the terminal's last line; does nothing without one."""
 
   def __init__(self):
     self._drawn = ""
     self._due = 0.0
 
   def is_due(self):
-    """Tells whether there is a terminal, and the bar is due anew."""
+    """Returns True if there is a terminal and the bar needs a redraw."""
     return sys.stderr.isatty() and time.monotonic() >= self._due
 
-  def draw(self, share, text):
-    """Draws the bar anew.
+  def draw(self, fraction, text):
+    """Redraws the bar.
 
     Args:
-      share: float, 0 to 1; text: str, one line; what is too long is cut off.
+      fraction: float in [0, 1].
+      text: str, a single line; truncated to the terminal's width.
     """
     self._due = time.monotonic() + _BAR_SECONDS
-    filled = int(share * _BAR_WIDTH)
+    filled = int(fraction * _BAR_WIDTH)
     bar = "[%s%s] %s" % ("#" * filled, "." * (_BAR_WIDTH - filled), text)
     width = shutil.get_terminal_size().columns - 1
     self.clear()
@@ -62,7 +61,7 @@ class _Bar:
     sys.stderr.flush()
 
   def clear(self):
-    """Empties the line."""
+    """Clears the line."""
     if self._drawn:
       self._drawn = ""
       sys.stderr.write("\r\x1b[K")
@@ -72,7 +71,7 @@ terminal_bar = _Bar()
 
 
 class _TerminalHandler(logging.StreamHandler):
-  """Writes messages above the bar; progress lines only without a terminal."""
+  """Writes messages above the bar; skips progress lines on a terminal."""
 
   def emit(self, record):
     if getattr(record, "is_progress", False) and sys.stderr.isatty():
@@ -82,24 +81,26 @@ class _TerminalHandler(logging.StreamHandler):
 
 
 class _FileHandler(logging.FileHandler):
-  """Says once, on the terminal, that the file can't be written: a full disk
-  takes the log, not the run."""
+  """Reports a write error once, on the terminal.
 
-  _is_told = False
+  The run continues without its log if the disk is full.
+  """
+
+  _is_reported = False
 
   def handleError(self, record):
     error = sys.exc_info()[1]
     if not isinstance(error, OSError):
       super().handleError(record)
-    elif not self._is_told:
-      self._is_told = True
+    elif not self._is_reported:
+      self._is_reported = True
       terminal_bar.clear()
       sys.stderr.write("WARNING: %s cannot be written: %s\n" % (
           self.baseFilename, error))
 
 
 class _TerminalFormatter(logging.Formatter):
-  """Marks warnings and errors, leaves progress lines as they are."""
+  """Prefixes warnings and errors with their level."""
 
   def format(self, record):
     text = super().format(record)
@@ -113,7 +114,10 @@ def _for_terminal(record):
 
 
 def log_to_terminal():
-  """Sends this project's messages to standard error."""
+  """Sends this project's messages to standard error.
+
+  Keeps all messages for `log_to_file`.
+  """
   root = logging.getLogger()
   for handler in list(root.handlers):
     root.removeHandler(handler)
@@ -122,27 +126,26 @@ def log_to_terminal():
   terminal.setFormatter(_TerminalFormatter(_TERMINAL_FORMAT))
   terminal.addFilter(_for_terminal)
   root.addHandler(terminal)
-  # Until there is a log file.
+  # Until log_to_file is called.
   root.addHandler(logging.handlers.MemoryHandler(
       _EARLY_BUFFER, flushLevel=logging.CRITICAL + 1))
   logging.captureWarnings(True)
-  # TensorFlow's and absl's loggers have handlers of their own; the root's
-  # handlers take their place.
+  # Replace the own handlers of TensorFlow's and absl's loggers by the root's.
   for name in ("tensorflow", "absl"):
-    noisy = logging.getLogger(name)
-    for handler in list(noisy.handlers):
-      noisy.removeHandler(handler)
-    noisy.propagate = True
+    library_logger = logging.getLogger(name)
+    for handler in list(library_logger.handlers):
+      library_logger.removeHandler(handler)
+    library_logger.propagate = True
   tf.logging.set_verbosity(tf.logging.INFO)
 
 
 def log_to_file(output_dir, host=0):
-  """Appends all messages, earlier ones too, to `output_dir/train.log`.
+  """Appends all messages, including earlier ones, to `output_dir/train.log`.
 
   Args:
-    output_dir: folder, local or with a scheme; it must exist.
-    host: int, which one this is of several processes that log there; those
-      behind the first have a `train.HOST.log`.
+    output_dir: str, an existing directory, local or remote (with a scheme).
+    host: int, index of this worker in multi-worker training; all but the first
+      write to `train.HOST.log` instead.
   """
   name, extension = os.path.splitext(LOG_FILE)
   path = os.path.join(output_dir, LOG_FILE if not host else "%s.%d%s" % (

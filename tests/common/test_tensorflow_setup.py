@@ -1,26 +1,25 @@
-"""Versions that serve, and what reaches the terminal."""
+"""Supported versions, and what reaches the terminal."""
 
 import logging
 
 import pytest
 import tensorflow.compat.v1 as tf
 
-from bert_e2e.common import logs, tensorflow_setup
-from scripts import setup_env
+from bert_e2e.common import logs, supported_versions, tensorflow_setup
 
 
 @pytest.mark.parametrize("version", [
     "1.15.0", "1.15.5+nv22.12", "2.12.0", "2.13.1", "2.15.1", "2.15.0-rc1"])
-def test_versions_that_serve(version):
+def test_supported_versions(version):
   tensorflow_setup.check_version(version)
-  # The set-up, which runs before there is a TensorFlow, is of one mind.
-  assert setup_env.serves(version)
+  # The rule of the setup, which runs before TensorFlow is installed.
+  assert supported_versions.is_supported_tensorflow(version)
 
 
 @pytest.mark.parametrize("version", [
     "1.14.0", "1.4.0", "2.1.0", "2.11.0", "2.16.1", "2.20.0", "3.0", "x"])
 def test_other_versions_are_refused_by_name(version):
-  assert not setup_env.serves(version)
+  assert not supported_versions.is_supported_tensorflow(version)
   with pytest.raises(ImportError, match=version.split("+")[0]) as caught:
     tensorflow_setup.check_version(version)
   assert "1.15" in str(caught.value) and "2.12 to 2.15" in str(caught.value)

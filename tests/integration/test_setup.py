@@ -1,16 +1,18 @@
-"""setup_env.sh finds a Python that serves; setup_env.py makes .venv once.
+"""setup_env.sh finds a supported Python; setup_env.py creates .venv once.
 
 The interpreters on the fake PATHs are small shell scripts: each runs the real
 Python of the test, but says that it is of another version.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
 
+from bert_e2e.common import supported_versions
 from scripts import setup_env
 
 ROOT = setup_env.ROOT
@@ -136,7 +138,7 @@ def test_name_that_lies_about_its_version(machine):
   assert machine.found() == (expected, "")
   code, _, errors = machine.find("python3.7")
   assert code != 0
-  assert "PYTHON=python3.7 names no Python that runs" in errors
+  assert "PYTHON=python3.7 is not a Python that runs" in errors
 
 
 def test_no_tensorflow_1_on_arm(machine):
@@ -173,8 +175,8 @@ def test_nothing_found_is_one_sentence(machine):
     ("2.15.1", True), ("1.14.0", False), ("2.11.1", False), ("2.16.1", False),
     ("2.1.5", False), ("", False),
 ])
-def test_tensorflow_that_serves(version, expected):
-  assert setup_env.serves(version) is expected
+def test_supported_tensorflow(version, expected):
+  assert supported_versions.is_supported_tensorflow(version) is expected
 
 
 @pytest.mark.parametrize("version, expected", [
@@ -182,7 +184,18 @@ def test_tensorflow_that_serves(version, expected):
     ((3, 11), True), ((3, 12), False),
 ])
 def test_python_to_install_for(version, expected):
-  assert setup_env.can_install(version) is expected
+  assert supported_versions.can_install_tensorflow(version) is expected
+
+
+def test_shell_script_looks_for_the_versions_that_can_be_installed():
+  with open(os.path.join(ROOT, "scripts", "setup_env.sh")) as f:
+    script = f.read()
+  others, = re.findall(r'^  versions="([\d. ]+)"$', script, re.MULTILINE)
+  first, = re.findall(r'versions="([\d.]+) \$versions"', script)
+  versions = [tuple(map(int, v.split("."))) for v in [first] + others.split()]
+  assert sorted(versions) == [
+      (3, minor) for minor in range(30)
+      if supported_versions.can_install_tensorflow((3, minor))]
 
 
 class Project:
@@ -195,8 +208,9 @@ class Project:
     for name in setup_env.REQUIREMENTS:
       shutil.copy(os.path.join(ROOT, name), str(folder))
     monkeypatch.setattr(setup_env, "ROOT", str(folder))
-    monkeypatch.setattr(setup_env, "can_install", lambda version: True)
-    monkeypatch.setattr(setup_env, "own_tensorflow", lambda: self.tensorflow)
+    monkeypatch.setattr(
+        supported_versions, "can_install_tensorflow", lambda version: True)
+    monkeypatch.setattr(setup_env, "find_tensorflow", lambda: self.tensorflow)
     monkeypatch.setattr(setup_env, "install", self._install)
     monkeypatch.setattr(sys, "argv", ["setup_env.py"])
     # Without pip an environment is made in no time.
@@ -263,14 +277,15 @@ def test_named_interpreter_has_its_own_folder(project, monkeypatch):
 def test_environment_of_somebody_else_is_left_alone(project):
   theirs = project.folder / ".venv" / "bin"
   theirs.mkdir(parents=True)
-  with pytest.raises(SystemExit, match="was not made by this set-up"):
+  with pytest.raises(SystemExit, match="was not created by this setup"):
     project.set_up()
   assert theirs.exists()
 
 
 def test_own_tensorflow_is_used_as_it_is(project, monkeypatch):
   project.tensorflow = ("/somewhere/tensorflow/__init__.py", "1.15.5+nv23.03")
-  monkeypatch.setattr(setup_env, "can_install", lambda version: False)
+  monkeypatch.setattr(
+      supported_versions, "can_install_tensorflow", lambda version: False)
   assert project.set_up() == [
       ["requirements-no-tensorflow.txt", "requirements-dev.txt"]]
   python = str(project.folder / ".venv" / "bin" / "python")
@@ -280,7 +295,8 @@ def test_own_tensorflow_is_used_as_it_is(project, monkeypatch):
 
 def test_nothing_serves_is_one_sentence(project, monkeypatch):
   project.tensorflow = ("/somewhere/tensorflow/__init__.py", "2.16.1")
-  monkeypatch.setattr(setup_env, "can_install", lambda version: False)
+  monkeypatch.setattr(
+      supported_versions, "can_install_tensorflow", lambda version: False)
   with pytest.raises(SystemExit) as error:
     project.set_up()
   message = str(error.value)

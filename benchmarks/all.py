@@ -1,11 +1,12 @@
-"""Runs all benchmarks and prints one table: what `make bench` does.
+"""Runs all benchmarks and prints one table; `make bench` runs this.
 
     python benchmarks/all.py [--text=english.txt] [--chinese=chinese.txt] \
         [--vocab_file=vocab.txt] [--chinese_vocab_file=vocab_zh.txt] \
         [--reference=<checkout of google-research/bert>] [--full]
 
-Without a text the demo's is taken, with the demo's vocabulary: enough to see
-that all runs. `--full` takes corpora of 1 GB and more rounds: an hour or so.
+The default is the demo's text with the demo's vocabulary: enough to check that
+everything runs. `--full` uses corpora of 1 GB and more rounds, and takes about
+an hour.
 """
 
 import argparse
@@ -15,11 +16,11 @@ import sys
 
 import common
 
-_HEADER = "| figure | measured | aimed at |\n|---|---|---|"
+_HEADER = "| benchmark | result | target |\n|---|---|---|"
 
 
 def commands(options):
-  """Yields the benchmarks' command lines."""
+  """Yields the benchmarks' command lines, lists of str."""
   text = ["--text=" + options.text, "--vocab_file=" + options.vocab_file]
   rounds = ["--rounds=3" if options.full else "--rounds=1"]
   reference = []
@@ -33,7 +34,7 @@ def commands(options):
           ] + reference + rounds
   else:
     yield ["building.py"] + text + reference + rounds
-  yield ["handing_over.py"] + text + rounds
+  yield ["input_fn.py"] + text + rounds
   yield ["remote_feeding.py"] + text + rounds
   yield ["step.py"] + reference[:1] + rounds + (
       [] if options.full else ["--models=2x128", "--num_steps=5"])

@@ -1,4 +1,4 @@
-"""How fast examples are built, per core, beside google-research/bert.
+"""Throughput of building examples, compared with google-research/bert.
 
     python benchmarks/building.py --text=english.txt,chinese.txt \
         --vocab_file=vocab.txt,vocab_zh.txt [--num_workers=0,1,2] \
@@ -6,12 +6,12 @@
 
 Builds one epoch of each text as `take_write_2_flow` does, from a cold start,
 and the same text with the reference's create_pretraining_data.py program (one
-pass, the same flags, TFRecords to a temporary folder). Each runs as a process
-of its own, in turn, so that a busy machine slows all alike; the figures are
-medians over `--rounds`, and the ratios are those to compare. A large text takes
-the reference long: `--reference_bytes` gives it the start of the text only. Of
-less than some MB, the seconds in which its process starts spoil the ratio.
-Apart from that, untimed, the examples are counted whose B is a random text.
+pass, the same flags, TFRecords written to a temporary directory). Each runs in
+a separate process; they alternate, so that load on the machine affects all of
+them alike. The results are medians over `--rounds`; compare the ratios. The
+reference is slow on a large text: `--reference_bytes` passes it the start of
+the text only (with less than a few MB, its startup time distorts the ratio).
+The fraction of examples whose segment B is random is counted separately.
 """
 
 import argparse
@@ -53,12 +53,13 @@ labels = [
 print(sum(labels) / len(labels))
 """
 
-_TARGETS = {0: "20 times the reference, 12 at the least",
+# Number of workers -> target.
+_TARGETS = {0: "20 times the reference, at least 12",
             2: "1.8 times one process"}
 
 
 def run_ours(code, text, vocab_file, num_workers, options):
-  """Runs one of the codes on the stream; returns what common.run does."""
+  """Runs code on the example stream; returns the results of common.run."""
   return common.run([
       sys.executable, "-c", code, common.ROOT, text, vocab_file,
       str(num_workers), str(options.max_seq_length),
@@ -66,23 +67,23 @@ def run_ours(code, text, vocab_file, num_workers, options):
 
 
 def ours(text, vocab_file, num_workers, options):
-  """Returns (examples/s by the clock, examples/s of processor time)."""
+  """Returns (examples per wall-clock second, examples per CPU second)."""
   output, seconds, cpu = run_ours(_OURS, text, vocab_file, num_workers, options)
   count = int(output.split()[-1])
   return count / seconds, count / cpu
 
 
 def our_random_pairs(text, vocab_file, options):
-  """Returns the share of random pairs among the examples of an epoch."""
+  """Returns the fraction of random pairs among the examples of an epoch."""
   output, _, _ = run_ours(_OUR_RANDOM_PAIRS, text, vocab_file, 0, options)
   return float(output.split()[-1])
 
 
 def reference(text, vocab_file, options):
-  """The same as `ours` of the reference's program, and its random pairs."""
-  with tempfile.TemporaryDirectory() as folder:
-    start = os.path.join(folder, "text")
-    records = os.path.join(folder, "examples")
+  """Returns the results of `ours` for the reference, and its random pairs."""
+  with tempfile.TemporaryDirectory() as directory:
+    start = os.path.join(directory, "text")
+    records = os.path.join(directory, "examples")
     with open(text, "rb") as source, open(start, "wb") as stream:
       data = source.read(options.reference_bytes)
       stream.write(data[:data.rfind(b"\n") + 1])
@@ -100,7 +101,7 @@ def reference(text, vocab_file, options):
 
 
 def measure(text, vocab_file, options):
-  """Prints the rows of a text."""
+  """Prints the rows for a text."""
   def of_workers(count):
     return lambda: ours(text, vocab_file, count, options)
 
@@ -109,15 +110,15 @@ def measure(text, vocab_file, options):
       for count in map(int, options.num_workers.split(","))}
   if options.reference:
     kinds["reference"] = lambda: reference(text, vocab_file, options)
-  figures = common.medians(kinds, options.rounds)
-  base = figures.pop("reference", None)
-  for count, (by_clock, by_cpu) in figures.items():
-    value = "%.0f examples/s, %.0f/s of processor time" % (by_clock, by_cpu)
+  results = common.medians(kinds, options.rounds)
+  base = results.pop("reference", None)
+  for count, (by_clock, by_cpu) in results.items():
+    value = "%.0f examples/s, %.0f per CPU second" % (by_clock, by_cpu)
     if base:
       value += "; %.1f and %.1f times the reference" % (
           by_clock / base[0], by_cpu / base[1])
-    if count and 0 in figures:
-      value += "; %.2f times one process" % (by_clock / figures[0][0])
+    if count and 0 in results:
+      value += "; %.2f times one process" % (by_clock / results[0][0])
     common.row(
         "building, %s (%s)" % (
             "%d workers" % count if count else "in one process",
@@ -127,20 +128,20 @@ def measure(text, vocab_file, options):
     common.row(
         "building, the reference (%s, its first %.1f MB)" % (
             os.path.basename(text), size / 1e6),
-        "%.0f examples/s, %.0f/s of processor time" % tuple(base[:2]), "")
+        "%.0f examples/s, %.0f per CPU second" % tuple(base[:2]), "")
   value = "%.1f %%" % (100 * our_random_pairs(text, vocab_file, options))
   if base:
-    value += ", of the reference %.1f %%" % (100 * base[2])
+    value += ", reference: %.1f %%" % (100 * base[2])
   common.row("random pairs (%s)" % common.describe(text), value,
-             "as many as the reference")
+             "the reference's fraction")
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument(
-      "--text", required=True, help="one or more, commas between")
+      "--text", required=True, help="one or more, comma-separated")
   parser.add_argument(
-      "--vocab_file", required=True, help="one for all texts, or one for each")
+      "--vocab_file", required=True, help="one for all texts, or one per text")
   parser.add_argument("--reference")
   parser.add_argument("--reference_bytes", type=int, default=None)
   parser.add_argument("--num_workers", default="0,1,2")
@@ -153,7 +154,7 @@ def main():
   if len(vocab_files) == 1:
     vocab_files *= len(texts)
   if len(vocab_files) != len(texts):
-    parser.error("--vocab_file names %d files for %d texts." % (
+    parser.error("--vocab_file has %d files for %d texts." % (
         len(vocab_files), len(texts)))
   print(common.machine())
   for text, vocab_file in zip(texts, vocab_files):

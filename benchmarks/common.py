@@ -1,4 +1,4 @@
-"""What the benchmarks share: processes, corpora, rows of the table."""
+"""Shared by the benchmarks: processes, corpora, rows of the table."""
 
 import argparse
 import contextlib
@@ -17,8 +17,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = os.path.join(ROOT, "run_pretraining_e2e.py")
 sys.path.insert(0, ROOT)
 
-# A model that is small, so that its trainer eats fast. The vocabulary's size
-# is added.
+# A small model, so that training consumes examples fast; vocab_size is added.
 MODEL = {
     "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
     "intermediate_size": 128, "max_position_embeddings": 512,
@@ -28,14 +27,14 @@ MODEL = {
 
 @functools.lru_cache(maxsize=None)
 def machine():
-  """Returns a line: processor, usable cores, interpreter, TensorFlow."""
+  """Returns a line with the processor, usable cores, Python and TensorFlow."""
   model = platform.machine()
   if os.path.exists("/proc/cpuinfo"):
     with open("/proc/cpuinfo") as stream:
       names = [line.split(":")[1].strip() for line in stream
                if line.startswith("model name")]
     model = names[0] if names else model
-  # In a process of its own: what is measured here may be its absence.
+  # In a separate process: some benchmarks must not import TensorFlow.
   output, _, _ = run([
       sys.executable, "-c",
       "import tensorflow; print('version', tensorflow.__version__)"])
@@ -45,23 +44,23 @@ def machine():
 
 
 def cores():
-  """Returns the numbers of the cores that may be used, in order."""
+  """Returns the sorted numbers of the cores that this process may use."""
   return sorted(os.sched_getaffinity(0))
 
 
 def describe(path):
-  """Returns a corpus's name and size."""
+  """Returns a corpus's file name and size."""
   return "%s, %.1f MB" % (os.path.basename(path),
                           os.path.getsize(path) / 1e6)
 
 
-def row(figure, value, target):
+def row(name, result, target):
   """Prints a row of the table that `make bench` collects."""
-  print("| %s | %s | %s |" % (figure, value, target), flush=True)
+  print("| %s | %s | %s |" % (name, result, target), flush=True)
 
 
 def feeding_parser(description):
-  """Returns the parser of benchmarks that hand ready-built examples over."""
+  """Returns the parser of the benchmarks that deliver prebuilt examples."""
   parser = argparse.ArgumentParser(description=description)
   parser.add_argument("--text", required=True)
   parser.add_argument("--vocab_file", required=True)
@@ -71,18 +70,23 @@ def feeding_parser(description):
   return parser
 
 
-def over_and_over(examples):
-  """Yields examples endlessly; unlike itertools.cycle, it can be closed."""
+def cycle(examples):
+  """Repeats examples endlessly; unlike itertools.cycle, it can be closed."""
   while True:
     yield from examples
 
 
 def run(command, cwd=None, environment=None):
-  """Runs a command; ends the benchmark where it fails.
+  """Runs a command; exits the benchmark if it fails.
+
+  Args:
+    command: list of str.
+    cwd: str, working directory.
+    environment: dict of environment variables to add.
 
   Returns:
-    (its standard output and error, seconds by the clock, seconds of processor
-    time of it and its children).
+    (standard output and error, wall-clock seconds, CPU seconds of the command
+    and its children).
   """
   before = resource.getrusage(resource.RUSAGE_CHILDREN)
   start = time.time()
@@ -100,33 +104,42 @@ def run(command, cwd=None, environment=None):
 
 
 def medians(kinds, rounds):
-  """Calls each function of {name: function} in turn, so that a busy machine
-  slows all alike; returns {name: medians of the numbers that they return}."""
-  figures = {name: [] for name in kinds}
+  """Repeats measurements and returns their medians.
+
+  They alternate, so that load on the machine affects all of them alike.
+
+  Args:
+    kinds: dict from name to a function that returns a sequence of numbers.
+    rounds: int, calls of each function.
+
+  Returns:
+    dict from name to a list of numbers, their medians over the rounds.
+  """
+  results = {name: [] for name in kinds}
   for _ in range(rounds):
     for name, function in kinds.items():
-      figures[name].append(function())
+      results[name].append(function())
   return {name: [statistics.median(column) for column in zip(*calls)]
-          for name, calls in figures.items()}
+          for name, calls in results.items()}
 
 
 def children(pid):
-  """Returns the numbers of a process's child processes, as str."""
+  """Returns the ids of a process's children, a list of str."""
   found = []
   try:
     for task in os.listdir("/proc/%s/task" % pid):
       with open("/proc/%s/task/%s/children" % (pid, task)) as stream:
         found += stream.read().split()
   except (FileNotFoundError, ProcessLookupError):
-    pass  # It, or a thread of it, has just ended.
+    pass  # The process, or one of its threads, has just exited.
   return found
 
 
-def write_config(folder, vocab_file):
-  """Writes the config of MODEL with a vocabulary's size; returns its path."""
+def write_config(directory, vocab_file):
+  """Writes the config of MODEL for a vocabulary; returns its path."""
   with open(vocab_file, "rb") as stream:
     size = len(stream.read().splitlines())
-  path = os.path.join(folder, "config.json")
+  path = os.path.join(directory, "config.json")
   with open(path, "w") as stream:
     json.dump(dict(MODEL, vocab_size=size), stream)
   return path
@@ -134,12 +147,17 @@ def write_config(folder, vocab_file):
 
 @contextlib.contextmanager
 def repeated(path, num_bytes):
-  """Gives a file of so many bytes, a text over and over, for a while.
+  """Provides a temporary file that repeats a text.
 
-  It may be some less: it ends with a line.
+  Args:
+    path: str, the text.
+    num_bytes: int, size of the file, rounded down to complete lines.
+
+  Yields:
+    str, path of the file.
   """
-  with tempfile.TemporaryDirectory() as folder:
-    large = os.path.join(folder, "corpus.txt")
+  with tempfile.TemporaryDirectory() as directory:
+    large = os.path.join(directory, "corpus.txt")
     with open(path, "rb") as stream:
       text = stream.read() + b"\n"
     with open(large, "wb") as stream:

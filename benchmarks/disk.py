@@ -1,16 +1,16 @@
-"""What a training writes to the disk, beside the two-step way.
+"""Disk usage of training from text, compared with the two-step workflow.
 
     python benchmarks/disk.py --text=corpus.txt --vocab_file=vocab.txt
 
-The program trains some steps from the text; then create_pretraining_data.py
+The program trains a few steps from the text; then create_pretraining_data.py
 writes one pass over the same text to TFRecords, and the program trains the same
-steps from these. Shown are the bytes of the files that were left, by kind, and
-what the kernel counted as written by the processes, a trainer's workers
-included: the `ru_oublock` of children that have ended, in blocks of 512 bytes.
-It counts nothing where no disk is below, e.g. in a TMPDIR in memory.
+steps from these. Reported are the sizes of the files that remain, by kind, and
+the bytes that the kernel counted as written by the processes, including a
+trainer's workers: `ru_oublock` of the terminated children, in blocks of 512
+bytes. That is 0 on a file system without a disk, e.g. if TMPDIR is in memory.
 
-The records of the stream are those of one epoch, read here and not trained on:
-a few steps would show the first window's only.
+The size of the window log is that of one epoch, read here without training,
+since a few steps only write the first window.
 """
 
 import argparse
@@ -21,49 +21,49 @@ import tempfile
 
 import common
 
+from bert_e2e import output_files
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import resume
 from bert_e2e.data import stream as stream_lib
 
-_KINDS = (("checkpoints", ("model.ckpt", "checkpoint")),
-          ("events and graph", ("events", "graph")), ("log", ("train.log",)),
-          ("records", ("stream", "training_plan")))
 
+def bytes_written(arguments, environment=None):
+  """Runs a program; returns the bytes that it and its children wrote to disk.
 
-def kind_of(name):
-  for kind, starts in _KINDS:
-    if name.startswith(starts):
-      return kind
-  return "other: " + name
+  0 if the file system is not on a disk.
 
-
-def written(arguments, environment=None):
-  """Returns the bytes that a program and its children gave to the disk.
-
-  They may be 0: not every file system is on a disk.
+  Args:
+    arguments: list of str, for Python.
+    environment: dict of environment variables to add.
   """
   before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_oublock
   common.run([sys.executable] + arguments, environment=environment)
   after = resource.getrusage(resource.RUSAGE_CHILDREN).ru_oublock
-  return 512 * (after - before)  # Linux counts in blocks of that.
+  return 512 * (after - before)  # Linux counts in blocks of 512 bytes.
 
 
-def sizes(folder):
-  """Returns {kind: bytes} of all files in a folder."""
+def sizes(directory):
+  """Returns the sizes of the files in an output directory by kind.
+
+  Returns:
+    dict from kind to bytes; files that a run should not write have the kind
+    "other: NAME".
+  """
   found = {}
-  for where, _, names in os.walk(folder):
+  for parent, _, names in os.walk(directory):
     for name in names:
-      kind = kind_of(name)
-      size = os.path.getsize(os.path.join(where, name))
-      found[kind] = found.get(kind, 0) + size
+      path = os.path.join(parent, name)
+      kind = (output_files.kind_of(os.path.relpath(path, directory)) or
+              "other: " + name)
+      found[kind] = found.get(kind, 0) + os.path.getsize(path)
   return found
 
 
-def records_of_epoch(text, vocab_file, path):
-  """Reads an epoch with a record of its windows.
+def window_log_of_epoch(text, vocab_file, path):
+  """Reads an epoch with a window log.
 
   Returns:
-    (bytes of the record, windows in it, chunks of the text).
+    (bytes of the log, windows in it, chunks of the text).
   """
   corpus = corpus_lib.Corpus([text])
   stream = stream_lib.ExampleStream(
@@ -71,18 +71,16 @@ def records_of_epoch(text, vocab_file, path):
       num_workers=stream_lib.default_num_workers())
   for _ in stream.examples_from(0, resume.WindowLog(path)):
     pass
-  with open(path, "rb") as record:
-    windows = record.read()
+  with open(path, "rb") as log:
+    windows = log.read()
   num_chunks = sum(1 for split in corpus.splits()
                    for _ in corpus.chunks(split))
   return len(windows), windows.count(b";"), num_chunks
 
 
 def counted(num_bytes):
-  """Says what the kernel counted."""
-  if num_bytes:
-    return "the kernel counted %d" % num_bytes
-  return "the kernel counted nothing here"
+  """Describes what the kernel counted."""
+  return "the kernel counted %s bytes written" % (num_bytes or "no")
 
 
 def main():
@@ -92,16 +90,16 @@ def main():
   parser.add_argument("--num_steps", type=int, default=100)
   options = parser.parse_args()
   print("%s; %s" % (common.machine(), common.describe(options.text)))
-  with tempfile.TemporaryDirectory() as folder:
-    show(options, folder)
+  with tempfile.TemporaryDirectory() as directory:
+    measure(options, directory)
 
 
-def show(options, folder):
-  """Prints the rows; works in a folder."""
+def measure(options, directory):
+  """Prints all rows; writes its files to a temporary directory."""
   def path(name):
-    return os.path.join(folder, name)
+    return os.path.join(directory, name)
 
-  config = common.write_config(folder, options.vocab_file)
+  config = common.write_config(directory, options.vocab_file)
   vocab = "--vocab_file=" + options.vocab_file
 
   def training(name, input_file):
@@ -111,44 +109,51 @@ def show(options, folder):
             "--input_file=" + input_file]
 
   os.mkdir(path("temporary"))
-  from_text = written(training("out", options.text),
-                      {"TMPDIR": path("temporary")})
-  left = sizes(path("out"))
-  left_in_temporary = sum(sizes(path("temporary")).values())
-  creating = written([
+  from_text = bytes_written(training("out", options.text),
+                            {"TMPDIR": path("temporary")})
+  remaining = sizes(path("out"))
+  temporary = sum(sizes(path("temporary")).values())
+  creating = bytes_written([
       os.path.join(common.ROOT, "create_pretraining_data.py"), vocab,
       "--input_file=" + options.text, "--output_file=" + path("records"),
       "--dupe_factor=1"])
-  from_records = written(training("out_records", path("records")))
+  from_records = bytes_written(training("out_records", path("records")))
   record_bytes = os.path.getsize(path("records"))
-  others = sum(n for kind, n in left.items() if kind.startswith("other"))
+  others = sum(n for kind, n in remaining.items() if kind.startswith("other"))
   common.row(
       "disk, training from text",
-      "%d bytes of examples; %s; %d in the temporary folder; %s" % (
-          others, ", ".join("%s %d" % item for item in sorted(left.items())),
-          left_in_temporary, counted(from_text)), "no example")
-  show_records(options, path("windows"), os.path.getsize(
+      "%d bytes of examples; %s; %d in the temporary directory; %s" % (
+          others,
+          ", ".join("%s %d" % item for item in sorted(remaining.items())),
+          temporary, counted(from_text)), "no examples")
+  measure_records(options, path("windows"), os.path.getsize(
       os.path.join(path("out"), resume.STREAM_FILE)))
-  two_steps = counted(creating + from_records) + " for both steps"
+  two_steps = counted(creating + from_records) + " by both steps"
   if from_text:
     two_steps += ", %.1f times as much" % (
         (creating + from_records) / from_text)
-  common.row("disk, two-step way",
+  common.row("disk, two steps",
              "%d bytes of TFRecords for one pass, %.1f times the text; %s" % (
                  record_bytes, record_bytes / os.path.getsize(options.text),
                  two_steps), "")
 
 
-def show_records(options, path, once):
-  """Prints the row of the records; works on a file."""
-  size, num_windows, num_chunks = records_of_epoch(
+def measure_records(options, path, fixed_size):
+  """Prints the row for the stream records.
+
+  Args:
+    options: the parsed options.
+    path: str, where to write a window log.
+    fixed_size: int, bytes that do not depend on the number of windows.
+  """
+  size, num_windows, num_chunks = window_log_of_epoch(
       options.text, options.vocab_file, path)
-  common.row("disk, records of the stream",
-             "%.1f bytes a chunk of text, %.1f a window of up to %d chunks, in "
-             "an epoch of %d chunks; and %d once" % (
+  common.row("disk, stream records",
+             "%.1f bytes per chunk of text, %.1f per window of up to %d chunks,"
+             " in an epoch of %d chunks; plus %d bytes" % (
                  size / num_chunks, size / num_windows,
-                 stream_lib.CHUNKS_PER_WINDOW, num_chunks, once),
-             "32 bytes a chunk")
+                 stream_lib.CHUNKS_PER_WINDOW, num_chunks, fixed_size),
+             "32 bytes per chunk")
 
 
 if __name__ == "__main__":

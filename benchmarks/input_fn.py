@@ -1,9 +1,9 @@
-"""How fast `input_fn` hands ready-built examples over to TensorFlow.
+"""Throughput of `input_fn` from a generator, compared with a TFRecord file.
 
-    python benchmarks/handing_over.py --text=corpus.txt --vocab_file=vocab.txt
+    python benchmarks/input_fn.py --text=corpus.txt --vocab_file=vocab.txt
 
-Some examples are built once; then they are delivered over and over as parsed
-batches of 32, from the generator and, beside it, from a TFRecord file.
+Some examples are built once; then they are repeatedly delivered to TensorFlow
+as parsed batches of 32.
 """
 
 import itertools
@@ -20,10 +20,10 @@ BATCH = 32
 
 
 def rate(make_dataset, num_batches):
-  """Returns the examples/s of a dataset, a tuple of one number."""
+  """Returns the examples/s of a dataset, a 1-tuple."""
   with tf.Graph().as_default():
     iterator = tf.data.make_initializable_iterator(make_dataset())
-    # Fetching would copy all of a batch to Python; its use here is enough.
+    # Fetching the batch would copy it to Python.
     done = tf.group(*iterator.get_next().values())
     with tf.Session() as session:
       session.run(iterator.initializer)
@@ -41,29 +41,29 @@ def main():
   examples = list(itertools.islice(
       e2e.take_write_2_flow([options.text], options.vocab_file),
       options.num_examples))
-  flow = e2e.Flow(lambda start, shard: common.over_and_over(examples))
+  flow = e2e.Flow(lambda start, shard: common.cycle(examples))
   params = {"batch_size": BATCH}
-  with tempfile.TemporaryDirectory() as folder:
-    path = os.path.join(folder, "examples.tfrecord")
+  with tempfile.TemporaryDirectory() as directory:
+    path = os.path.join(directory, "examples.tfrecord")
     with tf.io.TFRecordWriter(path) as writer:
       for example in examples:
         writer.write(example)
 
     def from_records():
-      # As for evaluation: without the shuffling, which training adds.
+      # As for evaluation: without the shuffling that training adds.
       return e2e.input_fn_builder([path], 128, 20, is_training=False)(params)
 
     def from_flow():
       return e2e.input_fn_builder([], 128, 20, True, flow=flow)(params)
 
-    figures = common.medians({
+    results = common.medians({
         "flow": lambda: rate(from_flow, options.num_batches),
         "records": lambda: rate(from_records, options.num_batches),
     }, options.rounds)
   print("%s; %s" % (common.machine(), common.describe(options.text)))
-  (from_flow_rate,), (from_records_rate,) = figures["flow"], figures["records"]
+  (from_flow_rate,), (from_records_rate,) = results["flow"], results["records"]
   common.row(
-      "handing over, TensorFlow %s" % tf.__version__,
+      "input_fn, TensorFlow %s" % tf.__version__,
       "%.0f examples/s, %.2f times the %.0f/s from a TFRecord file" %
       (from_flow_rate, from_flow_rate / from_records_rate, from_records_rate),
       "60,000 examples/s")

@@ -1,15 +1,15 @@
-"""The resident size of trainer and workers, for a small and a large corpus.
+"""Peak memory of trainer and workers, for a small and a large corpus.
 
     python benchmarks/memory.py --text=corpus.txt --vocab_file=vocab.txt \
         [--megabytes=100,1000] [--num_examples=200000]
 
-A process reads examples of the flow through TensorFlow's dataset, as a trainer
-does, with two workers; shown are the peaks of it and of its workers. The
-corpora are the text over and over, with a new word on every line, so that the
-caches of words fill up. These are read for the same number of examples each; a
-corpus below 32 MB, a group of the stream, can't show the size that larger ones
-lead to. A last corpus has nothing but new words, which take longer, and is read
-for a quarter of that number.
+A process reads examples through TensorFlow's dataset, as a trainer does, with
+two workers. Reported is the peak resident set size of each process. The corpora
+repeat the text with a new word on every line, so that the word caches fill up,
+and are read for the same number of examples each. A corpus of less than 32 MB,
+a group of the stream, uses less memory than larger ones. The last corpus
+consists of new words only and, being slower, is read for a quarter of the
+examples.
 """
 
 import argparse
@@ -46,7 +46,14 @@ with tf.Graph().as_default(), tf.Session() as session:
 
 
 def write_corpus(path, lines, num_bytes, only_new_words):
-  """Writes a corpus of lines over and over, with words that never repeat."""
+  """Writes a corpus of repeated lines with words that never repeat.
+
+  Args:
+    path: str.
+    lines: list of str, the text.
+    num_bytes: int, size of the corpus.
+    only_new_words: bool, write words that never repeat only.
+  """
   rng = random.Random(1)
   with open(path, "w", encoding="utf-8") as stream:
     written = i = 0
@@ -63,7 +70,7 @@ def write_corpus(path, lines, num_bytes, only_new_words):
 
 
 def peaks(path, options, num_examples):
-  """Returns the peaks of the trainer and of each worker, in MB."""
+  """Returns the peak sizes of the trainer and of each worker, in MB."""
   output, _, _ = common.run([
       sys.executable, "-c", _CONSUMER, common.ROOT, path, options.vocab_file,
       str(num_examples)])
@@ -82,8 +89,8 @@ def main():
     lines = stream.readlines()
   print("%s; %s" % (common.machine(), common.describe(options.text)))
   found = {}
-  with tempfile.TemporaryDirectory() as folder:
-    path = os.path.join(folder, "corpus.txt")
+  with tempfile.TemporaryDirectory() as directory:
+    path = os.path.join(directory, "corpus.txt")
     for megabytes in map(int, options.megabytes.split(",")):
       write_corpus(path, lines, megabytes * 10**6, False)
       trainer, *workers = peaks(path, options, options.num_examples)
@@ -95,10 +102,10 @@ def main():
     _, *workers = peaks(path, options, options.num_examples // 4)
   small, large = found[min(found)], found[max(found)]
   common.row(
-      "memory, large against small corpus",
+      "memory, large compared with small corpus",
       "trainer %+.1f%%, worker %+.1f%%" % tuple(
           100 * (b / a - 1) for a, b in zip(small, large)), "within 10%")
-  common.row("memory, no word repeats",
+  common.row("memory, no repeated word",
              "workers %s MB" % " and ".join(map(str, workers)),
              "under 200 MB")
 

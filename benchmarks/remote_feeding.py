@@ -1,11 +1,11 @@
-"""How fast ready-built examples get to a TPU's host, another process.
+"""Throughput of feeding prebuilt examples to a TPU host, a second process.
 
     python benchmarks/remote_feeding.py --text=corpus.txt --vocab_file=vocab.txt
 
-Some examples are built once; then they are delivered over and over, in parsed
-batches of 32, to a second process through gRPC. TensorFlow's servers listen on
-all addresses of a machine: both processes run in a network namespace of their
-own, which Linux's `unshare` makes.
+Some examples are built once; then they are repeatedly delivered to a second
+process by RPC, and parsed there in batches of 32. Since TensorFlow's servers
+listen on all addresses of a machine, both processes run in a network namespace
+(`unshare`, Linux).
 """
 
 import argparse
@@ -20,19 +20,17 @@ import common
 import tensorflow.compat.v1 as tf
 
 import run_pretraining_e2e as e2e
-
-# The project's module, not this one: `common` has put its folder first.
 from bert_e2e.training import tpu_feeding
 from demo import network
 
 BATCH = 32
 WORKER = "/job:%s/task:0/device:CPU:0" % tpu_feeding.WORKER_JOB
-# What the two processes are told by in place of the arguments.
+# Internal options of the two processes.
 _WORK, _MEASURE = "--work", "--measure"
 
 
 def parser_of(example):
-  """Returns a function that parses batches of examples like this one.
+  """Returns a function that parses batches of examples of the same format.
 
   Args:
     example: bytes, a serialized tf.Example.
@@ -51,7 +49,7 @@ def parser_of(example):
 
 
 def rate(tpu_name, flow, parse, num_batches):
-  """Returns the examples/s that get to the other process."""
+  """Returns the examples/s that reach the other process."""
   config = tf.estimator.tpu.RunConfig(cluster=tpu_feeding.resolve(tpu_name))
   with tf.Graph().as_default(), tf.device(WORKER):
     dataset = tpu_feeding.forward(
@@ -66,7 +64,7 @@ def rate(tpu_name, flow, parse, num_batches):
       with tf.control_dependencies(list(iterator.get_next().values())):
         return i + 1
 
-    # On the worker, as the loop that feeds a TPU.
+    # A loop on the worker, like the one that feeds a TPU.
     number = tf.placeholder(tf.int32, [])
     loop = tf.while_loop(lambda i: i < number, take, [tf.constant(0)],
                          parallel_iterations=1)
@@ -79,7 +77,7 @@ def rate(tpu_name, flow, parse, num_batches):
 
 
 def measure(options):
-  """Starts the second process, which ends with this one, and prints the row."""
+  """Starts the second process, which exits with this one; prints the row."""
   worker = subprocess.Popen(
       [sys.executable, os.path.abspath(__file__), _WORK],
       stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True)
@@ -91,19 +89,19 @@ def measure(options):
   tpu_name = "grpc://127.0.0.1:%d" % int(worker.stdout.readline())
   rates = [
       rate(tpu_name, e2e.Flow(
-          lambda start, shard: common.over_and_over(examples)), parse,
+          lambda start, shard: common.cycle(examples)), parse,
            options.num_batches)
       for _ in range(options.rounds)]
   print("%s; %s" % (common.machine(), common.describe(options.text)))
   common.row(
-      "feeding another process, TensorFlow %s" % tf.__version__,
+      "feeding a remote process, TensorFlow %s" % tf.__version__,
       "%.0f examples/s of %.0f bytes" % (
           statistics.median(rates), statistics.mean(map(len, examples))),
       "20,000 examples/s")
   sys.stdout.flush()
   worker.stdin.close()
   worker.wait()
-  os._exit(0)  # A server of TensorFlow's cannot be ended.
+  os._exit(0)  # TensorFlow cannot stop a server.
 
 
 def main():
@@ -119,7 +117,7 @@ def main():
     measure(options)
   isolating = network.isolating_command()
   if isolating is None:
-    sys.exit("No network namespace can be made here.")
+    sys.exit("Cannot create a network namespace.")
   sys.exit(subprocess.call(
       isolating + [sys.executable, os.path.abspath(__file__), _MEASURE] +
       sys.argv[1:]))

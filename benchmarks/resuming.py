@@ -1,14 +1,14 @@
-"""How soon a resumed run has its first example, deep in a large corpus.
+"""Time to the first example of a resumed run, deep in a large corpus.
 
     python benchmarks/resuming.py --text=corpus.txt --vocab_file=vocab.txt \
         [--corpus_megabytes=1000]
 
-The text is repeated up to that size. A record of windows as long as that of a
-run in its third epoch is laid down, whose last line is a place in the middle of
-that epoch; timed is the flow from its opening and from its first pull. Of a
-small corpus the first epochs are really read, and their record serves or is
-lost: then everything before has to be built again. Its next example must be the
-right one.
+The text is repeated up to that size. A window log as long as that of a run in
+its third epoch is written, with a last entry in the middle of that epoch; the
+opening of the flow and its first example are timed. Of a small corpus, the
+first epochs are really read, and the flow is resumed with and without its
+window log; without it, all earlier examples are built again. Both must return
+the correct next example.
 """
 
 import argparse
@@ -25,12 +25,13 @@ from bert_e2e.data import stream as stream_lib
 
 _PLACE = stream_lib.Position(2, 15, 9)
 _EXAMPLES_PER_WINDOW = 3000
-# Where the small corpus is left, in epochs.
-_LEFT_AT = 2.5
+# Where reading the small corpus stops, in epochs.
+_STOP_EPOCH = 2.5
 
 
-def lay_record(path, corpus_megabytes):
-  """Writes a record of windows; returns an example's number in the last."""
+def write_log(path, corpus_megabytes):
+  """Writes a window log; returns the number of an example in the last window.
+  """
   place = _PLACE._replace(group=min(_PLACE.group, corpus_megabytes // 64))
   log = resume.WindowLog(path)
   num_windows = 3 * corpus_megabytes
@@ -41,10 +42,16 @@ def lay_record(path, corpus_megabytes):
 
 
 def resume_at(text, options, number, path):
-  """Opens a flow behind so many examples.
+  """Opens a flow after a number of examples.
+
+  Args:
+    text: str, path of the corpus.
+    options: the parsed options.
+    number: int, number of examples to skip.
+    path: str, path of the window log; None for none.
 
   Returns:
-    (its first example, seconds to open it, seconds to the example from there).
+    (its first example, seconds to open it, further seconds to the example).
   """
   start = time.time()
   flow = e2e.take_write_2_flow(
@@ -58,7 +65,7 @@ def resume_at(text, options, number, path):
 
 
 def read_epochs(text, options, path):
-  """Reads the stream up to the middle of its third epoch, with a record.
+  """Reads the stream up to the middle of its third epoch, with a window log.
 
   Returns:
     (number of examples read, the next example, seconds).
@@ -68,7 +75,7 @@ def read_epochs(text, options, path):
   flow = e2e.take_write_2_flow(
       [text], options.vocab_file, num_workers=options.num_workers, log=log)
   for number, _ in enumerate(flow, 1):
-    if log.epochs(number) >= _LEFT_AT:
+    if log.epochs(number) >= _STOP_EPOCH:
       break
   expected = next(flow)
   flow.close()
@@ -84,29 +91,29 @@ def main():
   parser.add_argument("--num_workers", type=int, default=1)
   options = parser.parse_args()
   print("%s; %s" % (common.machine(), common.describe(options.text)))
-  with tempfile.TemporaryDirectory() as folder:
-    path = os.path.join(folder, "windows")
-    number = lay_record(path, options.corpus_megabytes)
+  with tempfile.TemporaryDirectory() as directory:
+    path = os.path.join(directory, "windows")
+    number = write_log(path, options.corpus_megabytes)
     with common.repeated(
         options.text, options.corpus_megabytes * 10**6) as text:
       _, opening, pull = resume_at(text, options, number, path)
     common.row(
         "resuming in the third epoch of %d MB" % options.corpus_megabytes,
-        "first example %.1f s after the first pull (opening: %.1f s)" %
+        "first example %.1f s after opening the flow (opening: %.1f s)" %
         (pull, opening), "5 s")
-    path = os.path.join(folder, "small_windows")
+    path = os.path.join(directory, "small_windows")
     with common.repeated(
         options.text, options.small_megabytes * 10**6) as text:
       number, expected, reading = read_epochs(text, options, path)
       example, _, pull = resume_at(text, options, number, path)
       other, _, pull_without = resume_at(text, options, number, None)
   if not example == other == expected:
-    sys.exit("The resumed flow gave another example.")
+    sys.exit("The resumed flow returned a wrong example.")
   common.row("resuming in the third epoch of %d MB, really read in %.0f s" %
              (options.small_megabytes, reading),
-             "first example %.1f s after the first pull" % pull, "5 s")
-  common.row("resuming there, the record lost",
-             "%.1f s: builds again what was trained on" % pull_without, "")
+             "first example %.1f s after opening the flow" % pull, "5 s")
+  common.row("resuming there without the window log",
+             "%.1f s: builds all earlier examples again" % pull_without, "")
 
 
 if __name__ == "__main__":

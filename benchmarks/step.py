@@ -1,12 +1,12 @@
-"""How fast a training step is, beside google-research/bert's.
+"""Speed of a training step, compared with google-research/bert.
 
     python benchmarks/step.py [--reference=<checkout of google-research/bert>] \
         [--models=2x128,6x384] [--num_steps=20]
 
-Both train the same models on the same batch of random pieces, by what their
-`model_fn` gives, in a process each, in turn; nothing is read meanwhile. Shown
-are sequences/s and the peak of the resident size; a model is LxH, layers and
-hidden size. The reference runs on TensorFlow 1.15 only.
+Both train the same models on the same batch of random tokens with the train_op
+of their `model_fn`, in separate processes that alternate; no input is read.
+Reported are sequences/s and the peak resident set size. A model is given as
+LxH, layers and hidden size. The reference requires TensorFlow 1.15.
 """
 
 import argparse
@@ -22,12 +22,12 @@ _VOCAB_SIZE = 30522
 _TRAIN = """
 import importlib, resource, sys, time
 root, name, config_file, batch_size, length, num_steps = sys.argv[1:]
-sys.path[0] = root  # Not the current folder, where the other one may be.
+sys.path[0] = root  # Replaces the current directory.
 program = importlib.import_module(name)
 import numpy as np
 tf, modeling = program.tf, program.modeling
 graph = tf.Graph().as_default()
-graph.__enter__()  # For all that follows: no eager execution.
+graph.__enter__()  # Disables eager execution for the rest of the program.
 config = modeling.BertConfig.from_json_file(config_file)
 batch_size, length, masked = int(batch_size), int(length), 20
 rng = np.random.RandomState(1)
@@ -69,9 +69,9 @@ print("measured", int(num_steps) * batch_size / seconds, peak, used)
 """
 
 
-def write_config(folder, layers, hidden_size):
+def write_config(directory, layers, hidden_size):
   """Writes a model's config; returns its path."""
-  path = os.path.join(folder, "config.json")
+  path = os.path.join(directory, "config.json")
   with open(path, "w") as stream:
     json.dump({
         "vocab_size": _VOCAB_SIZE, "hidden_size": hidden_size,
@@ -83,7 +83,7 @@ def write_config(folder, layers, hidden_size):
 
 
 def train(root, program, config, options):
-  """Returns (sequences/s, peak resident size in MB, processor seconds)."""
+  """Returns (sequences/s, peak resident set size in MB, CPU seconds)."""
   output, _, _ = common.run([
       sys.executable, "-c", _TRAIN, root, program, config,
       str(options.batch_size), str(options.max_seq_length),
@@ -92,9 +92,9 @@ def train(root, program, config, options):
 
 
 def measure(model, options):
-  """Prints the row of a model."""
-  with tempfile.TemporaryDirectory() as folder:
-    config = write_config(folder, *map(int, model.split("x")))
+  """Prints the row for a model."""
+  with tempfile.TemporaryDirectory() as directory:
+    config = write_config(directory, *map(int, model.split("x")))
     kinds: Dict[str, Callable] = {
         "ours": lambda: train(
             common.ROOT, "run_pretraining_e2e", config, options)}
@@ -102,18 +102,18 @@ def measure(model, options):
       kinds["reference"] = lambda: train(
           os.path.abspath(options.reference), "run_pretraining", config,
           options)
-    figures = common.medians(kinds, options.rounds)
-  rate, peak, used = figures["ours"]
+    results = common.medians(kinds, options.rounds)
+  rate, peak, used = results["ours"]
   value = "%.1f sequences/s, %.0f MB" % (rate, peak)
-  if "reference" in figures:
-    base_rate, base_peak, base_used = figures["reference"]
-    value += ("; %.2f times the %.1f/s of the reference (%.2f by processor "
-              "time), %.2f times its %.0f MB" % (
+  if "reference" in results:
+    base_rate, base_peak, base_used = results["reference"]
+    value += ("; %.2f times the %.1f/s of the reference (%.2f by CPU time), "
+              "%.2f times its %.0f MB" % (
                   rate / base_rate, base_rate, base_used / used,
                   peak / base_peak, base_peak))
   common.row("training step, %s, batch %d of %d" % (
       model, options.batch_size, options.max_seq_length), value,
-      "1.25 times the reference, no more memory")
+      "1.25 times the reference, without more memory")
 
 
 def main():

@@ -1,4 +1,4 @@
-"""Makes a corpus of the HTML documentation in Debian packages.
+"""Converts the HTML documentation in Debian packages to a corpus.
 
     apt-get download postgresql-doc-15 python3.11-doc linux-doc-6.1 \
         debian-handbook debian-reference-zh-cn installation-guide-amd64
@@ -8,8 +8,8 @@
         --pages='*zh[-_][Cc][Nn]*' --sentences='[一-鿿]' \
         --max_bytes=2000000 debian*.deb installation*.deb linux*.deb
 
-A page becomes a document, a sentence a line: a corpus of real text that anybody
-can make again. The packages are unpacked by `dpkg-deb`; nothing is installed.
+Each page becomes a document, with one sentence per line: a reproducible corpus
+of real text. `dpkg-deb` unpacks the packages; nothing is installed.
 """
 
 import argparse
@@ -25,16 +25,16 @@ import tempfile
 _BLOCKS = frozenset(
     "p div li dt dd h1 h2 h3 h4 h5 h6 td th pre br tr title".split())
 _SKIPPED = frozenset(["script", "style", "head", "nav"])
-# Not behind the number of a heading or an item.
+# Not after the number of a heading or a list item.
 _SENTENCE_END = re.compile(
     r"(?<=[^\d\s][.!?]) +(?=[A-Z\"(])|(?<=[。！？])")
 
 
 class _Text(html.parser.HTMLParser):
-  """Collects the paragraphs of a page.
+  """Extracts the paragraphs of a page.
 
   Attributes:
-    paragraphs: list of str, a block's text each.
+    paragraphs: list of str, the text of each block.
   """
 
   def __init__(self):
@@ -58,7 +58,7 @@ class _Text(html.parser.HTMLParser):
 
 
 def sentences(page, pattern):
-  """Returns the sentences of an HTML page in which a pattern is found."""
+  """Returns the sentences of an HTML page that contain a pattern."""
   parser = _Text()
   parser.feed(page)
   found = []
@@ -69,18 +69,19 @@ def sentences(page, pattern):
   return found
 
 
-def pages(folder, pattern, skipped):
-  """Yields the HTML pages of a folder, in the order of their paths.
+def pages(directory, pattern, skipped):
+  """Yields the HTML pages of a directory, sorted by path.
 
   Args:
-    folder: path.
-    pattern, skipped: what a page's path matches, and what it does not.
+    directory: str.
+    pattern: str, glob that the path of a page must match.
+    skipped: str, glob that it must not match.
 
   Yields:
     str.
   """
   paths = sorted(
-      os.path.join(where, name) for where, _, names in os.walk(folder)
+      os.path.join(parent, name) for parent, _, names in os.walk(directory)
       for name in names if name.endswith((".html", ".html.gz")))
   for path in paths:
     if (fnmatch.fnmatch(path, pattern) and not fnmatch.fnmatch(path, skipped)
@@ -93,13 +94,13 @@ def pages(folder, pattern, skipped):
 
 
 def documents(options):
-  """Yields the documents of all packages, as they are written, in bytes."""
+  """Yields the documents of all packages, in the output format, as bytes."""
   pattern = re.compile(options.sentences)
   for package in options.packages:
-    with tempfile.TemporaryDirectory() as folder:
-      if subprocess.call(["dpkg-deb", "-x", package, folder]):
-        sys.exit("%s can't be unpacked." % package)
-      for page in pages(folder, options.pages, options.skip_pages):
+    with tempfile.TemporaryDirectory() as directory:
+      if subprocess.call(["dpkg-deb", "-x", package, directory]):
+        sys.exit("%s cannot be unpacked." % package)
+      for page in pages(directory, options.pages, options.skip_pages):
         found = sentences(page, pattern)
         if found:
           yield ("\n".join(found) + "\n\n").encode("utf-8")
@@ -110,11 +111,12 @@ def main():
   parser.add_argument("packages", nargs="+", help=".deb files")
   parser.add_argument("--output", required=True)
   parser.add_argument(
-      "--pages", default="*", help="pattern of the pages' paths")
+      "--pages", default="*", help="glob of the pages' paths")
   parser.add_argument(
-      "--skip_pages", default="", help="pattern of paths to leave out")
+      "--skip_pages", default="", help="glob of paths to exclude")
   parser.add_argument(
-      "--sentences", default="", help="regular expression of those to keep")
+      "--sentences", default="",
+      help="regular expression that a sentence must contain")
   parser.add_argument("--max_bytes", type=int, default=50000000)
   options = parser.parse_args()
   with open(options.output, "wb") as output:

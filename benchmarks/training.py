@@ -1,17 +1,17 @@
-"""Training from raw text beside training from a TFRecord file of it.
+"""Training from raw text compared with training from a TFRecord file.
 
     python benchmarks/training.py --text=corpus.txt --vocab_file=vocab.txt \
         [--corpus_megabytes=1000] [--num_steps=250]
 
-The whole program trains a small model twice, in turn: from the text, with one
-worker that builds examples, and from a TFRecord file of its examples. The
-trainer is kept to one core and the worker to another, so that a core is free
-for building; for TFRecords the trainer has the same one core. Shown are
-sequences/s, the share of time spent waiting for input, and the time from the
-start of the program to the end of the first step. `--corpus_megabytes` repeats
-the text up to that size. The first window of the stream, 16 chunks of 1000
-lines, is built before the first step: fewer steps than take several such show
-nothing of the worker. With `--num_steps=1` only the first step is timed.
+The main program trains a small model alternately from the text, with one worker
+that builds examples, and from a TFRecord file of the same examples. The trainer
+is pinned to one core and the worker to another one; with TFRecords, too, the
+trainer has a single core. Reported are sequences/s, the fraction of time spent
+waiting for input, and the time from the start of the program to the end of the
+first step. `--corpus_megabytes` repeats the text up to that size. The first
+window of the stream, 16 chunks of 1000 lines, is built before the first step,
+so `--num_steps` must consume several windows to measure the worker at all. With
+`--num_steps=1` only the first step is timed.
 """
 
 import argparse
@@ -28,7 +28,7 @@ import common
 
 _LINE = re.compile(
     r"step (\d+)/.* ([\d.]+) sequences/s  input wait (\d+)%")
-# Steps in which TensorFlow warms up, and between two lines of progress.
+# Steps that are not timed, and steps between two progress lines.
 _WARM_UP, _EVERY = 10, 10
 _WRITE_RECORDS = """
 import itertools, sys
@@ -43,25 +43,25 @@ with e2e.tf.io.TFRecordWriter(path) as writer:
 
 
 def move_workers(trainer, core):
-  """Keeps a trainer's child processes to a core, until it ends."""
+  """Pins a trainer's child processes to a core, until the trainer exits."""
   while trainer.poll() is None:
     for pid in common.children(trainer.pid):
       try:
         for task in os.listdir("/proc/%s/task" % pid):
           os.sched_setaffinity(int(task), [core])
       except (FileNotFoundError, ProcessLookupError):
-        pass  # It has just ended.
+        pass  # It has just exited.
     time.sleep(0.05)
 
 
-def train(options, folder, name, arguments):
-  """Returns (sequences/s, share of waiting, seconds to the first step)."""
-  # A folder of its own for each run: it starts anew.
-  out = tempfile.mkdtemp(prefix=name, dir=folder)
+def train(options, directory, name, arguments):
+  """Returns (sequences/s, fraction of input wait, seconds to first step)."""
+  # A new output directory: every run starts from scratch.
+  out = tempfile.mkdtemp(prefix=name, dir=directory)
   start = time.time()
   program = subprocess.Popen(
       [sys.executable, common.PROGRAM, "--do_train", "--output_dir=" + out,
-       "--bert_config_file=" + os.path.join(folder, "config.json"),
+       "--bert_config_file=" + os.path.join(directory, "config.json"),
        "--num_train_steps=%d" % options.num_steps,
        "--log_every_steps=%d" % _EVERY,
        "--train_batch_size=%d" % options.batch_size] + arguments,
@@ -71,9 +71,9 @@ def train(options, folder, name, arguments):
   mover = threading.Thread(
       target=move_workers, args=(program, common.cores()[-1]))
   mover.start()
-  rates, waits, first, said = [], [], None, []
+  rates, waits, first, output = [], [], None, []
   for line in program.stdout or ():
-    said.append(line)
+    output.append(line)
     found = _LINE.match(line)
     if found:
       first = first or time.time() - start
@@ -82,10 +82,11 @@ def train(options, folder, name, arguments):
         waits.append(int(found.group(3)) / 100)
   mover.join()
   if program.wait():
-    sys.exit("".join(said[-20:]))
+    sys.exit("".join(output[-20:]))
   if not rates:
     return 0, 0, first
-  # Of equally many steps each: the rate over all is the harmonic mean.
+  # Each rate is over the same number of steps, so the overall rate is their
+  # harmonic mean.
   return statistics.harmonic_mean(rates), statistics.mean(waits), first
 
 
@@ -98,35 +99,35 @@ def main():
   parser.add_argument("--batch_size", type=int, default=32)
   parser.add_argument("--rounds", type=int, default=3)
   options = parser.parse_args()
-  with tempfile.TemporaryDirectory() as folder, common.repeated(
+  with tempfile.TemporaryDirectory() as directory, common.repeated(
       options.text, options.corpus_megabytes * 10**6) as text:
-    common.write_config(folder, options.vocab_file)
-    records = os.path.join(folder, "examples.tfrecord")
+    common.write_config(directory, options.vocab_file)
+    records = os.path.join(directory, "examples.tfrecord")
     common.run([sys.executable, "-c", _WRITE_RECORDS, common.ROOT, text,
                 options.vocab_file, records,
                 str(options.num_steps * options.batch_size)])
     vocab = "--vocab_file=" + options.vocab_file
     kinds = {
-        "text": lambda: train(options, folder, "text", [
+        "text": lambda: train(options, directory, "text", [
             vocab, "--input_file=" + text, "--num_workers=1"]),
-        "records": lambda: train(options, folder, "records", [
+        "records": lambda: train(options, directory, "records", [
             vocab, "--input_file=" + records]),
     }
-    figures = common.medians(kinds, options.rounds)
-  text_rate, wait, text_first = figures["text"]
-  records_rate, records_wait, records_first = figures["records"]
+    results = common.medians(kinds, options.rounds)
+  text_rate, wait, text_first = results["text"]
+  records_rate, records_wait, records_first = results["records"]
   print("%s; %s" % (common.machine(), common.describe(options.text)))
   if records_rate:
     common.row(
         "training from text of %d MB" % options.corpus_megabytes,
-        "%.1f sequences/s, %+.1f%% against %.1f from TFRecords; input wait "
-        "%.1f%% (%.1f%% from TFRecords)" % (
+        "%.1f sequences/s, %+.1f%% compared with %.1f from TFRecords; input "
+        "wait %.1f%% (%.1f%% from TFRecords)" % (
             text_rate, 100 * (text_rate / records_rate - 1), records_rate,
             100 * wait, 100 * records_wait), "within 3%")
   common.row("first step, corpus of %d MB" % options.corpus_megabytes,
-             "%.1f s after the start, %+.1f s of that from TFRecords (%.1f s)" %
-             (text_first, text_first - records_first, records_first),
-             "2 s later at the most")
+             "%.1f s after the start, %+.1f s compared with TFRecords (%.1f s)"
+             % (text_first, text_first - records_first, records_first),
+             "at most 2 s later")
 
 
 if __name__ == "__main__":

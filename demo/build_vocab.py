@@ -1,14 +1,13 @@
-"""Makes a WordPiece vocabulary from text; demo/vocab.txt was made by it.
+"""Builds a WordPiece vocabulary from text; it built demo/vocab.txt.
 
     python -m demo.build_vocab --input_file=demo/corpus/train.txt \\
         --vocab_file=demo/vocab.txt --size=4000
 
-Every word starts as its characters, those behind the first marked with `##`.
-Again and again the neighbouring pair of pieces that is the most frequent in
-the text is joined to a new piece (Sennrich, Haddow and Birch 2016, "Neural
-Machine Translation of Rare Words with Subword Units"), until the vocabulary
-has the size asked for, or no pair occurs twice. The same text always gives the
-same vocabulary.
+Every word is first split into its characters, with the prefix `##` on all but
+the first. Then the most frequent pair of adjacent pieces is merged into a new
+piece (Sennrich, Haddow and Birch 2016, "Neural Machine Translation of Rare
+Words with Subword Units"), until the vocabulary has the requested size or no
+pair occurs twice. The result is deterministic.
 """
 
 import argparse
@@ -21,11 +20,11 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def count_words(lines, do_lower_case=True):
-  """Counts words, cut as BERT's tokenizer cuts them before WordPiece.
+  """Counts words, split as BERT's tokenizer splits text before WordPiece.
 
   Args:
     lines: iterable of str.
-    do_lower_case: bool, whether words are lower-cased and lose their accents.
+    do_lower_case: bool, lower-case the words and strip accents.
 
   Returns:
     Counter of str.
@@ -38,9 +37,12 @@ def count_words(lines, do_lower_case=True):
 
 
 def alphabet(words):
-  """Returns the pieces of one character, at the start of a word and behind it.
+  """Returns the single-character pieces, with and without `##`.
 
-  Printable ASCII is always among them, so that no English text is unknown.
+  They always include printable ASCII, so that no English word is unknown.
+
+  Args:
+    words: iterable of str.
   """
   characters = set("".join(words)) | set(string.printable)
   characters -= set(string.whitespace) | set(string.ascii_uppercase)
@@ -48,7 +50,7 @@ def alphabet(words):
 
 
 def joined(pair):
-  """Returns the piece that two neighbours make.
+  """Returns the piece that results from merging a pair.
 
   >>> joined(("##a", "##b")), joined(("a", "##b"))
   ('##ab', 'ab')
@@ -57,7 +59,7 @@ def joined(pair):
 
 
 def merge(pieces, pair):
-  """Joins each occurrence of a pair in a word, from left to right.
+  """Merges each occurrence of a pair in a word, from left to right.
 
   >>> merge(["a", "##b", "##a", "##b"], ("##a", "##b"))
   ['a', '##b', '##ab']
@@ -72,25 +74,25 @@ def merge(pieces, pair):
 
 
 def learn_pieces(words, number):
-  """Learns pieces of several characters.
+  """Learns the pieces of several characters.
 
   Args:
-    words: dict from a word to how often it occurs.
-    number: int, how many pieces at most.
+    words: dict from word to its number of occurrences.
+    number: int, maximum number of pieces.
 
   Returns:
-    list of str, the most frequent pair of its time first.
+    list of str, in the order of the merges.
   """
   split = {word: [word[0]] + ["##" + c for c in word[1:]] for word in words}
   counts = collections.Counter()
-  holders = collections.defaultdict(set)  # From a pair to the words it is in.
+  holders = collections.defaultdict(set)  # From pair to the words with it.
   for word, pieces in split.items():
     for pair in zip(pieces, pieces[1:]):
       counts[pair] += words[word]
       holders[pair].add(word)
   learned = []
   while len(learned) < number and counts:
-    # Of equally frequent pairs the last in alphabetical order.
+    # Ties are broken by taking the last pair in alphabetical order.
     best = max(counts, key=lambda pair: (counts[pair], pair))
     if counts[best] < 2:
       break
@@ -109,7 +111,7 @@ def learn_pieces(words, number):
 
 
 def build(lines, size, do_lower_case=True):
-  """Returns a vocabulary, a list of at most `size` different str."""
+  """Returns a vocabulary, a list of at most `size` distinct str."""
   words = count_words(lines, do_lower_case)
   vocabulary = SPECIAL + alphabet(words)
   return vocabulary + learn_pieces(words, size - len(vocabulary))

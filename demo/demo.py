@@ -1,16 +1,16 @@
-"""The demo: a pretrained BERT learns to read the Python language reference.
+"""The demo: continued pretraining of a BERT on the Python language reference.
 
-    python -m demo.demo        (from the project's folder; or: make demo)
+    python -m demo.demo        (from the project's root; or: make demo)
 
-Prepares the corpus, fetches the weights of a MiniLM once (see pretrained.py),
-and runs the main program as a user would: it evaluates the model on held-out
-documents, goes on with its pretraining, evaluating it now and again, and writes
-a report. Then it sums up. The last line is made for programs to read. The exit
-code is 1 where the model did not learn what it should, or where training left
-more on the disk than TensorFlow's own files, logs and small records.
+Prepares the corpus, downloads a MiniLM once (see pretrained.py), and runs the
+main program as a user would: it evaluates the model on held-out documents,
+continues its pretraining with periodic evaluations, and writes a report. Then
+the demo prints a summary, whose last line is machine-readable. The exit code is
+1 if the model did not learn enough, or if training left anything on disk but
+TensorFlow's files, logs and small records.
 
-DEMO_MODEL=a_hugging_face_folder in the environment continues from that model.
-DEMO_STEPS=40 shortens the training, to try that all runs.
+Environment variables: DEMO_MODEL=<Hugging Face directory> continues from that
+model; DEMO_STEPS=20 shortens the training, for a quick check.
 """
 
 import collections
@@ -26,7 +26,9 @@ from typing import List, NamedTuple
 
 from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401  Before TensorFlow: see there.
 import run_pretraining_e2e as e2e
+from bert_e2e import output_files
 from bert_e2e.checkpoints import hugging_face
+from bert_e2e.reporting import report
 from bert_e2e.training import evaluation
 from demo import pretrained
 
@@ -42,31 +44,22 @@ BATCH_SIZE = 16
 EVALUATIONS = 5
 MAX_SEQ_LENGTH = 64
 MAX_PREDICTIONS_PER_SEQ = 10
-# How many times the baseline's accuracy counts as clearly above it.
-CLEARLY = 1.5
+# The accuracy must exceed the baseline's by this factor.
+MIN_GAIN = 1.5
 
-# What training may write: TensorFlow's checkpoints (first in parts, in a folder
-# model.ckpt-N_temp_*), event files and graph, the log, the results, the small
-# records of where in the stream it stands and how it came about, and the
-# report; and in TMPDIR the Python code that TensorFlow's AutoGraph makes of
-# functions.
-OWN_FILES = ("checkpoint", "checkpoint.tmp*", "model.ckpt-*", "graph.pbtxt",
-             "graph.pbtxt.tmp*", "events.out.tfevents.*", "train.log",
-             "eval_results.txt", "stream.json", "stream.json.tmp",
-             "stream_windows*.txt", "training_plan.json",
-             "training_plan.json.tmp", "evaluations.jsonl", "runs.jsonl",
-             "preflight.json", "preflight.json.tmp", "report.html",
-             "report.html.tmp", "tmp/tmp*.py",
-             "tmp/__autograph_generated_file*.py")
+# TMPDIR during training, within the output directory, and the files that may
+# appear there: Python code that TensorFlow's AutoGraph generates.
+TEMPORARY = "tmp"
+GENERATED_CODE = ("tmp*.py", "__autograph_generated_file*.py")
 
 
 class Evaluation(NamedTuple):
-  """What the model made of the held-out text at a step.
+  """Metrics on the held-out text at a training step.
 
   Attributes:
     step: int.
-    masked_lm_loss, loss: float, in nats; the latter with the next-sentence
-      loss.
+    masked_lm_loss: float, in nats.
+    loss: float, in nats; the sum of the masked-LM and next-sentence losses.
     accuracy: float in [0, 1], of the masked-LM head.
   """
   step: int
@@ -76,14 +69,14 @@ class Evaluation(NamedTuple):
 
 
 class Outcome(NamedTuple):
-  """What came out of the demo.
+  """The results of the demo.
 
   Attributes:
-    evaluations: list of Evaluation, from before the training to behind it.
+    evaluations: list of Evaluation, from before training to after it.
     baseline: float, the accuracy of always guessing the commonest token.
-    examples: int, built for training.
-    seconds: float, that the main program took, evaluations included.
-    intermediate_bytes: int.
+    examples: int, examples built for training.
+    seconds: float, run time of the main program, evaluations included.
+    intermediate_bytes: int, size of the intermediate files.
   """
   evaluations: List[Evaluation]
   baseline: float
@@ -92,22 +85,19 @@ class Outcome(NamedTuple):
   intermediate_bytes: int
 
   def before_and_after(self, name):
-    """Returns a figure of the first and of the last evaluation."""
+    """Returns a metric of the first and of the last evaluation."""
     return tuple(getattr(self.evaluations[i], name) for i in (0, -1))
 
 
 def holds_examples(path):
-  """Tells whether a file is a TFRecord file of tf.Examples.
+  """Returns True if a file is a TFRecord file of tf.Examples.
 
-  A record is its length (8 bytes), a checksum (4), the data, and another
-  checksum (4). TensorFlow's event files have the same frame, but an event
-  starts with a field of another wire type (0x09) than a tf.Example (0x0a).
+  A record consists of its length (8 bytes), a checksum (4), the data, and
+  another checksum (4). TensorFlow's event files have the same framing, but the
+  first byte of an event is 0x09, and that of a tf.Example 0x0a.
 
   Args:
     path: str.
-
-  Returns:
-    bool; True if records of examples fill the file to its end.
   """
   size = os.path.getsize(path)
   with open(path, "rb") as f:
@@ -123,39 +113,45 @@ def holds_examples(path):
   return size > 0
 
 
-def is_own(path):
-  """Tells whether a file is one that training may leave on the disk.
+def is_expected(directory, path):
+  """Returns True if training may write a file.
 
-  Python's tempfile module tries whether it can write to a folder with a file
-  that holds b"blat", and removes it at once: that one counts as well.
+  Args:
+    directory: str, the output directory.
+    path: str, a file in it.
   """
-  if any(fnmatch.fnmatch(path, "*/" + pattern) for pattern in OWN_FILES):
+  name = os.path.relpath(path, directory)
+  is_generated = os.path.dirname(name) == TEMPORARY and any(
+      fnmatch.fnmatch(os.path.basename(name), pattern)
+      for pattern in GENERATED_CODE)
+  if is_generated or output_files.kind_of(name):
     return not holds_examples(path)
+  # Python's tempfile module tests whether it can write to a directory with a
+  # file that contains b"blat", which it removes immediately.
   with open(path, "rb") as f:
     return f.read(5) == b"blat"
 
 
-def intermediate_files(folder):
-  """Measures the files in a folder that training should not have written.
+def intermediate_files(directory):
+  """Finds the files that training should not have written.
 
-  Those are all files whose names are not among OWN_FILES, and of those any
-  that holds examples.
+  Those are all files with unexpected names, and all that hold examples.
 
   Args:
-    folder: str; folders inside are searched too.
+    directory: str, an output directory; searched recursively.
 
   Returns:
     dict from path to size in bytes.
   """
   found = {}
-  for where, _, names in os.walk(folder):
+  for parent, _, names in os.walk(directory):
     for name in names:
-      path = os.path.join(where, name)
+      path = os.path.join(parent, name)
       try:
-        if not is_own(path):
+        if not is_expected(directory, path):
           found[path] = os.path.getsize(path)
       except FileNotFoundError:
-        pass  # Removed between the listing and the look, while training ran.
+        pass  # Removed since it was listed: training is running.
   return found
 
 
@@ -165,10 +161,10 @@ def prepare_corpus():
 
 
 def training_flags(steps):
-  """Returns the flags of a training from nothing, of the demo's small model.
+  """Returns the flags to train the demo's small model from scratch.
 
-  It needs no download: demo/multi_worker.py, which is about other things than
-  what the model learns, trains that one.
+  demo/multi_worker.py uses it: it needs no download, and what the model learns
+  does not matter there.
   """
   return ["--vocab_file=" + os.path.join("demo", "vocab.txt"),
           "--bert_config_file=" + os.path.join("demo", "bert_config.json"),
@@ -178,32 +174,32 @@ def training_flags(steps):
 
 
 def continuing_flags(model, steps):
-  """Returns the flags of a training that goes on from a pretrained model.
+  """Returns the flags to continue the pretraining of a model.
 
   Args:
-    model: str, a Hugging Face folder; it says what vocabulary, config and case
-      are its own.
-    steps: int.
+    model: str, a Hugging Face directory, which provides the vocabulary, the
+      config and the case as well.
+    steps: int, training steps.
   """
   return ["--init_checkpoint=" + model, "--do_train",
           "--train_batch_size=%d" % BATCH_SIZE, "--learning_rate=5e-4",
           "--num_train_steps=%d" % steps, "--warmup_proportion=0.1",
           "--eval_every_steps=%d" % max(1, steps // EVALUATIONS),
           "--max_eval_steps=0", "--log_every_steps=%d" % max(10, steps // 15),
-          # Of 275 MB each, with the optimizer's slots.
+          # A checkpoint has 275 MB, including the optimizer's slots.
           "--keep_checkpoint_max=1"]
 
 
 def run(command, watched=None):
-  """Runs a program of the project, its output going to the terminal.
+  """Runs a program of the project; its output goes to the terminal.
 
   Args:
     command: list of str, arguments for Python.
-    watched: a folder that is looked through while the program runs, so that
-      files which it removes again are seen too.
+    watched: str, output directory to search for intermediate files while the
+      program runs, so that files which it removes are found, too; or None.
 
   Returns:
-    dict from the path of each intermediate file in `watched` to its greatest
+    dict from the path of each intermediate file in `watched` to its largest
     size in bytes.
 
   Raises:
@@ -212,10 +208,10 @@ def run(command, watched=None):
   print("\n$ python " + " ".join(command), flush=True)
   seen = {}
   environment = dict(os.environ)
-  # TensorFlow's C++ messages below FATAL; failures arrive as exceptions.
+  # Hides TensorFlow's C++ messages; failures are raised as exceptions.
   environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
   if watched:
-    environment["TMPDIR"] = os.path.abspath(os.path.join(watched, "tmp"))
+    environment["TMPDIR"] = os.path.abspath(os.path.join(watched, TEMPORARY))
     os.makedirs(environment["TMPDIR"])
   process = subprocess.Popen([sys.executable] + command, env=environment)
   try:
@@ -236,9 +232,11 @@ def run(command, watched=None):
 
 
 def pretraining_command(output_dir, *flags):
-  """Returns the command line of the main program, with these flags on top.
+  """Returns the command line of the main program on the demo's text.
 
-  Without them it reads the demo's text, but knows of no model.
+  Args:
+    output_dir: str.
+    *flags: str, further flags, which must specify the model.
   """
   return [
       "run_pretraining_e2e.py",
@@ -252,11 +250,7 @@ def pretraining_command(output_dir, *flags):
 
 
 def read_evaluations(output_dir):
-  """Reads the evaluations of the held-out text, in the order of their steps.
-
-  Returns:
-    list of Evaluation.
-  """
+  """Returns the evaluations of the held-out text, a list of Evaluation."""
   rows = [row for row in evaluation.load(output_dir)
           if row["text"] == evaluation.DOMAIN]
   return [
@@ -266,7 +260,7 @@ def read_evaluations(output_dir):
 
 
 def examples_built(output_dir):
-  """Returns how many training examples the main program says it built."""
+  """Returns the number of training examples that the main program logged."""
   with open(os.path.join(output_dir, "train.log"), encoding="utf-8") as f:
     return int(re.findall(r"(\d+) examples built for training", f.read())[-1])
 
@@ -274,8 +268,7 @@ def examples_built(output_dir):
 def constant_guess_accuracy(serialized_examples):
   """Returns the accuracy of always guessing the commonest masked token.
 
-  The commonest one among the labels of these very examples: no constant guess
-  does better on them.
+  Counted on these examples themselves, so no constant guess is better.
 
   Args:
     serialized_examples: iterable of bytes, tf.Examples.
@@ -293,10 +286,10 @@ def constant_guess_accuracy(serialized_examples):
 
 
 def held_out_examples(model):
-  """Returns the examples of the evaluations, an iterator over bytes.
+  """Returns an iterator over the serialized examples of the evaluations.
 
-  One pass over the held-out text with the model's own vocabulary, the program's
-  defaults for all other options.
+  One pass over the held-out text with the model's vocabulary and the program's
+  default options.
   """
   lower = hugging_face.read_do_lower_case(model)
   return e2e.take_write_2_flow(
@@ -309,7 +302,7 @@ def train_and_evaluate(model, steps):
   """Runs the demo's commands.
 
   Args:
-    model: str, the Hugging Face folder to continue from.
+    model: str, the Hugging Face directory to continue from.
     steps: int, training steps.
 
   Returns:
@@ -331,21 +324,20 @@ def train_and_evaluate(model, steps):
 
 
 def summary(outcome):
-  """Returns the lines that close the demo; the last one is for programs."""
+  """Returns the closing lines of the demo; the last is machine-readable."""
   row, more = "%-38s %14s %10s", "%-38s %14s"
-  lines = ["", row % ("on text that was held out", "masked-LM loss",
-                      "accuracy")]
-  for found in outcome.evaluations:
-    when = "after %d steps" % found.step if found.step else "before training"
-    lines.append(row % ("  " + when, "%.3f" % found.masked_lm_loss,
-                        "%.1f %%" % (100 * found.accuracy)))
+  lines = ["", row % ("on held-out text", "masked-LM loss", "accuracy")]
+  for result in outcome.evaluations:
+    when = "after %d steps" % result.step if result.step else "before training"
+    lines.append(row % ("  " + when, "%.3f" % result.masked_lm_loss,
+                        "%.1f %%" % (100 * result.accuracy)))
   return lines + [
       row % ("  always guessing the commonest token", "",
              "%.1f %%" % (100 * outcome.baseline)),
       more % ("examples built while training", outcome.examples),
       more % ("seconds, evaluations included", "%.0f" % outcome.seconds),
       more % ("bytes of intermediate files", outcome.intermediate_bytes),
-      "its curves, to open in a browser: " + os.path.join(OUT, "report.html"),
+      "curves, to open in a browser: " + os.path.join(OUT, report.REPORT_FILE),
       "",
       "demo: steps=%d loss=%.3f->%.3f accuracy=%.3f->%.3f baseline=%.3f"
       " examples=%d intermediate_bytes=%d masked_lm_loss=%.3f->%.3f" % (
@@ -357,25 +349,25 @@ def summary(outcome):
 
 
 def shortcomings(outcome):
-  """Returns what an outcome falls short of, a list of sentences.
+  """Returns the requirements that an outcome misses, a list of sentences.
 
-  A shortened run has to show that the model learns, no more.
+  In a shortened run, only the loss has to decrease.
   """
   found = []
   if outcome.intermediate_bytes:
     found.append("training wrote intermediate files")
   before, after = outcome.before_and_after("masked_lm_loss")
-  # Not ">=", which would pass what is no number.
+  # Not ">=", which is False for NaN.
   if not after < before:
-    found.append("the masked-LM loss did not fall")
+    found.append("the masked-LM loss did not decrease")
   if outcome.evaluations[-1].step < STEPS:
     return found
   before, after = outcome.before_and_after("accuracy")
   if after <= before:
-    found.append("the accuracy did not rise")
-  if after < CLEARLY * outcome.baseline:
-    found.append("the accuracy is not clearly above that of always guessing the"
-                 " commonest token")
+    found.append("the accuracy did not increase")
+  if after < MIN_GAIN * outcome.baseline:
+    found.append("the accuracy is less than %g times that of always guessing "
+                 "the commonest token" % MIN_GAIN)
   return found
 
 

@@ -1,7 +1,7 @@
-"""A network of its own for programs whose servers listen on all addresses.
+"""Network namespaces for TensorFlow's servers.
 
-TensorFlow's servers do. In a namespace that has nothing but its own loopback,
-nobody else can reach them.
+These listen on all addresses of the machine. In a network namespace that only
+has a loopback device, no other machine can reach them.
 """
 
 import os
@@ -12,9 +12,10 @@ import sys
 
 
 def isolating_command():
-  """Returns the command, a list of str, that runs one in a namespace.
+  """Returns the command prefix that runs a program in a new namespace.
 
-  None where this system lets no such thing be made.
+  Returns:
+    list of str; None if this system does not allow it.
   """
   for command in (["unshare", "-n"], ["unshare", "-rn"]):
     try:
@@ -26,8 +27,8 @@ def isolating_command():
 
 
 def raise_loopback():
-  """Turns on the loopback of the namespace that this process is in."""
-  import fcntl  # Windows lacks it.
+  """Enables the loopback device of this process's namespace."""
+  import fcntl  # Not available on Windows.
 
   get_flags, set_flags, up, layout = 0x8913, 0x8914, 1, "16sh14x"
   with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
@@ -37,22 +38,22 @@ def raise_loopback():
 
 
 def serve_tpu_host():
-  """Serves as a TPU's host does, under its name of the job, in this process.
+  """Runs the server of a TPU host, with the same job name, in this process.
 
-  Prints the port of the loopback that it listens on, and ends with its standard
-  input.
+  Prints the loopback port that it listens on, and exits when standard input is
+  closed.
   """
-  import tensorflow.compat.v1 as tf  # Not for those who start it.
+  import tensorflow.compat.v1 as tf  # Other functions do not need it.
 
   server = tf.train.Server({"tpu_worker": ["127.0.0.1:0"]},
                            job_name="tpu_worker", task_index=0)
   print(server.target.rpartition(":")[2], flush=True)
   sys.stdin.read()
-  os._exit(0)  # A server of TensorFlow's cannot be ended.
+  os._exit(0)  # TensorFlow cannot stop a server.
 
 
 def free_ports(count):
-  """Returns numbers of ports of the loopback that nobody listens on now."""
+  """Returns unused ports of the loopback device, a list of int."""
   sockets = [socket.socket() for _ in range(count)]
   try:
     for one in sockets:

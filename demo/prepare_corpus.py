@@ -1,12 +1,12 @@
-"""Cuts the Python language reference into a corpus for the demo.
+"""Converts the Python language reference to a corpus for the demo.
 
     python -m demo.prepare_corpus --output_dir=demo/corpus
 
-Every CPython carries the text of its language reference in `pydoc_data.topics`
-(what `help("lambda")` prints), so the demo needs no download. The text differs
-a little between Python versions. Written are train.txt and held_out.txt, one
-sentence a line and a blank line between documents, as BERT's data creation
-reads them. A document is a section of a topic.
+Every CPython contains the text of its language reference in `pydoc_data.topics`
+(which `help("lambda")` prints), so no download is needed. The text differs
+slightly between Python versions. The output files train.txt and held_out.txt
+have one sentence per line and a blank line between documents, the format that
+BERT's data creation reads. A document is a section of a topic.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import os
 import re
 from pydoc_data import topics
 
-# Of ten documents the last is held out.
+# Every tenth document is held out.
 HELD_OUT_EVERY = 10
 
 _UNDERLINE = re.compile(r"([*=~^-])\1{2,}$")
@@ -25,25 +25,25 @@ _SENTENCE_END = re.compile(r"(?<!e\.g)(?<!i\.e)([.!?][\"”)]*) +"
 
 
 def blocks(text):
-  """Splits text into its paragraphs, titles, tables and pieces of code.
+  """Splits text into paragraphs, titles, tables and pieces of code.
 
   Args:
     text: str, a topic.
 
   Returns:
-    list of lists of str: the lines between two blank lines.
+    list of lists of str: the lines between blank lines.
   """
   return [block.split("\n") for block in re.split(r"\n\s*\n", text.strip("\n"))
           if block.strip()]
 
 
 def is_title(block):
-  """Tells whether a block is a line of text that is underlined."""
+  """Returns True if a block is a single underlined line of text."""
   return len(block) == 2 and bool(_UNDERLINE.match(block[1].strip()))
 
 
 def table_rows(block):
-  """Yields one line of text for each row of a table drawn with + - | and =.
+  """Yields one line of text per row of a table drawn with + - | and =.
 
   >>> list(table_rows(["+----+----+", "| a  | is |", "|    | b  |",
   ...                  "+----+----+"]))
@@ -60,7 +60,9 @@ def table_rows(block):
 
 
 def is_prose(text):
-  """Tells prose from code, grammar and signatures: most words are plain.
+  """Returns True for prose, False for code, grammar and signatures.
+
+  Most words of prose are plain.
 
   >>> [is_prose(t) for t in ("Some *text* here.", "x = f(a) + 1")]
   [True, False]
@@ -71,10 +73,10 @@ def is_prose(text):
 
 
 def clean(prose):
-  """Takes the traces of reStructuredText out of a paragraph.
+  """Removes reStructuredText markup from a paragraph.
 
-  These are the quotes round pieces of code, the stars round emphasis, the
-  numbers of footnotes, and the marks of lists.
+  That is the quotes around code, the asterisks around emphasis, the numbers of
+  footnotes, and list markers.
 
   >>> clean('1. The "len()" of a *sequence* [3] is\\n   an in-\\n   teger.')
   'The len() of a sequence is an in-teger.'
@@ -88,16 +90,16 @@ def clean(prose):
 
 
 def sentences(block):
-  """Returns the sentences of a block that is no title.
+  """Returns the sentences of a block that is not a title.
 
-  A paragraph is cut behind full stops, a table into its rows. Of anything else
-  (code, grammar, signatures) each line counts as a sentence.
+  A paragraph is split after full stops, a table into its rows. In any other
+  block (code, grammar, signatures) each line is a sentence.
 
   Args:
     block: list of str, its lines.
 
   Returns:
-    list of str, none of them empty.
+    list of non-empty str.
   """
   if block[0].lstrip().startswith("+-"):
     found = list(table_rows(block))
@@ -111,18 +113,18 @@ def sentences(block):
 
 
 def documents(topic_texts):
-  """Cuts topics into documents.
+  """Splits topics into documents.
 
-  Topics overlap: one on compound statements holds those on `if` and `for`. Of
-  a sentence that occurs again only the first occurrence is kept, so that no
-  held-out sentence is one of the training text.
+  Topics overlap: the one on compound statements contains those on `if` and
+  `for`. Only the first occurrence of a sentence is kept, so that the held-out
+  text has no sentence of the training text.
 
   Args:
     topic_texts: dict from a topic's name to its text.
 
   Returns:
-    list of lists of str: for each section of each topic, in the order of the
-    topics' names, its sentences, its title the first.
+    list of lists of str: for each section of each topic, sorted by the topics'
+    names, its sentences, starting with its title.
   """
   result, seen = [], set()
   for name in sorted(topic_texts):
@@ -133,7 +135,7 @@ def documents(topic_texts):
       else:
         sections[-1].extend(sentences(block))
     for section in sections:
-      # A dict's keys: the order stays, and what occurs twice counts once.
+      # The keys of a dict: without duplicates, in order.
       fresh = [s for s in dict.fromkeys(section) if s not in seen]
       seen.update(fresh)
       if fresh:
@@ -142,13 +144,13 @@ def documents(topic_texts):
 
 
 def split(all_documents):
-  """Splits documents into (those to train on, those held out)."""
+  """Splits documents into (training documents, held-out documents)."""
   train = [d for i, d in enumerate(all_documents, 1) if i % HELD_OUT_EVERY]
   return train, all_documents[HELD_OUT_EVERY - 1::HELD_OUT_EVERY]
 
 
 def write(path, some_documents):
-  """Writes documents as one sentence a line, a blank line between them."""
+  """Writes one sentence per line and a blank line between documents."""
   with open(path, "w", encoding="utf-8", newline="\n") as f:
     f.write("\n\n".join("\n".join(d) for d in some_documents) + "\n")
 
@@ -156,12 +158,12 @@ def write(path, some_documents):
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--output_dir", default="demo/corpus",
-                      help="folder for train.txt and held_out.txt")
-  folder = parser.parse_args().output_dir
-  os.makedirs(folder, exist_ok=True)
+                      help="directory for train.txt and held_out.txt")
+  output_dir = parser.parse_args().output_dir
+  os.makedirs(output_dir, exist_ok=True)
   for name, part in zip(("train.txt", "held_out.txt"),
                         split(documents(topics.topics))):
-    path = os.path.join(folder, name)
+    path = os.path.join(output_dir, name)
     write(path, part)
     print("%s: %d documents, %d sentences" % (
         path, len(part), sum(len(document) for document in part)))

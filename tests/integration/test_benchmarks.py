@@ -1,4 +1,4 @@
-"""The benchmarks run and print their rows. What these say is no matter here."""
+"""The benchmarks run and print their rows; the results do not matter here."""
 
 import os
 import re
@@ -22,12 +22,12 @@ BENCHMARKS = {
         ["--rounds=1", "--num_workers=0,2", "--reference=" + ROOT],
         ["building, in one process", "building, 2 workers",
          "building, the reference", "random pairs (train.txt, "]),
-    "handing_over": (
+    "input_fn": (
         ["--rounds=1", "--num_batches=5", "--num_examples=8"],
-        ["handing over, TensorFlow"]),
+        ["input_fn, TensorFlow"]),
     "remote_feeding": (
         ["--rounds=1", "--num_batches=5", "--num_examples=8"],
-        ["feeding another process"]),
+        ["feeding a remote process"]),
     "training": (
         ["--rounds=1", "--corpus_megabytes=1", "--num_steps=20",
          "--batch_size=2"],
@@ -35,20 +35,21 @@ BENCHMARKS = {
     "memory": (
         ["--megabytes=1,2", "--num_examples=128", "--new_words_megabytes=1"],
         ["memory, corpus of 1 MB", "memory, corpus of 2 MB",
-         "memory, large against small corpus", "memory, no word repeats"]),
+         "memory, large compared with small corpus",
+         "memory, no repeated word"]),
     "resuming": (
         ["--corpus_megabytes=1", "--small_megabytes=1"],
         ["resuming in the third epoch of 1 MB",
          "resuming in the third epoch of 1 MB, really read",
-         "resuming there, the record lost"]),
+         "resuming there without the window log"]),
     "step": (
         ["--rounds=1", "--models=1x8", "--batch_size=2", "--num_steps=1",
          "--max_seq_length=16"],
         ["training step, 1x8, batch 2 of 16"]),
     "disk": (
         ["--num_steps=2"],
-        ["disk, training from text", "disk, records of the stream",
-         "disk, two-step way"]),
+        ["disk, training from text", "disk, stream records",
+         "disk, two steps"]),
 }
 
 
@@ -81,7 +82,7 @@ def test_prints_its_rows(files, name):
   assert " cores, Python " in first and ", TensorFlow " in first
 
 
-def test_says_what_share_of_the_pairs_is_random(files):
+def test_fraction_of_random_pairs(files):
   result = run("building", ["--text=" + files["train"], "--num_workers=0",
                             "--vocab_file=" + files["vocab"], "--rounds=1"])
   assert result.returncode == 0, result.stderr
@@ -91,15 +92,15 @@ def test_says_what_share_of_the_pairs_is_random(files):
 
 
 def test_the_kernel_may_count_nothing():
-  assert disk.counted(1024) == "the kernel counted 1024"
-  assert disk.counted(0) == "the kernel counted nothing here"
+  assert disk.counted(1024) == "the kernel counted 1024 bytes written"
+  assert disk.counted(0) == "the kernel counted no bytes written"
 
 
 def test_records_of_an_epoch(files, tmp_path):
   """A window of one chunk: the corpus is smaller than that."""
   path = tmp_path / "windows"
-  assert disk.records_of_epoch(files["train"], files["vocab"], str(path)) == (
-      len("\n0 0 0 0;"), 1, 1)
+  assert disk.window_log_of_epoch(
+      files["train"], files["vocab"], str(path)) == (len("\n0 0 0 0;"), 1, 1)
   assert path.read_text() == "\n0 0 0 0;"
 
 

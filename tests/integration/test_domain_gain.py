@@ -1,4 +1,4 @@
-"""The benchmark of a domain's gain: data, figures, a whole small run."""
+"""The benchmark domain_gain: data, metrics, a whole small run."""
 
 import os
 import random
@@ -85,7 +85,7 @@ def test_a_file_that_cannot_be_unpacked(tmp_path):
   path = written(tmp_path / "Packages.xz", "no archive")
   if not os.path.exists(gain._APT_HELPER):
     pytest.skip("No apt here.")
-  with pytest.raises(ValueError, match="Packages.xz can't be unpacked"):
+  with pytest.raises(ValueError, match="Packages.xz cannot be unpacked"):
     gain.read_packages([path], [])
 
 
@@ -98,14 +98,14 @@ def test_unpacks_what_apt_unpacks(tmp_path):
     assert "".join(stream) == PACKAGES
 
 
-def test_a_side_is_of_the_source():
-  sides = [gain.side_of("source%d" % n) for n in range(1000)]
-  assert sides == [gain.side_of("source%d" % n) for n in range(1000)]
-  assert 150 < sides.count("test") < 250
-  assert 60 < sides.count("validation") < 140
+def test_the_source_decides_the_split():
+  splits = [gain.split_of("source%d" % n) for n in range(1000)]
+  assert splits == [gain.split_of("source%d" % n) for n in range(1000)]
+  assert 150 < splits.count("test") < 250
+  assert 60 < splits.count("validation") < 140
 
 
-def test_labels_one_package_a_source():
+def test_labels_one_package_per_source():
   long = " ".join(WORDS[:10])
   packages = [
       package("a", long), package("a-data", long, source="a"),
@@ -117,7 +117,7 @@ def test_labels_one_package_a_source():
   assert gain.labelled(packages[::-1]) == found
 
 
-def test_a_document_a_source():
+def test_one_document_per_source():
   assert gain.documents_of([
       package("a", "one", "two"), package("b", "three"),
       package("libc", "four", section="libs"),
@@ -125,7 +125,7 @@ def test_a_document_a_source():
           ["one", "two", "five"], ["three"]]
 
 
-# ----------------------------------------------------- what must not be trained
+# ------------------------------------------- removing test packages from texts
 
 
 HELD_OUT = package("held", "A game of old wars, for two!", "Few words.",
@@ -138,17 +138,17 @@ HELD_OUT = package("held", "A game of old wars, for two!", "Few words.",
     (["it has six", "words or more", "x"], ["x"]),  # Over two lines.
     (["it has six words", "or less"], ["it has six words", "or less"]),
     (["Few words.", "x"], ["Few words.", "x"]),
-    # What is cut out joins another one.
+    # Removing one phrase joins the parts of another.
     (["it has six", "a game of old wars for two", "words or more", "x"], ["x"]),
 ])
-def test_phrases_are_cut_out(lines, kept):
-  assert gain.Phrases([HELD_OUT]).cut_out(lines) == kept
+def test_phrases_are_removed(lines, kept):
+  assert gain.Phrases([HELD_OUT]).remove_from(lines) == kept
 
 
 def test_a_whole_description_of_short_lines():
   phrases = gain.Phrases([package("p", "one two three", "four five six")])
-  assert phrases.cut_out(["one two three four", "five six"]) == []
-  assert phrases.cut_out(["one two three", "x"]) == ["one two three", "x"]
+  assert phrases.remove_from(["one two three four", "five six"]) == []
+  assert phrases.remove_from(["one two three", "x"]) == ["one two three", "x"]
 
 
 def test_writes_each_document_once(tmp_path):
@@ -164,12 +164,12 @@ def test_writes_each_document_once(tmp_path):
 
 def test_the_check_finds_a_leak(tmp_path):
   path = written(tmp_path / "text", "x\n\ny\nIt has six words or more.\n")
-  with pytest.raises(ValueError, match=r"text holds text of a package to test "
-                     r"with: 'It has six words or more.'"):
+  with pytest.raises(ValueError, match=r"text contains text of a held-out "
+                     r"package: 'It has six words or more.'"):
     gain.check_disjoint(path, gain.Phrases([HELD_OUT]))
 
 
-# ------------------------------------------------------------------ the figures
+# ------------------------------------------------------------------ the metrics
 
 
 def test_accuracy_and_f1():
@@ -196,10 +196,10 @@ def test_differences_are_of_pairs():
       gain.CONTROL: {"accuracy": [0.1, 0.4], "macro-F1": [0, 0],
                      "domain loss": [5, 5], "general loss": [8, 8]}}
   lines = gain.table(results)
-  assert lines[2] == ("| as it is | 30.00 ± 28.28 | 0.00 ± 0.00 | 9.000 | "
+  assert lines[2] == ("| unchanged | 30.00 ± 28.28 | 0.00 ± 0.00 | 9.000 | "
                       "8.000 |")
   assert lines[5] == (
-      "| after text of the domain, less as it is | +10.00 ± 0.00 | "
+      "| after the domain's text, minus unchanged | +10.00 ± 0.00 | "
       "+0.00 ± 0.00 | -5.000 ± 0.000 | +0.000 ± 1.414 |")
   assert len(lines) == 8
 
@@ -258,9 +258,9 @@ def test_a_whole_run(tmp_path):
     assert 0 <= f1 <= 100 and 0 <= right <= 100
     assert 1 < domain_loss < 10 and 1 < general_loss < 10
   assert len(rows) == 7
-  assert re.match(r"\d+ packages of test; [\d.]+ % of them are of \w+\.$",
+  assert re.match(r"\d+ packages for test; [\d.]+ % of them are in \w+\.$",
                   lines[-2])
-  assert re.match(r"\d+ s by the clock, \d+ s of processor time$", lines[-1])
+  assert re.match(r"\d+ s of wall-clock time, \d+ s of CPU time$", lines[-1])
 
 
 def test_fine_tuning_learns_and_repeats_itself(tmp_path):
@@ -291,8 +291,9 @@ def save(path, variables):
 
 
 @pytest.mark.parametrize("count, arguments, message", [
-    (10, [], "have 7 packages to label for training and 3 for test; 32 and 1"),
-    (10, ["--packages=nowhere/P*"], "There is no file nowhere/P*."),
+    (10, [], "have 7 labelled packages for training and 3 for test; at least 32"
+     " and 1 are required"),
+    (10, ["--packages=nowhere/P*"], "No file matches nowhere/P*."),
     (10, ["--control=nowhere"], "No such file or directory: 'nowhere'"),
 ])
 def test_input_errors_are_one_sentence(tmp_path, count, arguments, message):

@@ -14,6 +14,7 @@ from bert_e2e.checkpoints import conversion, saver
 from bert_e2e.common import errors, logs
 from bert_e2e.common.errors import InputError
 from bert_e2e.data import preflight as preflight_lib
+from bert_e2e.output_files import EVAL_RESULTS_FILE
 from bert_e2e.prepare import write_preflight
 from bert_e2e.reporting import report, run_record
 from bert_e2e.training import cluster, evaluation, metrics, signals
@@ -23,7 +24,6 @@ from bert_e2e.training_loop import TrainingLoop
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
-_RESULTS_FILE = "eval_results.txt"
 
 
 def run_preflight(run):
@@ -242,9 +242,9 @@ def _write_results(row, output_dir):
   for line in lines:
     logger.info("  %s", line)
   try:
-    path = os.path.join(output_dir, _RESULTS_FILE)
+    path = os.path.join(output_dir, EVAL_RESULTS_FILE)
     with tf.io.gfile.GFile(path, "w") as writer:
       writer.write("".join(line + "\n" for line in lines))
   except (OSError, tf.errors.OpError) as e:
     raise InputError("%s cannot be written: %s. The same command writes it "
-                     "again." % (_RESULTS_FILE, e)) from e
+                     "again." % (EVAL_RESULTS_FILE, e)) from e

@@ -1,0 +1,321 @@
+"""The documentation: its commands run, and what it names exists.
+
+Every fenced `bash` and `python` block of README.md and docs/ is run, unless an
+HTML comment before it, `<!-- not run: reason -->`, says why it cannot be. The
+blocks of a page run in order, in a directory that holds a small corpus,
+vocabulary and model under the names that the documentation uses. `python` is a
+wrapper there that appends flags which keep training short.
+"""
+
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import subprocess
+import sys
+from typing import List, NamedTuple, Optional
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+import modeling
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Not run, but what they name has to exist as well.
+MORE_PAGES = [ROOT / "README.zh.md", ROOT / "CONTRIBUTING.md",
+              ROOT / "CHANGELOG.md"]
+MAX_README_BYTES = 9000
+PROGRAMS = ("run_pretraining_e2e.py", "create_pretraining_data.py",
+            "show_examples.py", "convert_checkpoint.py")
+# Directories whose programs define their options by argparse.
+ARGPARSE_SOURCES = ("benchmarks", "demo", "scripts")
+OTHERS_FLAGS = {"logdir"}  # TensorBoard's.
+# Paths that the project's commands create.
+CREATED = ("demo/out", "demo/corpus", "demo/model")
+
+WORDS = ["word%d" % i for i in range(40)]
+VOCAB = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + WORDS
+CONFIG = {
+    "vocab_size": len(VOCAB), "hidden_size": 8, "num_hidden_layers": 1,
+    "num_attention_heads": 2, "intermediate_size": 16,
+    "max_position_embeddings": 32, "type_vocab_size": 2,
+}
+# The last value of a flag counts.
+TRAINING_FLAGS = ("--max_seq_length=16 --max_predictions_per_seq=3 "
+                  "--train_batch_size=8 --max_eval_steps=1 --num_workers=1")
+WRAPPER = """#!/bin/sh
+script=$1
+shift
+if [ "$script" = run_pretraining_e2e.py ]; then
+  set -- "$@" %s
+  case " $*" in
+    *--num_train_epochs=*) ;;
+    *) set -- "$@" --num_train_steps=2 ;;
+  esac
+fi
+exec "%s" "%s/$script" "$@"
+"""
+# What the commands of a page are documented to write.
+WRITTEN = {
+    "README.md": (
+        "out/eval_results.txt", "out/model.ckpt-2.index", "out_hf/report.html",
+        "out_hf/training_plan.json", "result/tf/bert_model.ckpt.index",
+        "result/hf/config.json"),
+    "checkpoints.md": (
+        "for_transformers/config.json", "bert/bert_model.ckpt.index",
+        "bert/vocab.txt", "bert/bert_config.json"),
+    "data.md": ("out_preflight/preflight.json", "examples.tfrecord"),
+    "training.md": (
+        "out/best/checkpoint", "out/evaluations.jsonl", "out/preflight.json",
+        "out/report.html", "out/runs.jsonl", "out/train.log",
+        "out/training_plan.json", "out/stream.json", "out/stream_windows.txt",
+        "out/eval_results.txt", "result/tf/bert_config.json",
+        "result/hf/model.safetensors"),
+}
+
+_FENCE = re.compile(r"^```(\w*)\s*$")
+_NOT_RUN = re.compile(r"^<!-- not run: (\S.*) -->$")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
+_FLAG = re.compile(r"(?<![\w-])--([a-z]\w*)")
+_INLINE_CODE = re.compile(r"`([^`\n]+)`")
+_MAKE = re.compile(r"(?:^|[`\s])make ([a-z][a-z-]+)")
+_PATH = re.compile(r"(?:benchmarks|bert_e2e|demo|docs|scripts|tests)/[\w./-]*$")
+
+
+class Block(NamedTuple):
+  """A fenced block.
+
+  Attributes:
+    page: str, the file's name; line: int, of its opening fence, from 1.
+    language: str.
+    code: str.
+    not_run: str, the stated reason; None for a block that is to run.
+  """
+  page: str
+  line: int
+  language: str
+  code: str
+  not_run: Optional[str]
+
+  def __str__(self):
+    return "%s:%d\n%s" % (self.page, self.line, self.code)
+
+
+def blocks_of(page) -> List[Block]:
+  """Returns the fenced blocks of a page."""
+  found = []
+  lines = page.read_text(encoding="utf-8").splitlines()
+  start = None
+  for number, line in enumerate(lines):
+    fence = _FENCE.match(line)
+    if start is None and fence:
+      start, language = number, fence.group(1)
+    elif start is not None and line.rstrip() == "```":
+      comment = _NOT_RUN.match(lines[start - 1]) if start else None
+      found.append(Block(
+          page.name, start + 1, language,
+          "".join(line + "\n" for line in lines[start + 1:number]),
+          comment.group(1) if comment else None))
+      start = None
+  assert start is None, "%s: the fence on line %d is not closed" % (
+      page.name, start + 1)
+  return found
+
+
+def prose_of(page):
+  """Returns a page's text without fenced blocks."""
+  return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"),
+                flags=re.M | re.S)
+
+
+def anchors_of(page):
+  """Returns the anchors that GitHub gives a page's headings."""
+  titles = re.findall(r"^#+ (.+)$", prose_of(page), flags=re.M)
+  return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+          for title in titles}
+
+
+def name_of(page):
+  return page.name
+
+
+# ------------------------------------------------------- what the pages name
+
+
+def test_the_readme_is_short():
+  assert len((ROOT / "README.md").read_bytes()) <= MAX_README_BYTES
+
+
+@pytest.mark.parametrize("page", PAGES + MORE_PAGES, ids=name_of)
+def test_blocks_name_their_language_and_reasons_belong_to_blocks(page):
+  blocks = blocks_of(page)
+  for block in blocks:
+    assert block.language in ("bash", "python", "text"), str(block)
+  reasons = re.findall(r"^<!-- *not run", prose_of(page), flags=re.M)
+  assert len(reasons) == sum(block.not_run is not None for block in blocks)
+
+
+def test_the_pages_have_blocks_of_both_languages_to_run():
+  languages = [block.language for page in PAGES for block in blocks_of(page)
+               if block.not_run is None]
+  assert languages.count("bash") >= 7
+  assert languages.count("python") >= 2
+
+
+@pytest.mark.parametrize("page", PAGES + MORE_PAGES, ids=name_of)
+def test_relative_links_resolve(page):
+  prose = _INLINE_CODE.sub("", prose_of(page))
+  for path, anchor in _LINK.findall(prose):
+    if re.match(r"[a-z]+:", path):
+      continue
+    target = page.parent / path if path else page
+    assert target.exists(), path
+    if anchor:
+      assert anchor in anchors_of(target), "%s#%s" % (path, anchor)
+
+
+def test_every_page_of_docs_is_linked_from_the_readme():
+  linked = {path for path, _ in _LINK.findall(prose_of(ROOT / "README.md"))}
+  assert {"docs/" + page.name for page in PAGES[1:]} <= linked
+
+
+@pytest.fixture(scope="module")
+def known_flags():
+  """The names of all flags that the programs define."""
+  programs = [
+      subprocess.Popen([sys.executable, str(ROOT / name), "--helpfull"],
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                       universal_newlines=True)
+      for name in PROGRAMS]
+  names = set()
+  for program in programs:
+    said, errors = program.communicate()
+    found = re.findall(r"^ +(?:-\w,)?--(?:\[no\])?(\w+)", said, flags=re.M)
+    assert "input_file" in found or "input" in found, errors
+    names.update(found)
+  for folder in ARGPARSE_SOURCES:
+    for path in (ROOT / folder).glob("*.py"):
+      names.update(re.findall(r'add_argument\(\s*"--(\w+)"',
+                              path.read_text(encoding="utf-8")))
+  return names
+
+
+@pytest.mark.parametrize("page", PAGES + MORE_PAGES, ids=name_of)
+def test_flags_exist(page, known_flags):
+  named = set(_FLAG.findall(page.read_text(encoding="utf-8")))
+  assert not named - known_flags - OTHERS_FLAGS
+
+
+@pytest.mark.parametrize("page", PAGES + MORE_PAGES, ids=name_of)
+def test_make_targets_and_paths_exist(page):
+  makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+  targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, flags=re.M))
+  spans = _INLINE_CODE.findall(prose_of(page))
+  code = "\n".join(spans + [block.code for block in blocks_of(page)
+                            if block.language == "bash"])
+  assert not set(_MAKE.findall(code)) - targets
+  for path in filter(_PATH.match, spans):
+    assert path.startswith(CREATED) or (ROOT / path).exists(), path
+
+
+def test_the_chinese_readme_shows_the_same_commands():
+  page = ROOT / "README.zh.md"
+  assert len(page.read_bytes()) <= MAX_README_BYTES
+  english, chinese = (
+      [(block.language, block.code) for block in blocks_of(readme)]
+      for readme in (ROOT / "README.md", page))
+  assert english == chinese
+
+
+# ------------------------------------------------------------ the blocks, run
+
+
+def write_text(path, seed, num_documents):
+  """Writes documents of four sentences of five words."""
+  rng = random.Random(seed)
+  path.write_text("\n\n".join(
+      "\n".join(" ".join(rng.choice(WORDS) for _ in range(5))
+                for _ in range(4))
+      for _ in range(num_documents)) + "\n")
+
+
+def write_checkpoint(prefix):
+  """Writes a model as Google's pretraining saves it, of small random numbers.
+  """
+  rng = np.random.RandomState(1)
+  shapes = modeling.variable_shapes(modeling.BertConfig.from_dict(CONFIG))
+  with tf.Graph().as_default(), tf.Session() as session:
+    for name, shape in shapes.items():
+      tf.get_variable(name, initializer=rng.normal(
+          scale=0.02, size=shape).astype(np.float32))
+    session.run(tf.global_variables_initializer())
+    tf.train.Saver().save(session, str(prefix), write_meta_graph=False)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+  """A directory with the files that the documentation's commands read."""
+  folder = tmp_path_factory.mktemp("inputs")
+  (folder / "corpus").mkdir()
+  write_text(folder / "corpus" / "part-1.txt", 1, 30)
+  write_text(folder / "corpus" / "part-2.txt", 2, 30)
+  write_text(folder / "held_out.txt", 3, 9)
+  write_text(folder / "general.txt", 4, 9)
+  (folder / "vocab.txt").write_text("\n".join(VOCAB) + "\n")
+  (folder / "bert_config.json").write_text(json.dumps(CONFIG))
+  write_checkpoint(folder / "bert_model.ckpt")
+  subprocess.run(
+      [sys.executable, str(ROOT / "convert_checkpoint.py"),
+       "--input=bert_model.ckpt", "--do_lower_case", "--output_hf=hf_model"],
+      cwd=str(folder), check=True)
+  (folder / "checkpoint").unlink()
+  return folder
+
+
+@pytest.fixture
+def workspace(inputs, tmp_path):
+  """A copy of `inputs` with the wrapper `python` in bin/."""
+  folder = tmp_path / "workspace"
+  shutil.copytree(str(inputs), str(folder))
+  (folder / "bin").mkdir()
+  wrapper = folder / "bin" / "python"
+  wrapper.write_text(WRAPPER % (TRAINING_FLAGS, sys.executable, ROOT))
+  wrapper.chmod(0o755)
+  return folder
+
+
+def run(command, workspace, blocks):
+  """Runs a command in the workspace; shows the blocks if it fails."""
+  environment = dict(
+      os.environ, PYTHONPATH=str(ROOT), TMPDIR=str(workspace.parent),
+      PATH="%s%s%s" % (workspace / "bin", os.pathsep, os.environ["PATH"]))
+  environment.pop("TF_CONFIG", None)
+  result = subprocess.run(
+      command, cwd=str(workspace), env=environment, stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT, universal_newlines=True, check=False)
+  assert result.returncode == 0, "%s\n%s" % (
+      "\n".join(map(str, blocks)), result.stdout)
+  assert "Traceback" not in result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [
+    page for page in PAGES
+    if any(block.language != "text" and block.not_run is None
+           for block in blocks_of(page))], ids=name_of)
+def test_blocks_run(page, workspace):
+  """Of Python blocks the later ones use names of the earlier ones."""
+  blocks = [block for block in blocks_of(page) if block.not_run is None]
+  for block in blocks:
+    if block.language == "bash":
+      run(["bash", "-euo", "pipefail", "-c", block.code], workspace, [block])
+  python = [block for block in blocks if block.language == "python"]
+  if python:
+    run([sys.executable, "-c", "".join(block.code for block in python)],
+        workspace, python)
+  for path in WRITTEN[page.name]:
+    assert (workspace / path).exists(), path

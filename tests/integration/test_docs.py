@@ -194,9 +194,10 @@ def known_flags():
   names = set()
   for program in programs:
     said, errors = program.communicate()
-    found = re.findall(r"^ +(?:-\w,)?--(?:\[no\])?(\w+)", said, flags=re.M)
-    assert "input_file" in found or "input" in found, errors
-    names.update(found)
+    found = re.findall(r"^ +(?:-\w,)?--(\[no\])?(\w+)", said, flags=re.M)
+    assert "--input" in said, errors
+    names.update(name for _, name in found)
+    names.update("no" + name for negated, name in found if negated)
   for folder in ARGPARSE_SOURCES:
     for path in (ROOT / folder).glob("*.py"):
       names.update(re.findall(r'add_argument\(\s*"--(\w+)"',

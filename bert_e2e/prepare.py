@@ -27,7 +27,7 @@ from bert_e2e.data import instances as instances_lib
 from bert_e2e.data import preflight as preflight_lib
 from bert_e2e.data import resume
 from bert_e2e.training import engine as engine_lib
-from bert_e2e.training import evaluation, training_plan
+from bert_e2e.training import evaluation, input_validation, training_plan
 from bert_e2e.training.example_source import ExampleSource
 
 logger = logging.getLogger(__name__)
@@ -197,7 +197,7 @@ def _read_bert_config(config):
     with _naming("vocab_file", vocab_file):
       instances_lib.check_vocabulary(vocab_file)
       vocab_size = max(tokenization.load_vocab(vocab_file).values()) + 1
-  validation.check_model(
+  input_validation.check_model(
       bert_config, path, config.instances.max_seq_length, vocab_size,
       vocab_file)
   return bert_config
@@ -264,7 +264,7 @@ def _hash_held_out(train_source, eval_sources):
   hashes: FrozenSet[bytes] = frozenset()
   for text, source in eval_sources.items():
     if text in _HELD_OUT_FLAGS:
-      validation.check_files_differ(
+      input_validation.check_files_differ(
           train_source.files, source.files, _HELD_OUT_FLAGS[text])
       hashes |= source.document_hashes()
   return hashes
@@ -276,7 +276,7 @@ def _find_stream_record(config, source, engine, latest):
   if latest is None:
     return record
   output_dir = config.checkpoint.output_dir
-  before = validation.check_stream(
+  before = resume.check_stream(
       record, output_dir, config.data.accept_new_stream)
   if before:
     return before

@@ -5,6 +5,7 @@ made, see hugging_face.complete.
 """
 
 import collections
+import contextlib
 import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
@@ -15,7 +16,8 @@ import modeling
 import optimization
 import tokenization
 from bert_e2e.checkpoints import hugging_face, validation
-from bert_e2e.common import file_io
+from bert_e2e.common import file_io, tensorflow_errors
+from bert_e2e.common.messages import first_line, list_names
 from bert_e2e.data import instances as instances_lib
 from bert_e2e.data import resume
 
@@ -147,27 +149,34 @@ def read_checkpoint(checkpoint, config):
   Raises:
     ValueError: it is damaged, or of another model than the config.
   """
-  try:
+  with _damage_named(checkpoint):
     reader = tf.train.load_checkpoint(checkpoint)
     there = reader.get_variable_to_shape_map()
-    shapes = modeling.variable_shapes(config)
-    different = validation.differences(config, there)
-    different += ["%s is not in the model" % name for name in sorted(there)
-                  if name.startswith("bert/") and name not in shapes and
-                  not name.endswith(optimization.SLOT_SUFFIXES)]
-    different += ["%s is not in it" % name for name in shapes
-                  if name not in there and not hugging_face.is_head(name)]
-    if different:
-      raise ValueError(
-          "The checkpoint %s is of another model than the config: %s." %
-          (checkpoint, validation.list_names(different)))
+  shapes = modeling.variable_shapes(config)
+  different = validation.differences(config, there)
+  different += ["%s is not in the model" % name for name in sorted(there)
+                if name.startswith("bert/") and name not in shapes and
+                not name.endswith(optimization.SLOT_SUFFIXES)]
+  different += ["%s is missing" % name for name in shapes
+                if name not in there and not hugging_face.is_head(name)]
+  if different:
+    raise ValueError(
+        "The checkpoint %s is of another model than the config: %s." %
+        (checkpoint, list_names(different)))
+  with _damage_named(checkpoint):
     return collections.OrderedDict(
         (name, reader.get_tensor(name)) for name in shapes if name in there)
-  # TensorFlow 2.15 raises Python's own errors here.
-  except (tf.errors.OpError, LookupError, RuntimeError) as e:
+
+
+@contextlib.contextmanager
+def _damage_named(checkpoint):
+  """Turns what TensorFlow raises for a damaged checkpoint into ValueError."""
+  try:
+    yield
+  except tensorflow_errors.CHECKPOINT_ERRORS as e:
     raise ValueError(
-        "The checkpoint %s is damaged (%s). Copy it again, or take an earlier "
-        "one." % (checkpoint, str(e).splitlines()[0])) from e
+        "The checkpoint %s is damaged (%s). Copy it again, or use an earlier "
+        "one." % (checkpoint, first_line(e))) from e
 
 
 # ---------------------------------------------------------------------- writing
@@ -198,7 +207,7 @@ def check_outputs(output_tf=None, output_hf=None):
     if others:
       raise ValueError(
           "The folder %s is not empty: it holds %s. Pass another one; nothing "
-          "was written." % (folder, validation.list_names(others)))
+          "was written." % (folder, list_names(others)))
 
 
 def check_export(config, vocab_file, output_tf, output_hf):

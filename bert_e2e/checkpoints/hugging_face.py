@@ -25,7 +25,8 @@ import tensorflow.compat.v1 as tf
 
 import modeling
 from bert_e2e.checkpoints import saver
-from bert_e2e.common import file_io
+from bert_e2e.common import file_io, json_files
+from bert_e2e.common.messages import first_line, list_names
 
 CONFIG_FILE = "config.json"
 VOCAB_FILE = "vocab.txt"
@@ -83,8 +84,6 @@ _SHARED = {
     "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
-# How many names a message lists.
-_LISTED = 4
 
 
 class Model(NamedTuple):
@@ -160,7 +159,7 @@ def read(folder):
     raise ValueError(
         "%s does not hold the weights of the model that %s describes: %s. Copy "
         "the folder again, all files of one model." %
-        (path, os.path.join(folder, CONFIG_FILE), _listed(different)))
+        (path, os.path.join(folder, CONFIG_FILE), _list_clauses(different)))
   unused = [name for name in stored_names if stored_names[name] in tensors]
   return Model(config, variables, missing, unused)
 
@@ -181,7 +180,7 @@ def load_config(path):
     ValueError: see modeling.BertConfig.from_json_file and `read_config`.
   """
   try:
-    is_theirs = any(key in _read_json(path) for key in _THEIR_KEYS)
+    is_theirs = any(key in json_files.read_object(path) for key in _THEIR_KEYS)
   except ValueError:
     is_theirs = False
   if is_theirs:
@@ -207,7 +206,7 @@ def check_config(folder, config, config_file):
                key != "initializer_range"]
   if different:
     raise ValueError("%s is of another model than %s: %s." % (
-        folder, config_file, _listed(different)))
+        folder, config_file, _list_clauses(different)))
 
 
 def read_config(path):
@@ -226,7 +225,7 @@ def read_config(path):
   """
   if not path.endswith(".json"):
     path = os.path.join(path, CONFIG_FILE)
-  content = _read_json(path)
+  content = json_files.read_object(path)
   _check_architecture(content, path)
   config = {key: content.get(key, default)
             for key, default in _DEFAULTS.items()}
@@ -277,7 +276,7 @@ def read_do_lower_case(folder):
     path = os.path.join(folder, name)
     if not file_io.exists(path):
       continue
-    content = _read_json(path)
+    content = json_files.read_object(path)
     if name == TOKENIZER_FILE:
       normalizer = content.get("normalizer") or {}
       content = {"do_lower_case": normalizer.get("lowercase"),
@@ -301,20 +300,6 @@ def read_do_lower_case(folder):
           "would give other pieces. Pass --do_lower_case to take Google's all "
           "the same." % (folder, key, said[key], value))
   return lower
-
-
-def _read_json(path):
-  """Returns the object in a JSON file; ValueError for anything else."""
-  with file_io.open_binary(path) as stream:
-    content = stream.read()
-  try:
-    found = json.loads(content.decode("utf-8-sig"))
-  except ValueError as e:  # UnicodeDecodeError and JSONDecodeError
-    raise ValueError("%s is not JSON: %s" % (path, e)) from e
-  if not isinstance(found, dict):
-    raise ValueError("%s holds a JSON %s where an object is expected." %
-                     (path, type(found).__name__))
-  return found
 
 
 def _check_architecture(content, path):
@@ -351,12 +336,9 @@ def _our_activation(name, path):
                             for n in names)))
 
 
-def _listed(items):
-  """Joins what a message tells, cut short where it is much."""
-  text = "; ".join(items[:_LISTED])
-  if len(items) > _LISTED:
-    text += "; and %d more" % (len(items) - _LISTED)
-  return text
+def _list_clauses(clauses):
+  """Joins what a message says of several weights or keys."""
+  return list_names(clauses, limit=4, separator="; ")
 
 
 # ------------------------------------------------------------- files of weights
@@ -390,7 +372,7 @@ def _shards(index):
   Raises:
     ValueError: it is no such index, or leads out of its folder.
   """
-  files = _read_json(index).get("weight_map")
+  files = json_files.read_object(index).get("weight_map")
   if not isinstance(files, dict) or not files or not all(
       isinstance(name, str) and re.match(r"[\w-][\w.-]*$", name)
       for name in files.values()):
@@ -471,8 +453,7 @@ def _read_torch(path):
   except Exception as e:
     raise ValueError(
         "%s is damaged or holds more than weights (%s). Take the model's %s." %
-        (path, (str(e).splitlines() or [type(e).__name__])[0],
-         SAFETENSORS_FILE)) from e
+        (path, first_line(e), SAFETENSORS_FILE)) from e
 
 
 def _by_standard_names(tensors, path):
@@ -556,7 +537,7 @@ def complete(variables, config, rng, transform="identity"):
           if name not in variables and not is_head(name)]
   if lost:
     raise ValueError("Without %s there is no encoder to complete." %
-                     _listed(lost))
+                     list_names(lost))
   whole = collections.OrderedDict()
   for name, shape in modeling.variable_shapes(config).items():
     if name in variables:

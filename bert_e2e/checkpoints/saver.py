@@ -33,9 +33,6 @@ _NAME = re.compile(re.escape(_PREFIX) + r"-(\d+)$")
 _TEMPORARY = re.compile(r"(%s|%s)\.tmp" % (
     re.escape(GRAPH_FILE), re.escape(STATE_FILE)))
 _SECONDS_OF_HOUR = 3600.0
-# What TensorFlow may say before it says what went wrong.
-_WHERE = re.compile(r"\AGraph execution error:.*^Node: [^\n]*\n"
-                    r"|\A\d+ root error\(s\) found\.\n *\(0\) ", re.S | re.M)
 _ERRORS = (OSError, ValueError, tf.errors.OpError)
 
 
@@ -274,8 +271,7 @@ def _is_finished(folder, name, entries, latest_step):
     return False
   try:
     tf.train.load_checkpoint(os.path.join(folder, name))
-  # TensorFlow 2 raises Python's own errors here.
-  except (tf.errors.OpError, LookupError, RuntimeError, ValueError):
+  except tensorflow_errors.CHECKPOINT_ERRORS:
     return False
   return True
 
@@ -323,7 +319,7 @@ def copy(checkpoint, folder):
   except _ERRORS as e:
     raise errors.InputError(
         "%s cannot be copied to %s: %s. The same command does so again." % (
-            checkpoint, folder, _reason(e))) from e
+            checkpoint, folder, tensorflow_errors.reason(e))) from e
   for entry in file_io.names(folder):
     other = _checkpoint_of(entry)
     if other and other != name:
@@ -352,17 +348,8 @@ def _try_to_remove(folder, name):
   try:
     remove(folder, name)
   except _ERRORS as e:
-    logger.warning("%s in %s cannot be removed: %s", name, folder, _reason(e))
-
-
-def _reason(error):
-  """Says in a line what went wrong: of a file, without its temporary name."""
-  if isinstance(error, OSError) and error.strerror:
-    return error.strerror
-  text = _WHERE.sub("", str(error))
-  line = (text.splitlines() or [repr(error)])[0]
-  return line.rpartition("; ")[2] if isinstance(
-      error, tf.errors.OpError) else line
+    logger.warning("%s in %s cannot be removed: %s", name, folder,
+                   tensorflow_errors.reason(e))
 
 
 class CheckpointHook(tf.train.SessionRunHook):
@@ -481,6 +468,6 @@ class CheckpointHook(tf.train.SessionRunHook):
       latest = tf.train.latest_checkpoint(self._folder)
       raise errors.InputError(
           "%s cannot be written to %s: %s. %s. The same command goes on there."
-          % (what, self._folder, _reason(e), "The last whole checkpoint is " +
-             os.path.basename(latest) if latest else
-             "There is no checkpoint yet")) from e
+          % (what, self._folder, tensorflow_errors.reason(e),
+             "The last whole checkpoint is " + os.path.basename(latest)
+             if latest else "There is no checkpoint yet")) from e

@@ -185,6 +185,38 @@ def load(output_dir):
       "It says which stream of examples the run is in.")
 
 
+def check_stream(record, output_dir, accept):
+  """Checks that a resumed run continues its own stream.
+
+  Args:
+    record: StreamRecord of the stream that the flags ask for.
+    output_dir: str, directory; the stream that it records, if any, counts.
+    accept: bool, accept another stream.
+
+  Returns:
+    The directory's StreamRecord if it is of this stream, else None.
+
+  Raises:
+    ValueError: it is of another stream, which is not accepted.
+  """
+  try:
+    before = load(output_dir)
+    if before is None:
+      return None
+    differences = before.differences(record)
+    if not differences:
+      return before
+    said = ("--output_dir=%s was trained on another stream of examples: %s. "
+            "Restore what changed" % (output_dir, "; ".join(differences)))
+  except ValueError as e:
+    said = "%s Restore it" % e
+  if not accept:
+    raise ValueError(
+        "%s, or pass --accept_new_stream to continue with these weights at the "
+        "start of the new stream." % said)
+  return None
+
+
 def describe(corpus, vocab_file, options):
   """Returns the StreamRecord of a stream that starts now.
 

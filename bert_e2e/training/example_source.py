@@ -7,13 +7,12 @@ from typing import Any, Dict
 
 import tensorflow.compat.v1 as tf
 
-from bert_e2e.checkpoints import validation
 from bert_e2e.common import file_io
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import instances as instances_lib
 from bert_e2e.data import preflight, resume
 from bert_e2e.data import stream as stream_lib
-from bert_e2e.training import evaluation, input_pipeline
+from bert_e2e.training import evaluation, input_pipeline, input_validation
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +34,8 @@ class ExampleSource:
     flow: Flow of raw text; None for TFRecords, and before `open_flow`.
 
   Raises:
-    ValueError: see `take_write_2_flow`, validation.are_tfrecords and
-      validation.check_records; a corpus that yields no example.
+    ValueError: see `take_write_2_flow`, input_validation.are_tfrecords
+      and input_validation.check_records; a corpus that yields no example.
   """
 
   def __init__(self, values, patterns):
@@ -48,8 +47,8 @@ class ExampleSource:
     self._num_hosts = 1
     self._vocab_file = values.vocab_file
     self._lengths = values.max_seq_length, values.max_predictions_per_seq
-    if validation.are_tfrecords(self.files):
-      validation.check_records(self.files, *self._lengths)
+    if input_validation.are_tfrecords(self.files):
+      input_validation.check_records(self.files, *self._lengths)
       return
     if not values.vocab_file:
       raise ValueError(

@@ -239,7 +239,7 @@ def test_a_config_beside_a_hugging_face_folder_is_refused(whole):
 
 @pytest.mark.parametrize("changes, said", [
     ({"num_hidden_layers": 3},
-     "bert/encoder/layer_2/attention/self/query/kernel is not in it"),
+     "bert/encoder/layer_2/attention/self/query/kernel is missing"),
     ({"num_hidden_layers": 1},
      "bert/encoder/layer_1/.* is not in the model"),
     ({"intermediate_size": 32},
@@ -267,7 +267,7 @@ def test_a_damaged_checkpoint_is_refused(slim):
 def test_a_checkpoint_of_something_else_is_refused(tmp_path):
   cc.write_checkpoint(str(tmp_path / "m.ckpt"), {"w": np.ones(3, np.float32)})
   with pytest.raises(ValueError, match="m.ckpt is of another model .*"
-                     " bert/embeddings/word_embeddings is not in it"):
+                     " bert/embeddings/word_embeddings is missing"):
     cc.read_checkpoint(str(tmp_path / "m.ckpt"), config_of())
 
 

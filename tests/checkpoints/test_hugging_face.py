@@ -533,7 +533,7 @@ def with_tensor(name, value):
     (with_tensor("cls.predictions.bias", np.zeros(45, np.int8)),
      "cls.predictions.bias is stored as I8"),
     (lambda tensors: {"weight": np.zeros(3, np.float32)},
-     "is missing; and 33 more"),
+     "is missing and 33 more"),
 ])
 def test_weights_that_are_refused(tmp_path, change, said):
   folder = write_folder(tmp_path, change(random_tensors()))

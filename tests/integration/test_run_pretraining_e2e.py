@@ -27,8 +27,8 @@ from program import (
 )
 
 import run_pretraining_e2e as e2e
-from bert_e2e.checkpoints import validation
 from bert_e2e.common import errors
+from bert_e2e.training import input_validation
 from bert_e2e.training.input_errors import input_errors
 
 
@@ -284,7 +284,8 @@ class TestProgram:
     for folder, _, names in os.walk(out):
       for name in names:
         if "tfevents" not in name:
-          assert validation.first_record(os.path.join(folder, name)) is None
+          path = os.path.join(folder, name)
+          assert input_validation.first_record(path) is None
 
   def test_old_command_line_on_records(self, files, tmp_path):
     """What the two programs of the reference did, flag for flag."""
@@ -500,7 +501,7 @@ class TestRefusals:
     assert "no-such.ckpt" in refused(init_checkpoint="no-such.ckpt")
     other = save_checkpoint(str(tmp_path / "other"), {"x/y": [2]})
     said = refused(init_checkpoint=other)
-    assert "No variable of" in said and "x/y" in said
+    assert "holds no variable of this model" in said and "x/y" in said
     shapes = {"bert/pooler/dense/kernel": [8, 9]}
     said = refused(init_checkpoint=save_checkpoint(str(tmp_path / "s"), shapes))
     assert "bert/pooler/dense/kernel is [8, 9] there and [8, 8]" in said
@@ -525,7 +526,7 @@ class TestRefusals:
       prepared(parse_flags(command(files)))
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     (out / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-9"\n')
-    with pytest.raises(ValueError, match="model.ckpt-9.*not there"):
+    with pytest.raises(ValueError, match="model.ckpt-9.*does not exist"):
       prepared(parse_flags(command(files)))
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="is a file"):

@@ -1,0 +1,160 @@
+"""The report's section on evaluations: the first, the best and the last one."""
+
+import html
+import math
+from typing import Dict, List
+
+from bert_e2e.reporting.markup import (
+  format_fixed,
+  plural,
+  scrollable,
+  section,
+  tag,
+)
+from bert_e2e.reporting.run_data import is_finite
+from bert_e2e.training import evaluation, metrics
+
+
+def render(data):
+  """Returns the section as HTML.
+
+  Args:
+    data: run_data.RunData.
+  """
+  if not data.evaluations:
+    return section("Before and after", tag(
+        "p", "No evaluation on held-out text is recorded in the folder."))
+  verdicts = "; ".join(_verdict(text, found)
+                       for text, found in data.evaluations.items())
+  counts = "; ".join(
+      "%s text: %s on %s" % (
+          text, plural(len(found), "evaluation"),
+          "an unknown number of examples" if found[-1].examples is None else
+          plural(found[-1].examples, "example"))
+      for text, found in data.evaluations.items())
+  return section("Before and after", "\n".join([
+      tag("p", "Masked-LM loss on %s." % html.escape(verdicts),
+          class_="verdict"),
+      scrollable(_table(data.evaluations), "Evaluations"),
+      tag("p", "Held-out text. Best is the least masked-LM loss; the change "
+          "is from the first to the last. %s." % html.escape(
+              counts[:1].upper() + counts[1:]), class_="note")]))
+
+
+def _loss(item):
+  """Returns the metric of an Evaluation that the best checkpoint is chosen by.
+  """
+  return item.values.get(evaluation.FIGURE, math.nan)
+
+
+def _best(found):
+  """Returns the best of a list of Evaluations; the last if all losses are NaN.
+  """
+  return min((item for item in found if not math.isnan(_loss(item))),
+             key=_loss, default=found[-1])
+
+
+def _verdict(text, found):
+  """Says in a clause how a text's masked-LM loss changed.
+
+  >>> from bert_e2e.reporting.run_data import Evaluation
+  >>> _verdict("general", [Evaluation(0, 9, {"masked_lm_loss": 3.5}),
+  ...                      Evaluation(9, 9, {"masked_lm_loss": 3.7})])
+  'general text: 3.50 \u2192 3.70 (worse by 0.20: forgotten)'
+  """
+  before, after = (round(_loss(item), 2) for item in (found[0], found[-1]))
+  if len(found) == 1:
+    return "%s text: %s at step %s, the only evaluation" % (
+        text, format_fixed(before, 2), format(found[0].step, ","))
+  said = "%s text: %s \u2192 %s" % (
+      text, format_fixed(before, 2), format_fixed(after, 2))
+  change = round(after - before, 2)
+  if not is_finite(change):
+    return said
+  if not change:
+    return said + " (as before)"
+  said += " (%s by %s%s)" % (
+      "worse" if change > 0 else "better", format_fixed(abs(change), 2),
+      ": forgotten" if change > 0 and text == evaluation.GENERAL else "")
+  best = _best(found)
+  if round(_loss(best), 2) < min(before, after):
+    said += ", at its best %s at step %s" % (
+        format_fixed(_loss(best), 2), format(best.step, ","))
+  return said
+
+
+# ------------------------------------------------------------------- the table
+
+
+def _columns(evaluations):
+  """Returns the metrics of the table: those that have a value anywhere."""
+  return [
+      metric for metric in metrics.METRICS
+      if metric.table_decimals is not None and any(
+          not math.isnan(metric.value_in(item.values))
+          for found in evaluations.values() for item in found)
+  ]
+
+
+def _table(evaluations):
+  """Returns the table of a RunData's evaluations."""
+  columns = _columns(evaluations)
+  head = [tag("th", name, scope="col")
+          for name in ("text", "evaluation", "step")]
+  for metric in columns:
+    title = metric.title[:1].lower() + metric.title[1:]
+    unit = metric.unit and " " + tag("small", metric.unit)
+    head.append(tag("th", title + unit, scope="col"))
+  bodies = [_rows(text, found, columns) for text, found in evaluations.items()]
+  return tag("table", "\n".join([
+      tag("thead", tag("tr", "".join(head))), *bodies]), class_="numbers")
+
+
+def _rows(text, found, columns):
+  """Returns the rows of a text as a <tbody>."""
+  first, best, last = found[0], _best(found), found[-1]
+  labels: Dict[int, List[str]] = {}
+  for label, item in (("first", first), ("best", best), ("last", last)):
+    labels.setdefault(item.step, []).append(label)
+  shown = [item for item in found if item.step in labels]
+  has_change = first is not last
+  examples = "" if last.examples is None else tag(
+      "small", plural(last.examples, "example"))
+  head = tag("th", html.escape(text) + " text " + examples, scope="rowgroup",
+             rowspan=len(shown) + has_change)
+  rows = []
+  for item in shown:
+    label = ", ".join(labels[item.step]) if len(found) > 1 else "only"
+    cells = [tag("th", label, scope="row"), tag("td", format(item.step, ","))]
+    cells += [tag("td", format_fixed(_shown_value(metric, item),
+                                     metric.table_decimals))
+              for metric in columns]
+    rows.append("".join(cells))
+  if has_change:
+    rows.append(tag("th", "change", scope="row") + tag("td", "") + "".join(
+        _change(metric, first, last) for metric in columns))
+  rows[0] = head + rows[0]
+  return tag("tbody", "\n".join(tag("tr", row) for row in rows))
+
+
+def _shown_value(metric, item):
+  """Returns a metric of an Evaluation in the unit of the table, a float."""
+  return metric.factor * metric.value_in(item.values)
+
+
+def _change(metric, first, last):
+  """Returns the cell that says how a metric changed between two Evaluations."""
+  decimals = metric.table_decimals
+  # Of the rounded values, so that it is the difference of what is shown.
+  change = round(_shown_value(metric, last), decimals) - round(
+      _shown_value(metric, first), decimals)
+  if not is_finite(change):
+    return tag("td", "-")
+  shown = format_fixed(abs(change), decimals)
+  if not round(abs(change), decimals):
+    return tag("td", "same")
+  if metric.higher_is_better is None:
+    return tag("td", ("+" if change > 0 else "\u2212") + shown)
+  verdict = "better" if (change > 0) == metric.higher_is_better else "worse"
+  return tag("td", "%s%s <small>%s</small>" % (
+      "+" if change > 0 else "\u2212", shown, verdict), class_=verdict)

@@ -309,7 +309,7 @@ def _restarts(frame, data):
   for step in sorted(steps)[-_MAX_RESTARTS:]:
     if frame.first < step < frame.last:
       x = frame.x(step)
-      yield tag("line", _title("went on at step %s" % format(step, ",")),
+      yield tag("line", _title("resumed from step %s" % format(step, ",")),
                 class_="restart", x1=x, y1=_TOP, x2=x, y2=_HEIGHT - _BOTTOM)
 
 
@@ -343,7 +343,7 @@ def _figure(metric, data, steps):
   caption = tag("strong", title) + _legend(series)
   num_left_out = sum(item.num_left_out for item in series)
   if num_left_out:
-    caption += tag("p", "%s not drawn: not a finite number" % plural(
+    caption += tag("p", "%s not drawn: not finite" % plural(
         num_left_out, "value"), class_="note")
   svg = tag(
       "svg", "\n".join(parts), viewBox="0 0 %d %d" % (_WIDTH, _HEIGHT),

@@ -23,7 +23,7 @@ def render(data):
   """
   if not data.evaluations:
     return section("Before and after", tag(
-        "p", "No evaluation on held-out text is recorded in the folder."))
+        "p", "The output directory records no evaluation on held-out text."))
   verdicts = "; ".join(_verdict(text, found)
                        for text, found in data.evaluations.items())
   counts = "; ".join(
@@ -36,9 +36,10 @@ def render(data):
       tag("p", "Masked-LM loss on %s." % html.escape(verdicts),
           class_="verdict"),
       scrollable(_table(data.evaluations), "Evaluations"),
-      tag("p", "Held-out text. Best is the least masked-LM loss; the change "
-          "is from the first to the last. %s." % html.escape(
-              counts[:1].upper() + counts[1:]), class_="note")]))
+      tag("p", "All evaluations are on held-out text. The best one has the "
+          "lowest masked-LM loss; the change is from the first to the last. "
+          "%s." % html.escape(counts[:1].upper() + counts[1:]),
+          class_="note")]))
 
 
 def _loss(item):
@@ -60,7 +61,7 @@ def _verdict(text, found):
   >>> from bert_e2e.reporting.run_data import Evaluation
   >>> _verdict("general", [Evaluation(0, 9, {"masked_lm_loss": 3.5}),
   ...                      Evaluation(9, 9, {"masked_lm_loss": 3.7})])
-  'general text: 3.50 \u2192 3.70 (worse by 0.20: forgotten)'
+  'general text: 3.50 \u2192 3.70 (worse by 0.20: forgetting)'
   """
   before, after = (round(_loss(item), 2) for item in (found[0], found[-1]))
   if len(found) == 1:
@@ -72,13 +73,13 @@ def _verdict(text, found):
   if not is_finite(change):
     return said
   if not change:
-    return said + " (as before)"
+    return said + " (unchanged)"
   said += " (%s by %s%s)" % (
       "worse" if change > 0 else "better", format_fixed(abs(change), 2),
-      ": forgotten" if change > 0 and text == evaluation.GENERAL else "")
+      ": forgetting" if change > 0 and text == evaluation.GENERAL else "")
   best = _best(found)
   if round(_loss(best), 2) < min(before, after):
-    said += ", at its best %s at step %s" % (
+    said += ", best %s at step %s" % (
         format_fixed(_loss(best), 2), format(best.step, ","))
   return said
 
@@ -152,7 +153,7 @@ def _change(metric, first, last):
     return tag("td", "-")
   shown = format_fixed(abs(change), decimals)
   if not round(abs(change), decimals):
-    return tag("td", "same")
+    return tag("td", "unchanged")
   if metric.higher_is_better is None:
     return tag("td", ("+" if change > 0 else "\u2212") + shown)
   verdict = "better" if (change > 0) == metric.higher_is_better else "worse"

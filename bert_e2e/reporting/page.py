@@ -34,7 +34,7 @@ def render(data):
   name = html.escape(data.name)
   body = [
       tag("header", "\n".join([
-          tag("h1", "Pretraining report"), tag("p", name, class_="of"),
+          tag("h1", "Pretraining report"), tag("p", name, class_="run"),
           _highlights(data)])),
       tag("main", "\n".join([
           _warnings(data), evaluation_table.render(data), _curves(data),
@@ -68,7 +68,7 @@ def _highlights(data):
   if steps:
     shown.append(("step", format(max(steps), ",")))
   if data.training.get("epoch"):
-    shown.append(("passes over the text", format_fixed(
+    shown.append(("epochs", format_fixed(
         data.training["epoch"][-1][1], 2)))
   for text, found in data.evaluations.items():
     shown.append(("masked-LM loss, %s text" % text, format_fixed(
@@ -92,8 +92,7 @@ def _warnings(data):
   items = "\n".join(tag("li", _mark_flags(item.text))
                     for item in found.warnings)
   return tag("section", "%s\n%s" % (
-      tag("h2", "%s of the preflight" % plural(
-          len(found.warnings), "warning").capitalize()),
+      tag("h2", plural(len(found.warnings), "preflight warning")),
       tag("ul", items)), class_="warnings")
 
 
@@ -128,12 +127,12 @@ def _curves(data):
   figures = charts.draw(data)
   if not figures:
     return section("Curves", tag(
-        "p", "There are no curves: no event file of a training, and no "
-        "evaluation, is in the folder."))
-  note = ("Beside each name stands its last value. Of the training, the thin "
-          "line is as measured and the thick one is smoothed.")
+        "p", "There are no curves: the output directory has no event files "
+        "of a training and no evaluations."))
+  note = ("The last value of each curve is next to its name. Thin training "
+          "curves show the measured values, thick ones are smoothed.")
   if len(data.starts) > 1:
-    note += " At a dashed upright line the run went on after a stop."
+    note += " Dashed vertical lines mark where the run was resumed."
   return section("Curves", tag("p", note, class_="note") + "\n" + tag(
       "div", "\n".join(figures), class_="curves"))
 
@@ -143,36 +142,36 @@ def _preflight(data):
   found = data.preflight
   if found is None:
     return section("Preflight", tag("p", _mark_flags(
-        "No look at the text before the training is in the folder, or none of "
-        "this version; --preflight_only takes one.")))
+        "The output directory has no preflight.json of this version; "
+        "--preflight_only writes one.")))
   pairs: List[Tuple[str, List[str]]] = []
   for name, text in preflight_lib.rows(found):
     if name or not pairs:
       pairs.append((name, [text]))
     else:
       pairs[-1][1].append(text)
-  warned = ("The warnings stand at the top." if found.warnings else
-            "It warns of nothing.")
+  warned = ("The warnings are at the top of this page." if found.warnings else
+            "There are no warnings.")
   return section("Preflight", _pairs(
-      "The text as a look before the training found it. " + warned, pairs))
+      "Checks of the training text before training. " + warned, pairs))
 
 
 def _run(data):
   """Returns the section of flags, versions, training text and starts."""
   if not data.starts:
     return section("The run", tag(
-        "p", "No start of the program is recorded in the folder."))
+        "p", "The output directory records no start of the program."))
   start = data.starts[-1]
   flags, versions, corpus = (
       _dict_in(start, name) for name in ("flags", "versions", "corpus"))
-  parts = [tag("p", html.escape("Started last at %s, at step %s." % (
+  parts = [tag("p", html.escape("Last started at %s, from step %s." % (
       _time(start), _step(start))))]
   if flags:
-    parts.append(_pairs("Flags that are not at their defaults",
+    parts.append(_pairs("Flags with values other than the defaults",
                         [("--" + str(name), [value])
                          for name, value in flags.items()]))
   else:
-    parts.append(tag("p", "All flags are at their defaults."))
+    parts.append(tag("p", "All flags have their default values."))
   if versions:
     parts.append(_pairs("Versions", [(name, [value])
                                      for name, value in versions.items()]))
@@ -195,9 +194,10 @@ def _starts(data):
       for start in data.starts[-_MAX_STARTS:]
   ]
   caption = "The program was started %d times%s." % (
-      count, "; the last %d" % _MAX_STARTS if count > _MAX_STARTS else "")
+      count, "; the last %d starts are listed" % _MAX_STARTS
+      if count > _MAX_STARTS else "")
   head = (tag("th", "time", scope="col") +
-          tag("th", "went on at step", scope="col"))
+          tag("th", "from step", scope="col"))
   return tag("table", "\n".join([
       tag("caption", caption), tag("thead", tag("tr", head)),
       tag("tbody", "\n".join(rows))]), class_="numbers starts")

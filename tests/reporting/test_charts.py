@@ -232,19 +232,19 @@ def test_no_values_break_a_chart(values, first):
   left_out = len(values) - len(finite)
   notes = [note for note in page.texts("p", class_="note") if "drawn" in note]
   if finite and left_out:
-    assert notes[0] == "%d values not drawn: not a finite number" % (
+    assert notes[0] == "%d values not drawn: not finite" % (
         2 * left_out)
   else:
     assert not notes
 
 
-def test_a_resumed_run_has_a_line_where_it_went_on():
+def test_a_resumed_run_has_a_line_where_it_resumed():
   starts = [{"time": "2026-11-24T18:00:00", "step": step}
             for step in (0, 100, "x", None, 100, 250)]
   text = render({"loss": falling(range(0, 400, 20))},
                                starts=starts)
   close([(step, 0) for step in charts(text)["Total loss"].restarts()],
         [(100, 0), (250, 0)])
-  assert "dashed" in text
-  assert "dashed upright" not in render(
+  assert "Dashed vertical" in text
+  assert "Dashed vertical" not in render(
       {"loss": falling(range(0, 400, 20))}, starts=starts[:1])

@@ -20,14 +20,14 @@ def test_examples_in_docstrings(module):
     ("domain", [4.85, 3.9],
      "domain text: 4.85 \u2192 3.90 (better by 0.95)"),
     ("general", [3.5, 3.7],
-     "general text: 3.50 \u2192 3.70 (worse by 0.20: forgotten)"),
+     "general text: 3.50 \u2192 3.70 (worse by 0.20: forgetting)"),
     ("general", [3.5, 3.4, 3.45], "general text: 3.50 \u2192 3.45 (better by "
-     "0.05), at its best 3.40 at step 100"),
+     "0.05), best 3.40 at step 100"),
     ("domain", [3.5, 3.6], "domain text: 3.50 \u2192 3.60 (worse by 0.10)"),
-    # The reader's sum, not that of what is not shown.
+    # The difference of the values that are shown.
     ("domain", [4.854, 3.896],
      "domain text: 4.85 \u2192 3.90 (better by 0.95)"),
-    ("general", [3.5, 3.501], "general text: 3.50 \u2192 3.50 (as before)"),
+    ("general", [3.5, 3.501], "general text: 3.50 \u2192 3.50 (unchanged)"),
     ("domain", [4.0], "domain text: 4.00 at step 0, the only evaluation"),
     ("domain", [math.nan, 4.0], "domain text: - \u2192 4.00"),
     ("domain", [math.nan], "domain text: - at step 0, the only evaluation"),
@@ -62,7 +62,7 @@ def test_the_table_of_evaluations():
       ["general text 1 example", "first, best", "0", "2.000", "7.4", "50.0",
        "0.250", "100.0"],
       ["last", "100", "2.500", "12.2", "50.0", "-", "90.0"],
-      ["change", "", "+0.500 worse", "+4.8 worse", "same", "-",
+      ["change", "", "+0.500 worse", "+4.8 worse", "unchanged", "-",
        "\u221210.0 worse"]]
   assert page.texts("td", class_="worse") == [
       "+0.500 worse", "+4.8 worse", "\u221210.0 worse"]

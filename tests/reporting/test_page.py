@@ -37,8 +37,8 @@ def test_the_last_start_is_shown_in_full_and_all_are_listed():
 def test_of_many_starts_the_last_are_listed():
   starts = [dict(STARTS[0], step=step) for step in range(50)]
   page = Page(render(starts=starts))
-  assert "The program was started 50 times; the last 20." in page.texts(
-      "caption")
+  assert ("The program was started 50 times; the last 20 starts are listed."
+          in page.texts("caption"))
   assert [cells[1] for cells in page.rows() if cells[0].startswith("2026")] == [
       str(step) for step in range(30, 50)]
 
@@ -48,14 +48,14 @@ def test_of_many_starts_the_last_are_listed():
     {"flags": {}, "time": None, "corpus": {"bytes": None}}])
 def test_a_start_may_lack_anything(start):
   page = Page(render(starts=[start]))
-  assert "All flags are at their defaults." in page.texts("p")
+  assert "All flags have their default values." in page.texts("p")
 
 
 def test_the_preflight_is_shown_and_its_warnings_before_all():
   text = render(found=FOUND)
   page = Page(text)
   assert page.texts("section", class_="warnings") == [
-      "1 warning of the preflight\n"
+      "1 preflight warning\n"
       "Too often: pass --num_train_steps=9, or give <more> text."]
   assert "--num_train_steps=9" in page.texts("code")
   assert text.index('class="warnings"') < text.index("<h2>Before and after")
@@ -67,17 +67,17 @@ def test_the_preflight_is_shown_and_its_warnings_before_all():
       assert [name, said + follows] in rows
   assert ["lines", "~100"] in rows
   quiet = render(found=FOUND._replace(warnings=()))
-  assert 'class="warnings"' not in quiet and "It warns of nothing." in quiet
+  assert 'class="warnings"' not in quiet and "There are no warnings." in quiet
 
 
-def test_figures_at_the_top():
+def test_metrics_at_the_top():
   page = Page(render(
       {"loss": falling(range(0, 2000, 10)), "epoch": [(1990, 12.25)],
        "sequences_per_second": [(1, 5.0), (2, 300.0), (3, 310.0)],
        "input_wait": [(1, 0.9), (2, math.nan), (3, 0.02), (4, 0.01)]},
       {"domain": [evaluation(0, 9, 5.0), evaluation(9, 9, 4.0)]}))
   assert dict(zip(page.texts("dt"), page.texts("dd"))) == {
-      "step": "1,990", "passes over the text": "12.25",
+      "step": "1,990", "epochs": "12.25",
       "masked-LM loss, domain text": "4.00", "sequences/s, median": "300.0",
       "input wait, median": "2 %"}
 
@@ -110,7 +110,7 @@ def test_the_page_is_what_browsers_and_readers_expect():
           } in metas
   assert tags.count("h1") == tags.count("main") == tags.count("header") == 1
   assert tags.count("figure") == tags.count("figcaption") == len(CHARTS)
-  assert page.texts("h2") == ["1 warning of the preflight", "Before and after",
+  assert page.texts("h2") == ["1 preflight warning", "Before and after",
                               "Curves", "Preflight", "The run"]
   ths = [attributes for tag, attributes, _ in page.tags if tag == "th"]
   assert ths and all(
@@ -133,18 +133,18 @@ def test_all_texts_are_escaped():
   assert not page.texts("script") and "onload=alert(1)>" not in text
   assert len(page.texts("svg")) == 2  # Of the two losses.
   assert EVIL in page.texts("td") and "--" + EVIL in page.texts("th")
-  assert page.texts("p", class_="of") == [EVIL]
+  assert page.texts("p", class_="run") == [EVIL]
   assert page.texts("title")[0] == "Pretraining report: " + EVIL
   assert EVIL + " --flag=" + EVIL in page.texts("li")
   assert any(EVIL[:20] in cell for cell in page.texts("td"))
 
 
-# ------------------------------------------------------------------ the colours
+# ------------------------------------------------------------------ the colors
 
 
-def luminance(colour):
+def luminance(color):
   """Returns the relative luminance of "#rrggbb", as WCAG 2 defines it."""
-  parts = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+  parts = [int(color[i:i + 2], 16) / 255 for i in (1, 3, 5)]
   red, green, blue = (
       part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4
       for part in parts)
@@ -157,22 +157,22 @@ def contrast(one, other):
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
-def test_colours_can_be_read(mode):
+def test_colors_can_be_read(mode):
   style = Page(render()).texts("style")[0]
   light, dark = style.split("@media (prefers-color-scheme: dark) {", 1)
   dark = dark.split("}")[0]
-  colours, others = (dict(re.findall(r"--([\w-]+): (#\w{6})", part))
+  colors, others = (dict(re.findall(r"--([\w-]+): (#\w{6})", part))
                      for part in ((light, dark) if mode == "light" else
                                   (dark, light)))
-  assert colours.keys() == others.keys() and colours != others
-  # Only variables have colours, so that no text is of the other mode.
-  assert len(re.findall(r"#[0-9a-fA-F]{3,8}\b", style)) == 2 * len(colours)
-  assert set(re.findall(r"var\(--([\w-]+)\)", style)) == set(colours)
+  assert colors.keys() == others.keys() and colors != others
+  # Only variables have colors, so that no text is of the other mode.
+  assert len(re.findall(r"#[0-9a-fA-F]{3,8}\b", style)) == 2 * len(colors)
+  assert set(re.findall(r"var\(--([\w-]+)\)", style)) == set(colors)
   for name in ("text", "faint", "better", "worse", "training", "domain",
                "general"):
-    for behind in ("page", "panel") if name in ("text", "faint") else (
+    for background in ("page", "panel") if name in ("text", "faint") else (
         "page",):
-      assert contrast(colours[name], colours[behind]) >= 4.5, name
-  assert contrast(colours["warned-text"], colours["warned"]) >= 7
+      assert contrast(colors[name], colors[background]) >= 4.5, name
+  assert contrast(colors["warned-text"], colors["warned"]) >= 7
   assert "color-scheme: light dark" in style
-  assert (luminance(colours["page"]) > 0.5) == (mode == "light")
+  assert (luminance(colors["page"]) > 0.5) == (mode == "light")

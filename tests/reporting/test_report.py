@@ -21,7 +21,7 @@ from bert_e2e.data import preflight
 from bert_e2e.reporting import report, run_data
 
 
-def test_an_empty_folder_makes_a_report(tmp_path):
+def test_an_empty_directory_makes_a_report(tmp_path):
   path = report.write(str(tmp_path))
   assert path == str(tmp_path / "report.html")
   assert os.listdir(str(tmp_path)) == ["report.html"]
@@ -30,7 +30,7 @@ def test_an_empty_folder_makes_a_report(tmp_path):
   assert len(page.texts("section")) == 4 and not page.texts("figure")
 
 
-def test_a_folder_with_everything(tmp_path):
+def test_a_complete_directory(tmp_path):
   events(tmp_path / "events.out.tfevents.10.a", 10, [
       (step, {"training/" + chart.name: step / 100 for chart in CHARTS})
       for step in range(5, 100, 5)])
@@ -70,7 +70,7 @@ def test_a_report_is_whole_or_as_it_was(tmp_path, monkeypatch):
   assert (tmp_path / "report.html").read_text() == "before"
 
 
-def test_a_folder_behind_a_scheme(tmp_path):
+def test_a_directory_with_a_scheme(tmp_path):
   """TensorFlow opens `file://`, which Python's own `open` does not know."""
   events(tmp_path / "events.out.tfevents.10.a", 10, loss([8, 16]))
   (tmp_path / "evaluations.jsonl").write_text(json.dumps(row(0)) + "\n")

@@ -55,14 +55,14 @@ def test_a_record_that_was_cut_off_is_left_out(tmp_path, cut):
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 40, b"not an event" * 9])
-def test_files_without_an_event_are_passed_over(tmp_path, data):
+def test_files_without_an_event_are_skipped(tmp_path, data):
   (tmp_path / "events.out.tfevents.10.a").write_bytes(data)
   assert run_data.read_training(str(tmp_path)) == {}
   events(tmp_path / "events.out.tfevents.20.a", 20, loss([8]))
   assert run_data.read_training(str(tmp_path)) == {"loss": [(8, 9.0)]}
 
 
-def test_a_folder_that_is_missing_has_no_training(tmp_path):
+def test_a_missing_directory_has_no_training(tmp_path):
   assert run_data.read_training(str(tmp_path / "none")) == {}
 
 

@@ -149,7 +149,7 @@ def _with_defaults_of_model(config):
   """
   checkpoint, data = config.checkpoint, config.data
   directory = checkpoint.init_checkpoint
-  if directory and hugging_face.is_folder(directory):
+  if directory and hugging_face.is_directory(directory):
     checkpoint = dataclasses.replace(
         checkpoint, bert_config_file=checkpoint.bert_config_file or
         hugging_face.config_file(directory))

@@ -100,7 +100,7 @@ def _log_initial_weights(run):
   logger.info("starting from the weights of %s", init_checkpoint)
   if run.new_variables:
     how = ""
-    if hugging_face.is_folder(init_checkpoint):
+    if hugging_face.is_directory(init_checkpoint):
       how = (" (the transform before the masked-LM output as the identity)")
     logger.warning(
         "%s is missing %d of the model's variables; these are newly "

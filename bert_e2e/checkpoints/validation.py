@@ -76,7 +76,7 @@ def check_init_checkpoint(init_checkpoint, config, config_file):
       model's variables, or one of another shape. For a Hugging Face directory
       see hugging_face.read, too.
   """
-  if hugging_face.is_folder(init_checkpoint):
+  if hugging_face.is_directory(init_checkpoint):
     if config_file != hugging_face.config_file(init_checkpoint):
       hugging_face.check_config(init_checkpoint, config, config_file)
     return hugging_face.read(init_checkpoint).missing

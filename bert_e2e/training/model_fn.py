@@ -319,7 +319,7 @@ def _initialize(init_checkpoint, bert_config, random_seed, use_tpu):
   variables = tf.trainable_variables()
   names = set()
   scaffold_fn = None
-  if init_checkpoint and hugging_face.is_folder(init_checkpoint):
+  if init_checkpoint and hugging_face.is_directory(init_checkpoint):
     # Not by initializers: the graph would hold the weights.
     load = hugging_face.init_fn(init_checkpoint, bert_config, random_seed)
     names = {variable.name for variable in variables}

@@ -477,13 +477,13 @@ def test_a_tokenizer_json_without_pieces_is_refused(tmp_path, model):
 
 
 @pytest.mark.parametrize("changes, said", [
-    ({"model_type": "roberta"}, "a model of the type 'roberta'"),
+    ({"model_type": "roberta"}, "a model of type 'roberta'"),
     ({"architectures": ["JinaBertForMaskedLM"]}, "JinaBertForMaskedLM"),
     ({"position_embedding_type": "relative_key"}, "'relative_key'"),
     ({"is_decoder": True}, "'is_decoder' is True"),
     ({"layer_norm_eps": 1e-5}, "'layer_norm_eps' is 1e-05"),
-    ({"hidden_act": "silu"}, "'silu' is unknown here; known are gelu_new"),
-    ({"hidden_act": ["gelu"]}, "is unknown here"),
+    ({"hidden_act": "silu"}, "'silu' is not supported. These are: gelu_new"),
+    ({"hidden_act": ["gelu"]}, "is not supported"),
     ({"vocab_size": "many"}, "'vocab_size' must be an integer of at least 1"),
     ({"num_hidden_layers": 0}, "'num_hidden_layers' must be .* got 0"),
     ({"num_hidden_layers": True}, "'num_hidden_layers' must be"),
@@ -581,14 +581,14 @@ def spoil_index(folder):
 
 
 @pytest.mark.parametrize("damage, said", [
-    (cut, "model.safetensors is damaged or no safetensors file"),
-    (lengthen, "model.safetensors is damaged or no safetensors file"),
-    (garble, "model.safetensors is damaged or no safetensors file"),
-    (empty, "model.safetensors is damaged or no safetensors file"),
-    (leave_pointer, "is not the file itself but Git LFS's note of it"),
+    (cut, "model.safetensors is damaged or not a safetensors file"),
+    (lengthen, "model.safetensors is damaged or not a safetensors file"),
+    (garble, "model.safetensors is damaged or not a safetensors file"),
+    (empty, "model.safetensors is damaged or not a safetensors file"),
+    (leave_pointer, "is a Git LFS pointer, not the file itself"),
     (remove, "neither model.safetensors nor pytorch_model.bin"),
-    (lead_out, "index.json is no index of weights"),
-    (spoil_index, "index.json is no index of weights"),
+    (lead_out, "index.json is not an index of weights"),
+    (spoil_index, "index.json is not an index of weights"),
 ])
 def test_files_that_are_refused(tmp_path, damage, said):
   folder = write_folder(tmp_path, random_tensors())
@@ -700,9 +700,10 @@ def test_what_can_not_be_completed():
   config = config_of()
   variables = random_variables(config)
   del variables["bert/encoder/layer_0/output/dense/kernel"]
-  with pytest.raises(ValueError, match="Without bert/encoder/layer_0/output"):
+  with pytest.raises(ValueError, match="The encoder is incomplete: "
+                     "bert/encoder/layer_0/output"):
     hf.complete(variables, config, np.random.RandomState(0))
-  with pytest.raises(ValueError, match="'zero' is none of identity, random"):
+  with pytest.raises(ValueError, match="'zero' is not one of identity, random"):
     complete(config, "zero")
 
 

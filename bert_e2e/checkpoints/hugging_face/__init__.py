@@ -1,0 +1,44 @@
+"""BERT models in directories of Hugging Face's transformers: read and written.
+
+Such a directory holds `config.json`, the weights in `model.safetensors` (or
+`pytorch_model.bin`; either may be split into several files with an index) and
+the tokenizer's files. It describes the same model in other terms:
+
+* variables have PyTorch's names, and kernels are [units, width], where ours
+  are [width, units];
+* Hugging Face's activation "gelu" is our "gelu_erf", and Google's "gelu", the
+  tanh form, is Hugging Face's "gelu_new";
+* heads that pretraining needs may be missing; `complete` adds them.
+
+Letters in shapes are those of modeling.py.
+"""
+
+from bert_e2e.checkpoints.hugging_face.config import (
+  CONFIG_FILE,
+  check_config,
+  config_file,
+  is_directory,
+  load_config,
+  read_config,
+)
+from bert_e2e.checkpoints.hugging_face.export import (
+  OUTPUT_FILES,
+  check_writable,
+  write,
+)
+from bert_e2e.checkpoints.hugging_face.heads import (
+  TRANSFORMS,
+  complete,
+  is_head,
+)
+from bert_e2e.checkpoints.hugging_face.model import Model, init_fn, read
+from bert_e2e.checkpoints.hugging_face.tokenizer import (
+  find_vocab_file,
+  read_do_lower_case,
+)
+
+__all__ = [
+    "CONFIG_FILE", "OUTPUT_FILES", "TRANSFORMS", "Model", "check_config",
+    "check_writable", "complete", "config_file", "find_vocab_file", "init_fn",
+    "is_directory", "is_head", "load_config", "read", "read_config",
+    "read_do_lower_case", "write"]

@@ -1,0 +1,107 @@
+"""Reads a model from a Hugging Face directory, and starts a training from it.
+"""
+
+import collections
+from typing import Any, Dict, List, NamedTuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+import modeling
+from bert_e2e.checkpoints import saver
+from bert_e2e.checkpoints.hugging_face import config as config_lib
+from bert_e2e.checkpoints.hugging_face import heads, weights
+
+
+class Model(NamedTuple):
+  """A model that was read.
+
+  Attributes:
+    config: dict, for modeling.BertConfig.from_dict.
+    variables: OrderedDict from Google's name of a variable to its value, a
+      float32 array, in the order of modeling.variable_shapes.
+    missing: list of str, names of the pretraining model's variables that the
+      directory does not have; all belong to heads.
+    unused: list of str, PyTorch's names of weights that pretraining does not
+      use, of another head.
+  """
+  config: Dict[str, Any]
+  variables: Dict[str, Any]
+  missing: List[str]
+  unused: List[str]
+
+
+def read(directory):
+  """Reads a BertModel, BertForMaskedLM, BertForPreTraining or a similar model.
+
+  Args:
+    directory: str, local or with a scheme.
+
+  Returns:
+    Model.
+
+  Raises:
+    OSError: a file cannot be read.
+    ValueError: see `read_config` and `weights.read_weights`; weights of the
+      encoder are missing, or have other sizes than the config's.
+  """
+  config = config_lib.read_config(directory)
+  path, stored = weights.read_weights(directory)
+  stored, stored_names = weights.by_standard_names(stored, path)
+  variables = collections.OrderedDict()  # type: collections.OrderedDict
+  missing, different = [], []
+  for name, shape in modeling.variable_shapes(
+      modeling.BertConfig.from_dict(config)).items():
+    value = stored.pop(weights.torch_name(name), None)
+    if value is None:
+      missing.append(name)
+      continue
+    if name.endswith("/kernel"):
+      value = value.T
+    if list(value.shape) != shape:
+      different.append("%s is %s there and %s by %s" % (
+          name, list(value.shape), shape, config_lib.CONFIG_FILE))
+    # This copies a transposed array, so that the stored one is freed.
+    variables[name] = np.ascontiguousarray(value)
+  different += ["%s is not in the model" % name for name in stored_names
+                if stored_names[name] in stored and
+                stored_names[name].startswith("bert.")]
+  different += ["%s is missing" % name for name in missing
+                if not heads.is_head(name)]
+  if different:
+    raise ValueError(
+        "%s does not hold the weights of the model that %s describes: %s. Copy "
+        "the directory again, with all files of one model." %
+        (path, config_lib.config_file(directory),
+         config_lib.list_clauses(different)))
+  unused = [name for name in stored_names if stored_names[name] in stored]
+  return Model(config, variables, missing, unused)
+
+
+def init_fn(directory, config, random_seed):
+  """Returns a function that assigns a directory's weights to the variables.
+
+  Args:
+    directory: str, a Hugging Face directory of a model with that config.
+    config: modeling.BertConfig.
+    random_seed: int, for heads that the directory does not have.
+
+  Returns:
+    An `init_fn` of tf.train.Scaffold, for the trainable variables that the
+    default graph has now. TensorFlow calls it after the initializers, unless it
+    restores a checkpoint. It feeds the values to the session, wherever that
+    runs: to each replica of the tf.distribute.Strategy in whose scope this was
+    called, or to a TPU's host. The directory is read in that call, so nothing
+    keeps its weights in memory.
+  """
+  variables = tf.trainable_variables()
+  strategy = tf.distribute.get_strategy()
+
+  def load(scaffold, session):
+    del scaffold
+    values = heads.complete(read(directory).variables, config,
+                            np.random.RandomState(random_seed))
+    for variable in variables:
+      saver.load(variable, values[saver.name_of(variable)], session, strategy)
+
+  return load

@@ -1,13 +1,13 @@
-"""Turns BERT checkpoints into others: Google's, Hugging Face's, a training's.
+"""Converts BERT models between Google's and Hugging Face's format.
 
     python convert_checkpoint.py --input=out --vocab_file=vocab.txt \\
         --bert_config_file=bert_config.json --output_hf=for_transformers
-    python convert_checkpoint.py --input=a_hugging_face_folder --output_tf=bert
+    python convert_checkpoint.py --input=hugging_face_model --output_tf=bert
 
---input is a checkpoint's path (bert_model.ckpt), a folder that this project's
-or Google's pretraining trained in, or a folder of Hugging Face's transformers.
-What is written is a whole pretraining model: heads that the input lacks are
-made, see hugging_face.complete.
+--input is a checkpoint's path (bert_model.ckpt), an output directory of this
+project's or Google's pretraining, or a directory of Hugging Face's
+transformers. A complete pretraining model is written: heads that the input does
+not have are newly initialized, see hugging_face.complete.
 """
 
 import sys
@@ -24,42 +24,43 @@ from bert_e2e.checkpoints import conversion
 def _define_flags():
   flags.DEFINE_string(
       "input", None,
-      "What to convert: a checkpoint's path, e.g. bert_model.ckpt, a folder "
-      "with checkpoints, or a Hugging Face folder.")
+      "The model to convert: a checkpoint's path, e.g. bert_model.ckpt, a "
+      "directory with checkpoints, or a Hugging Face directory.")
   flags.DEFINE_string(
       "bert_config_file", None,
-      "Of a checkpoint: the model's config; by default bert_config.json beside "
-      "it.")
+      "The config of a checkpoint; by default bert_config.json beside it.")
   flags.DEFINE_string(
       "vocab_file", None,
       "The vocabulary; by default the one beside the model.")
   flags.DEFINE_bool(
       "do_lower_case", None,
-      "Whether the tokenizer lower-cases, where the input does not say.")
+      "Lower-case the text, if --input does not tell.")
   flags.DEFINE_string(
-      "output_tf", None, "Folder to write bert_model.ckpt to.")
+      "output_tf", None, "Directory to write Google's format to.")
   flags.DEFINE_string(
-      "output_hf", None, "Folder to write a Hugging Face model to.")
+      "output_hf", None, "Directory to write Hugging Face's format to.")
   flags.mark_flags_as_required(["input"])
 
 
 def _run(values):
-  """Converts as the flags say."""
+  """Reads and writes the model that the flags name."""
   if not values.output_tf and not values.output_hf:
     raise ValueError("Nothing to do: pass --output_tf, --output_hf or both.")
   conversion.check_outputs(values.output_tf, values.output_hf)
   source = conversion.read(
       values.input, values.bert_config_file, values.vocab_file,
       values.do_lower_case)
-  for names, said in (
-      (source.made, "lacked these variables, which were made"),
-      (source.unused, "has these weights, which were left out")):
+  for names, message in (
+      (source.initialized, "does not have these variables, which were newly "
+       "initialized"),
+      (source.unused, "has these weights, which were not converted")):
     if names:
-      print("%s %s: %s" % (values.input, said, ", ".join(names)))
-  conversion.export(source.variables, source.config, source.vocab_file,
-         source.do_lower_case, values.output_tf, values.output_hf)
-  for folder in filter(None, (values.output_tf, values.output_hf)):
-    print("wrote %s" % folder)
+      print("%s %s: %s" % (values.input, message, ", ".join(names)))
+  conversion.export(
+      source.variables, source.config, source.vocab_file, source.do_lower_case,
+      values.output_tf, values.output_hf)
+  for directory in filter(None, (values.output_tf, values.output_hf)):
+    print("wrote %s" % directory)
 
 
 def main(argv):

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from bert_e2e import startup_log
-from bert_e2e.checkpoints import conversion, saver
+from bert_e2e.checkpoints import checkpoint_list, conversion
 from bert_e2e.common import errors, logs
 from bert_e2e.common.errors import InputError
 from bert_e2e.data import preflight as preflight_lib
@@ -97,7 +97,7 @@ class Run:
 
   def log_stop(self, reason):
     """Logs what stopped the run early, and where it will resume."""
-    step = saver.latest_step(self._output_dir)
+    step = checkpoint_list.latest_step(self._output_dir)
     where = ("starts again: there is no checkpoint yet" if step is None else
              "resumes from step %d" % step)
     logger.warning("stopped by %s; the same command %s, in %s", reason, where,
@@ -114,12 +114,13 @@ class Run:
       raise InputError("--output_dir=%s cannot be written: %s" %
                        (self._output_dir, e)) from e
     startup_log.log_start(
-        self._prepared, saver.latest_step(self._output_dir), self._is_done())
+        self._prepared, checkpoint_list.latest_step(self._output_dir),
+        self._is_done())
 
   def _write_records(self):
     """Writes the records that identify the directory's run."""
     training = self._prepared.training
-    step = saver.latest_step(self._output_dir)
+    step = checkpoint_list.latest_step(self._output_dir)
     if training:
       if training.epoch_plan:
         training.epoch_plan.save(self._output_dir)
@@ -152,7 +153,7 @@ class Run:
     latest = tf.train.latest_checkpoint(self._output_dir)
     eval_sources = self._prepared.eval_sources
     if eval_sources:
-      step = saver.latest_step(self._output_dir)
+      step = checkpoint_list.latest_step(self._output_dir)
       self._evaluations.run(step, latest, anew=not is_trained)
     if self._stop.signal is not None:
       raise errors.Interrupted
@@ -189,7 +190,7 @@ class Run:
 
   def _is_done(self):
     """Tells whether the directory's latest checkpoint ends the training."""
-    step = saver.latest_step(self._output_dir)
+    step = checkpoint_list.latest_step(self._output_dir)
     return step is not None and (
         step >= self._prepared.num_train_steps or
         self._evaluations.is_exhausted())

@@ -7,7 +7,7 @@ import time
 
 import tensorflow.compat.v1 as tf
 
-from bert_e2e.checkpoints import saver
+from bert_e2e.checkpoints import checkpoint_hook, checkpoint_list
 from bert_e2e.prepare import write_preflight
 from bert_e2e.training import cluster, progress, signals
 from bert_e2e.training.input_errors import input_errors
@@ -63,7 +63,7 @@ class TrainingLoop:
 
   def _checkpoint_hook(self):
     options, hardware = self._config.checkpoint, self._config.hardware
-    return saver.CheckpointHook(
+    return checkpoint_hook.CheckpointHook(
         self._output_dir, self._is_checkpoint_due,
         max_to_keep=options.keep_checkpoint_max,
         keep_every_n_hours=options.keep_checkpoint_every_n_hours,
@@ -79,7 +79,7 @@ class TrainingLoop:
     use_tpu = self._config.hardware.use_tpu
     targets = [self._prepared.num_train_steps]
     if use_tpu:  # It cannot train and evaluate at the same time.
-      step = saver.latest_step(self._output_dir)
+      step = checkpoint_list.latest_step(self._output_dir)
       targets = [target for target in self._evaluations.targets()
                  if step is None or target > step]
     for target in targets:
@@ -149,8 +149,8 @@ class TrainingLoop:
   def _evaluate_checkpoints(self):
     """Evaluates the directory's checkpoints that are due, between two parts of
     a training; tells whether training ends."""
-    for name in saver.load_state(self._output_dir).names():
-      step = saver.step_of(name)
+    for name in checkpoint_list.load_state(self._output_dir).names():
+      step = checkpoint_list.step_of(name)
       if self._evaluations.is_due(step) and self._evaluations.run(
           step, os.path.join(self._output_dir, name)):
         return True

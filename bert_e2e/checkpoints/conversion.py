@@ -1,7 +1,7 @@
-"""Converts models: Google's checkpoints, Hugging Face's directories, runs.
+"""Reads models, and writes them as Google's or Hugging Face's format.
 
-What is written is a whole pretraining model: heads that the input lacks are
-made, see hugging_face.complete.
+A complete pretraining model is written: heads that the input does not have are
+newly initialized, see hugging_face.complete.
 """
 
 import collections
@@ -24,29 +24,29 @@ from bert_e2e.data import resume
 CHECKPOINT = "bert_model.ckpt"
 CONFIG_FILE = "bert_config.json"
 VOCAB_FILE = "vocab.txt"
-# What is written for TensorFlow, in that order.
+# The files of Google's format, in the order in which they are written.
 OUTPUT_FILES = (VOCAB_FILE, CONFIG_FILE, CHECKPOINT + ".data-00000-of-00001",
                 CHECKPOINT + ".index")
 _RANDOM_SEED = 12345
 
 
-class Source(NamedTuple):
-  """A model that was read.
+class SourceModel(NamedTuple):
+  """A model that was read, with completed heads.
 
   Attributes:
     variables: dict from each name of modeling.variable_shapes to a float32
       array.
     config: modeling.BertConfig.
-    vocab_file: str, for tokenization.read_vocabulary; None if not known.
-    do_lower_case: bool; None if not known.
-    made: list of str, variables that the input lacked.
-    unused: list of str, weights of the input that are of no use.
+    vocab_file: str, for tokenization.read_vocabulary; None if unknown.
+    do_lower_case: bool; None if unknown.
+    initialized: list of str, variables that were newly initialized.
+    unused: list of str, weights of the input that pretraining does not use.
   """
   variables: Dict[str, Any]
   config: modeling.BertConfig
   vocab_file: Optional[str]
   do_lower_case: Optional[bool]
-  made: List[str]
+  initialized: List[str]
   unused: List[str]
 
 
@@ -54,64 +54,65 @@ class Source(NamedTuple):
 
 
 def read(path, bert_config_file=None, vocab_file=None, do_lower_case=None):
-  """Reads a model with all that belongs to it.
+  """Reads a model, its config and its tokenizer's options.
 
   Args:
-    path: str, see --input.
-    bert_config_file: str, of a checkpoint; by default the bert_config.json
-      beside it.
-    vocab_file: str; by default the vocab.txt beside it.
-    do_lower_case: bool; by default what the folder says.
+    path: str, a path prefix of a checkpoint, or a directory of checkpoints or
+      of Hugging Face's transformers.
+    bert_config_file: str, the config of a checkpoint; by default the
+      bert_config.json beside it.
+    vocab_file: str; by default the vocabulary beside the model.
+    do_lower_case: bool; by default as recorded in the directory.
 
   Returns:
-    Source.
+    SourceModel.
 
   Raises:
-    OSError: a file can't be read.
+    OSError: a file cannot be read.
     ValueError: there is no model, or it is damaged or contradicts its config.
   """
   rng = np.random.RandomState(_RANDOM_SEED)
   if hugging_face.is_directory(path):
     if bert_config_file:
       raise ValueError(
-          "--bert_config_file=%s is for a checkpoint, and --input=%s has a "
-          "%s of its own." % (bert_config_file, path, hugging_face.CONFIG_FILE))
+          "--bert_config_file=%s is for checkpoints, but --input=%s has its "
+          "own %s." % (bert_config_file, path, hugging_face.CONFIG_FILE))
     model = hugging_face.read(path)
     config = modeling.BertConfig.from_dict(model.config)
     if do_lower_case is None:
       do_lower_case = hugging_face.read_do_lower_case(path)
-    return Source(
+    return SourceModel(
         hugging_face.complete(model.variables, config, rng), config,
         vocab_file or hugging_face.find_vocab_file(path), do_lower_case,
         model.missing, model.unused)
   checkpoint = find_checkpoint(path)
-  folder = os.path.dirname(checkpoint)
+  directory = os.path.dirname(checkpoint)
   config = hugging_face.load_config(
       bert_config_file or _beside(checkpoint, CONFIG_FILE))
-  beside = os.path.join(folder, VOCAB_FILE)
+  beside = os.path.join(directory, VOCAB_FILE)
   if not vocab_file and file_io.exists(beside):
     vocab_file = beside
   if do_lower_case is None:
-    record = resume.load(folder)
+    record = resume.load(directory)
     do_lower_case = record and record.options.get("do_lower_case")
   variables = read_checkpoint(checkpoint, config)
-  made = [n for n in modeling.variable_shapes(config) if n not in variables]
-  return Source(hugging_face.complete(variables, config, rng), config,
-                vocab_file, do_lower_case, made, [])
+  missing = [n for n in modeling.variable_shapes(config) if n not in variables]
+  return SourceModel(hugging_face.complete(variables, config, rng), config,
+                     vocab_file, do_lower_case, missing, [])
 
 
 def find_checkpoint(path):
-  """Finds the checkpoint that a path means.
+  """Finds a checkpoint.
 
   Args:
-    path: str, a path prefix, or a folder: its latest checkpoint, or its
-      bert_model.ckpt.
+    path: str, its path prefix, or its directory: the latest checkpoint there,
+      or else bert_model.ckpt.
 
   Returns:
     str, a path prefix.
 
   Raises:
-    ValueError: there is none.
+    ValueError: there is no checkpoint.
   """
   candidates = [path]
   if tf.io.gfile.isdir(path):
@@ -121,13 +122,17 @@ def find_checkpoint(path):
     if found and file_io.exists(found + ".index"):
       return found
   raise ValueError(
-      "There is no model at --input=%s: no checkpoint of that path (without "
-      ".index or .data-...), no folder with a checkpoint, and no Hugging Face "
-      "folder (its %s is missing)." % (path, hugging_face.CONFIG_FILE))
+      "There is no model at --input=%s: it is not a checkpoint's path (without "
+      ".index or .data-...), a directory with a checkpoint, or a Hugging Face "
+      "directory (%s is missing)." % (path, hugging_face.CONFIG_FILE))
 
 
 def _beside(checkpoint, name):
-  """Returns the path of a file beside a checkpoint; ValueError without it."""
+  """Returns the path of a file beside a checkpoint.
+
+  Raises:
+    ValueError: there is no such file.
+  """
   path = os.path.join(os.path.dirname(checkpoint), name)
   if not file_io.exists(path):
     raise ValueError("There is no %s beside %s; pass --bert_config_file." %
@@ -136,7 +141,7 @@ def _beside(checkpoint, name):
 
 
 def read_checkpoint(checkpoint, config):
-  """Reads the model's variables out of a checkpoint; not those of a training.
+  """Reads the model's variables from a checkpoint, without the optimizer's.
 
   Args:
     checkpoint: str, a path prefix.
@@ -144,7 +149,7 @@ def read_checkpoint(checkpoint, config):
 
   Returns:
     OrderedDict from name to float32 array, in the order of
-    modeling.variable_shapes; without those of heads that it lacks.
+    modeling.variable_shapes; variables of heads may be missing.
 
   Raises:
     ValueError: it is damaged, or of another model than the config.
@@ -183,43 +188,43 @@ def _damage_named(checkpoint):
 
 
 def check_outputs(output_tf=None, output_hf=None):
-  """Checks that folders can be written to without a loss.
+  """Checks that nothing is lost when directories are written to.
 
   Args:
-    output_tf, output_hf: str, folders that need not exist; or None.
+    output_tf, output_hf: str, directories that need not exist; or None.
 
   Raises:
-    ValueError: one holds anything but what was written by `export`; both are
-      the same.
+    ValueError: one holds other files than those of an earlier `export`, or both
+      are the same.
   """
   if output_tf and output_hf and (
       os.path.abspath(output_tf) == os.path.abspath(output_hf)):
     raise ValueError(
-        "--output_tf and --output_hf are the same folder, %s. Pass two." %
-        output_tf)
-  for folder, own in ((output_tf, OUTPUT_FILES),
-                      (output_hf, hugging_face.OUTPUT_FILES)):
-    if not folder:
+        "--output_tf and --output_hf are the same directory, %s. Pass two "
+        "directories." % output_tf)
+  for directory, own in ((output_tf, OUTPUT_FILES),
+                         (output_hf, hugging_face.OUTPUT_FILES)):
+    if not directory:
       continue
-    if file_io.exists(folder) and not tf.io.gfile.isdir(folder):
-      raise ValueError("%s is a file, and a folder is to be written." % folder)
-    others = [name for name in file_io.names(folder) if name not in own]
+    if file_io.exists(directory) and not tf.io.gfile.isdir(directory):
+      raise ValueError("%s is a file, not a directory to write to." % directory)
+    others = [name for name in file_io.names(directory) if name not in own]
     if others:
       raise ValueError(
-          "The folder %s is not empty: it holds %s. Pass another one; nothing "
-          "was written." % (folder, list_names(others)))
+          "The directory %s is not empty: it holds %s. Pass another one. "
+          "Nothing was written." % (directory, list_names(others)))
 
 
 def check_export(config, vocab_file, output_tf, output_hf):
-  """Checks, before a training, that its result can be exported.
+  """Checks, before training, that the model can be exported afterwards.
 
   Args:
     config: modeling.BertConfig; vocab_file: str or None.
     output_tf, output_hf: str, see `export`.
 
   Raises:
-    ValueError: see `check_outputs` and hugging_face.check_writable; there is no
-      vocabulary.
+    ValueError: see `check_outputs` and hugging_face.check_writable; or there is
+      no vocabulary.
   """
   if not vocab_file:
     raise ValueError("--vocab_file is missing: --export_dir writes it beside "
@@ -230,38 +235,39 @@ def check_export(config, vocab_file, output_tf, output_hf):
 
 def export(variables, config, vocab_file, do_lower_case, output_tf=None,
            output_hf=None):
-  """Writes a model, with all that belongs to it.
+  """Writes a model, its config and its vocabulary.
 
   Args:
     variables: dict from each name of modeling.variable_shapes to a float32
       array.
     config: modeling.BertConfig.
     vocab_file: str, for tokenization.read_vocabulary.
-    do_lower_case: bool, whether the tokenizer lower-cases; for `output_hf`.
-    output_tf: folder for a checkpoint as Google's are, bert_model.ckpt, with
+    do_lower_case: bool, the tokenizer lower-cases; only for `output_hf`.
+    output_tf: str, directory for Google's format: bert_model.ckpt,
       bert_config.json and vocab.txt; or None.
-    output_hf: folder for a model of Hugging Face's transformers, or None.
+    output_hf: str, directory for Hugging Face's format; or None.
 
   Raises:
-    OSError: a file can't be read or written.
-    ValueError: see `check_outputs` and hugging_face.write; the vocabulary is
-      larger than the model's, or lacks a special token; it, or
-      `do_lower_case`, is not said.
+    OSError: a file cannot be read or written.
+    ValueError: see `check_outputs` and hugging_face.write; the vocabulary has
+      more entries than the model, or a special token is missing from it; it or
+      `do_lower_case` is unknown.
   """
   check_outputs(output_tf, output_hf)
   if not vocab_file:
-    raise ValueError("No vocabulary is beside the model; pass --vocab_file.")
+    raise ValueError(
+        "There is no vocabulary beside the model; pass --vocab_file.")
   if output_hf and do_lower_case is None:
     raise ValueError(
-        "Whether the tokenizer lower-cases is not said; pass --do_lower_case "
-        "for an uncased model, or --do_lower_case=false.")
+        "The model does not tell whether its tokenizer lower-cases; pass "
+        "--do_lower_case for an uncased model, or --do_lower_case=false.")
   vocabulary = tokenization.read_vocabulary(vocab_file)
   instances_lib.check_vocabulary(vocab_file)
   num_pieces = len(file_io.split_lines(vocabulary))
   if num_pieces > config.vocab_size:
     raise ValueError(
-        "The vocabulary %s has %d entries, the model only %d. Pass the one "
-        "that the model was trained with." %
+        "The vocabulary %s has %d entries, but the model only has %d. Pass the "
+        "one that the model was trained with." %
         (vocab_file, num_pieces, config.vocab_size))
   if output_tf:
     tf.io.gfile.makedirs(output_tf)
@@ -279,14 +285,14 @@ def write_checkpoint(checkpoint, variables):
   """Writes a TensorFlow checkpoint.
 
   Args:
-    checkpoint: str, the path prefix; the folder must be there.
+    checkpoint: str, the path prefix; its directory must exist.
     variables: dict from name to float32 array.
 
   Raises:
-    OSError: it can't be written.
+    OSError: it cannot be written.
   """
   with tf.Graph().as_default(), tf.Session(
-      # A GPU would be taken from another program for nothing.
+      # Do not claim a GPU that another program may use.
       config=tf.ConfigProto(device_count={"GPU": 0})) as session:
     values = [tf.placeholder(tf.float32, np.shape(value))
               for value in variables.values()]

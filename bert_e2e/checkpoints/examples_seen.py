@@ -1,8 +1,8 @@
-"""The number of examples that a model was trained on, in its checkpoints.
+"""The number of examples that a model was trained on, saved with its weights.
 
-The position in the stream hangs on the weights that go with it: a variable
-`examples_seen` is saved and restored with them. Unlike the global step it
-survives a change of the batch size.
+The variable `examples_seen` determines the position in the example stream, so
+position and weights are always restored together. Unlike the global step it
+does not depend on the batch size.
 """
 
 import tensorflow.compat.v1 as tf
@@ -12,34 +12,35 @@ _COLLECTION = "examples_seen"
 
 
 def get_or_create():
-  """Returns the graph's int64 variable [], which starts at 0."""
+  """Returns the graph's counter, an int64 variable [] initialized to 0."""
   existing = get()
   if existing is not None:
     return existing
-  # Beside the global step, whatever device an input_fn is called on: another
-  # one would make a checkpoint of two parts.
+  # On the device of the global step, whichever device an input_fn is called on:
+  # variables on two devices would result in checkpoints of two parts.
   with tf.device(None), tf.variable_scope(tf.get_variable_scope(), reuse=False):
     return tf.get_variable(
         NAME, [], tf.int64, initializer=tf.zeros_initializer(),
         trainable=False,
-        use_resource=True,  # A TPU knows no others.
-        # All replicas of a tf.distribute.Strategy add the same.
+        use_resource=True,  # TPUs support no other variables.
+        # All replicas of a tf.distribute.Strategy add the same number.
         aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         collections=[tf.GraphKeys.GLOBAL_VARIABLES, _COLLECTION])
 
 
 def get():
-  """Returns the graph's counter, or None where the input does not count."""
+  """Returns the graph's counter, or None if the input does not count examples.
+  """
   found = tf.get_collection(_COLLECTION)
   return found[0] if found else None
 
 
 def advance(train_op, num_examples):
-  """Returns an op that trains and then counts.
+  """Returns an op that trains a step, then advances the counter, if any.
 
   Args:
     train_op: the op of one step.
-    num_examples: int, examples of the step.
+    num_examples: int, the number of examples in the step.
   """
   counter = get()
   if counter is None:
@@ -50,17 +51,20 @@ def advance(train_op, num_examples):
 
 
 def is_counted(checkpoint):
-  """Tells whether a checkpoint, a path prefix, counts its examples."""
+  """Tells whether a checkpoint (a path prefix) has the counter."""
   return tf.train.load_checkpoint(checkpoint).has_tensor(NAME)
 
 
 def read(checkpoint, batch_size):
-  """Returns how many examples a checkpoint was trained on.
+  """Returns the number of examples that a checkpoint was trained on.
 
   Args:
-    checkpoint: path prefix.
-    batch_size: int, examples of a step, for a checkpoint that does not count
-      (google-research/bert's): its steps are taken for steps of that size.
+    checkpoint: str, path prefix.
+    batch_size: int. For a checkpoint without the counter, of
+      google-research/bert, the number is its steps times this.
+
+  Returns:
+    int.
   """
   reader = tf.train.load_checkpoint(checkpoint)
   if reader.has_tensor(NAME):

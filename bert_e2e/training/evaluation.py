@@ -11,7 +11,7 @@ import os
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
-from bert_e2e.checkpoints import saver
+from bert_e2e.checkpoints import checkpoint_list
 from bert_e2e.common import errors, file_io
 
 logger = logging.getLogger(__name__)
@@ -190,7 +190,8 @@ class Evaluations:
     if self._keep_best and checkpoint and row[FIGURE] == row[FIGURE] and (
         best is None or row[FIGURE] < best[FIGURE]):
       # First, as a kill may come between the two.
-      saver.copy(checkpoint, os.path.join(self._output_dir, BEST_FOLDER))
+      checkpoint_list.copy(
+          checkpoint, os.path.join(self._output_dir, BEST_FOLDER))
     try:
       file_io.append(os.path.join(self._output_dir, TABLE_FILE),
                      _line(row).encode("utf-8"))

@@ -151,9 +151,9 @@ def test_heads_that_are_made_are_told(tmp_path):
   run = convert(input=folder, vocab_file=str(tmp_path / "vocab.txt"),
                 output_tf=out)
   assert run.returncode == 0, run.stdout
-  assert ("lacked these variables, which were made: "
+  assert ("does not have these variables, which were newly initialized: "
           "cls/predictions/transform/dense/kernel, ") in run.stdout
-  assert "which were left out: classifier.bias\n" in run.stdout
+  assert "which were not converted: classifier.bias\n" in run.stdout
   found = arrays_of(out + "/bert_model.ckpt")
   np.testing.assert_array_equal(
       found["cls/predictions/transform/dense/kernel"], np.eye(8))
@@ -195,13 +195,13 @@ def test_the_program_refuses_in_one_sentence(whole, tmp_path, values, said):
 
 def test_folders_of_others_are_refused(tmp_path):
   out = str(tmp_path)
-  with pytest.raises(ValueError, match="are the same folder"):
+  with pytest.raises(ValueError, match="are the same directory"):
     cc.check_outputs(out, out + "/")
   (tmp_path / "notes.txt").write_text("mine")
   for folders in ((out, None), (None, out)):
     with pytest.raises(ValueError, match="not empty: it holds notes.txt"):
       cc.check_outputs(*folders)
-  with pytest.raises(ValueError, match="notes.txt is a file, and a folder is"):
+  with pytest.raises(ValueError, match="notes.txt is a file, not a directory"):
     cc.check_outputs(output_hf=out + "/notes.txt")
 
 
@@ -233,7 +233,8 @@ def test_what_belongs_to_a_checkpoint_is_asked_for(slim, tmp_path):
 
 
 def test_a_config_beside_a_hugging_face_folder_is_refused(whole):
-  with pytest.raises(ValueError, match="--bert_config_file=c.json is for a"):
+  with pytest.raises(ValueError,
+                     match="--bert_config_file=c.json is for checkpoints"):
     cc.read(whole, bert_config_file="c.json")
 
 
@@ -272,7 +273,7 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("vocabulary, said", [
-    (VOCABULARY + b"more\n", "has 46 entries, the model only 45"),
+    (VOCABULARY + b"more\n", "has 46 entries, but the model only has 45"),
     (VOCABULARY.replace(b"[MASK]", b"<mask>"), r"lacks .* \[MASK\]")])
 def test_a_vocabulary_of_another_model_is_refused(tmp_path, vocabulary, said):
   config = config_of()

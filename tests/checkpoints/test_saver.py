@@ -35,7 +35,8 @@ from program import (
 )
 
 import run_pretraining_e2e as e2e
-from bert_e2e.checkpoints import saver
+from bert_e2e.checkpoints import checkpoint_hook, checkpoint_list, saver
+from bert_e2e.checkpoints.checkpoint_list import Checkpoint, CheckpointState
 from bert_e2e.common import errors, file_io
 from bert_e2e.training import evaluation, progress
 
@@ -64,7 +65,7 @@ def train(folder, last_step, size=1 << 16, is_chief=True, **options):
         [weights.assign(weights * 1.001 + tf.cast(step, tf.float32))]):
       train_op = step.assign_add(1)
     saver.use_saver([], is_chief)
-    hook = saver.CheckpointHook(folder, lambda step: step % 3 == 0,
+    hook = checkpoint_hook.CheckpointHook(folder, lambda step: step % 3 == 0,
                                  is_chief=is_chief, **options)
     with tf.train.MonitoredSession(
         tf.train.ChiefSessionCreator(checkpoint_dir=folder),
@@ -100,12 +101,12 @@ def die_in(owner, name):
 
 def die_removing(folder):
   del folder
-  real = saver._remove
+  real = checkpoint_list._remove
 
   def remove(folder, entries):
     real(folder, entries and die())
 
-  setattr(saver, "_remove", remove)  # noqa: B010  Else mypy minds.
+  setattr(checkpoint_list, "_remove", remove)  # noqa: B010  Else mypy minds.
 
 
 def die_behind(owner, name):
@@ -117,21 +118,21 @@ def die_behind(owner, name):
 
 def listed_first(moment):
   """Returns a moment: the one given, behind the writing of the list."""
-  real = saver.State.save
+  real = CheckpointState.save
 
   def save(self, folder):
     real(self, folder)
     moment(folder)
 
-  return lambda folder: setattr(saver.State, "save", save)
+  return lambda folder: setattr(CheckpointState, "save", save)
 
 
 MOMENTS = {
-    "before it begins": die_in(saver._Saver, "save"),
+    "before it begins": die_in(saver._FallbackSaver, "save"),
     "parts are written": die_when("model.ckpt-%d_temp*/*"),
     "data are in their place": die_when("model.ckpt-%d.data-*"),
     "the graph is missing": die_in(tf.train.Saver, "export_meta_graph"),
-    "it is whole": die_in(saver.State, "save"),
+    "it is whole": die_in(CheckpointState, "save"),
     "the list is half written": die_in(os, "replace"),
     "the old one is there": listed_first(die_removing),
     "the old one is half removed": listed_first(die_behind(file_io, "remove")),
@@ -140,14 +141,14 @@ MOMENTS = {
 
 def at_saving(step, act):
   """Has something done before a step is saved, with the folder's path."""
-  real = saver.CheckpointHook._save
+  real = checkpoint_hook.CheckpointHook._save
 
   def save(self, session, saved_step):
     if saved_step == step:
-      act(self._folder)
+      act(self._directory)
     real(self, session, saved_step)
 
-  setattr(saver.CheckpointHook, "_save", save)  # noqa: B010
+  setattr(checkpoint_hook.CheckpointHook, "_save", save)  # noqa: B010
 
 
 def kill(moment):
@@ -156,13 +157,13 @@ def kill(moment):
 
 def kill_later(seconds):
   """Kills at some time of the training."""
-  real = saver.CheckpointHook.after_create_session
+  real = checkpoint_hook.CheckpointHook.after_create_session
 
   def after_create_session(*args):
     threading.Timer(seconds, die).start()
     real(*args)
 
-  setattr(saver.CheckpointHook, "after_create_session",  # noqa: B010
+  setattr(checkpoint_hook.CheckpointHook, "after_create_session",  # noqa: B010
           after_create_session)
 
 
@@ -217,7 +218,7 @@ def answer(request):
     if request["what"] == "program":
       app.run(e2e.main, [PROGRAM] + request["arguments"])
     elif request["what"] == "copy":
-      saver.copy(**request["arguments"])
+      checkpoint_list.copy(**request["arguments"])
     else:
       train(**request["arguments"])
   except SystemExit as e:
@@ -336,7 +337,7 @@ def listed(folder):
       reader.get_tensor(name)
   assert state.all_model_checkpoint_paths[-1] == state.model_checkpoint_path
   assert tf.train.latest_checkpoint(str(folder)) == state.model_checkpoint_path
-  return [saver.step_of(path) for path in state.all_model_checkpoint_paths]
+  return list(map(checkpoint_list.step_of, state.all_model_checkpoint_paths))
 
 
 def assert_same(folder, other, step):
@@ -356,8 +357,8 @@ def lines(folder):
 
 
 def state_of(*hours, **values):
-  return saver.State(tuple(
-      saver.Listed("model.ckpt-%d" % i, 1e9 + hour * HOUR)
+  return CheckpointState(tuple(
+      Checkpoint("model.ckpt-%d" % i, 1e9 + hour * HOUR)
       for i, hour in enumerate(hours)), **values)
 
 
@@ -366,36 +367,36 @@ class TestRetain:
   @pytest.mark.parametrize("max_to_keep, removed", [
       (0, []), (1, [0, 1, 2, 3]), (2, [0, 1, 2]), (5, []), (9, [])])
   def test_only_the_latest_ones_stay(self, max_to_keep, removed):
-    state, names = saver.retain(
+    state, names = checkpoint_list.retain(
         state_of(0, 1, 2, 3, 4), max_to_keep, float("inf"))
     assert names == ["model.ckpt-%d" % step for step in removed]
     assert state.names() == [
         "model.ckpt-%d" % step for step in range(5) if step not in removed]
-    assert state.preserved == 1e9
+    assert state.last_preserved == 1e9
 
   def test_one_in_so_many_hours_stays_for_good(self):
-    state, names = saver.retain(state_of(0, 1, 2, 3, 4, 5), 1, 2)
+    state, names = checkpoint_list.retain(state_of(0, 1, 2, 3, 4, 5), 1, 2)
     assert names == ["model.ckpt-%d" % step for step in (0, 1, 3)]
     assert state.names() == ["model.ckpt-5"]
-    assert state.preserved == 1e9 + 4 * HOUR
+    assert state.last_preserved == 1e9 + 4 * HOUR
 
   def test_restarts_change_nothing(self, tmp_path):
     """Each checkpoint is saved by another start of the program."""
     removed, preserved = [], []
-    for i, item in enumerate(state_of(*range(12)).listed):
+    for i, item in enumerate(state_of(*range(12)).checkpoints):
       (tmp_path / (item.name + ".index")).write_text("")
-      before = saver.load_state(str(tmp_path))
-      state, names = saver.retain(
-          before._replace(listed=(*before.listed, item)), 2, 3)
+      before = checkpoint_list.load_state(str(tmp_path))
+      state, names = checkpoint_list.retain(
+          before._replace(checkpoints=(*before.checkpoints, item)), 2, 3)
       state.save(str(tmp_path))
-      removed += map(saver.step_of, names)
+      removed += map(checkpoint_list.step_of, names)
       for name in names:
-        saver.remove(str(tmp_path), name)
+        checkpoint_list.remove(str(tmp_path), name)
       if i == 0:
-        preserved.append(state.preserved)
+        preserved.append(state.last_preserved)
     assert removed == [0, 1, 2, 4, 5, 7, 8]
     assert listed_names(tmp_path) == [3, 6, 9, 10, 11]
-    assert saver.load_state(str(tmp_path)).names() == [
+    assert checkpoint_list.load_state(str(tmp_path)).names() == [
         "model.ckpt-10", "model.ckpt-11"]
     assert preserved == [1e9]
 
@@ -407,12 +408,12 @@ class TestRetain:
         'all_model_checkpoint_paths: "model.ckpt-1"\n'
         'all_model_checkpoint_paths: "model.ckpt-2"\n')
     before = time.time()
-    state = saver.load_state(str(tmp_path))
+    state = checkpoint_list.load_state(str(tmp_path))
     assert state.names() == ["model.ckpt-1", "model.ckpt-2"]
-    assert state.preserved is None
-    state, names = saver.retain(state, 1, 1)
+    assert state.last_preserved is None
+    state, names = checkpoint_list.retain(state, 1, 1)
     assert names == ["model.ckpt-1"]
-    assert before <= state.preserved <= time.time()
+    assert before <= state.last_preserved <= time.time()
 
 
 def listed_names(folder):
@@ -426,12 +427,12 @@ class TestState:
     one, two = tmp_path / "one", tmp_path / "two"
     for step in (3, 6):
       save_checkpoint(str(one / ("model.ckpt-%d" % step)), {"v": [2]})
-    state = saver.State((saver.Listed("model.ckpt-3", 5.25),
-                          saver.Listed("model.ckpt-6", 1e9 + 1 / 3)), 4.5)
+    state = CheckpointState((Checkpoint("model.ckpt-3", 5.25),
+                             Checkpoint("model.ckpt-6", 1e9 + 1 / 3)), 4.5)
     state.save(str(one))
-    assert saver.load_state(str(one)) == state
+    assert checkpoint_list.load_state(str(one)) == state
     one.rename(two)
-    assert saver.load_state(str(two)) == state
+    assert checkpoint_list.load_state(str(two)) == state
     found = tf.train.get_checkpoint_state(str(two))
     assert list(found.all_model_checkpoint_timestamps) == [5.25, 1e9 + 1 / 3]
     assert found.last_preserved_timestamp == 4.5
@@ -446,14 +447,14 @@ class TestState:
             'all_model_checkpoint_paths: "%s"\n' % name for name in (
                 "bert_model.ckpt", "model.ckpt-3", "model.ckpt-6",
                 "model.ckpt-9")))
-    assert saver.load_state(str(tmp_path)).names() == [
+    assert checkpoint_list.load_state(str(tmp_path)).names() == [
         "model.ckpt-9", "model.ckpt-3"]
 
   def test_an_empty_one_is_no_file(self, tmp_path):
-    assert saver.load_state(str(tmp_path)) == saver.State()
+    assert checkpoint_list.load_state(str(tmp_path)) == CheckpointState()
     state_of(1).save(str(tmp_path))
     for _ in range(2):
-      saver.State().save(str(tmp_path))
+      CheckpointState().save(str(tmp_path))
       assert os.listdir(str(tmp_path)) == []
 
   @pytest.mark.parametrize("is_relative", [False, True])
@@ -498,8 +499,8 @@ def test_of_several_machines_one_saves(tmp_path):
 
 def test_going_back_by_hand_saves_those_behind_anew(tmp_path):
   train(str(tmp_path), 9)
-  state = saver.load_state(str(tmp_path))
-  state._replace(listed=state.listed[:2]).save(str(tmp_path))
+  state = checkpoint_list.load_state(str(tmp_path))
+  state._replace(checkpoints=state.checkpoints[:2]).save(str(tmp_path))
   path = tmp_path / "checkpoint"
   path.write_text(path.read_text() + "".join(
       'all_model_checkpoint_paths: "model.ckpt-%d"\n'
@@ -510,14 +511,14 @@ def test_going_back_by_hand_saves_those_behind_anew(tmp_path):
 
 def test_what_cannot_be_removed_does_not_end_the_run(
     tmp_path, monkeypatch, caplog):
-  real = saver._remove
+  real = checkpoint_list._remove
 
   def remove(folder, entries):
     if entries:
       raise PermissionError(13, "Permission denied", entries[0])
     real(folder, entries)
 
-  monkeypatch.setattr(saver, "_remove", remove)
+  monkeypatch.setattr(checkpoint_list, "_remove", remove)
   train(str(tmp_path), 6, max_to_keep=2)
   assert listed(tmp_path) == [3, 6]
   assert caplog.text.count(
@@ -551,11 +552,11 @@ class TestLeftovers:
       (tmp_path / name).write_text("")
     shutil.copy(str(tmp_path / "model.ckpt-9.index"),
                 str(tmp_path / "model.ckpt-15.index"))
-    saver.remove_unfinished(str(tmp_path))
+    checkpoint_list.remove_incomplete(str(tmp_path))
     assert set(os.listdir(str(tmp_path))) == whole | kept
 
   def test_a_folder_need_not_be_there(self, tmp_path):
-    saver.remove_unfinished(str(tmp_path / "out"))
+    checkpoint_list.remove_incomplete(str(tmp_path / "out"))
 
 
 class TestCopy:
@@ -569,27 +570,29 @@ class TestCopy:
     for step in (3, 4, 0):
       (saved / "best").mkdir(exist_ok=True)
       (saved / "best" / "model.ckpt-1.index").write_text("")
-      path = saver.copy(str(saved / "out" / ("model.ckpt-%d" % step)),
+      path = checkpoint_list.copy(str(saved / "out" / ("model.ckpt-%d" % step)),
                          str(saved / "best"))
       assert path == str(saved / "best" / ("model.ckpt-%d" % step))
       assert listed(saved / "best") == checkpoints(saved / "best") == [step]
 
   def test_on_a_full_disk_the_one_before_stays(self, saved, ask):
-    saver.copy(str(saved / "out" / "model.ckpt-3"), str(saved / "best"))
+    checkpoint_list.copy(
+        str(saved / "out" / "model.ckpt-3"), str(saved / "best"))
     source, best = str(saved / "out" / "model.ckpt-4"), str(saved / "best")
-    code, said = ask("copy", {"checkpoint": source, "folder": best},
+    code, said = ask("copy", {"checkpoint": source, "directory": best},
                      limit=1 << 16)
     assert code == 1
-    assert re.match(r"%s cannot be copied to %s: File too large\. The "
-                    r"same command does so again\.\n$" % (source, best), said)
+    assert re.match(r"%s cannot be copied to %s: File too large\. Run "
+                    r"the same command to try again\.\n$" % (source, best),
+                    said)
     assert listed(saved / "best") == checkpoints(saved / "best") == [3]
 
   @pytest.mark.parametrize("before", [3, 4])
   def test_a_kill_leaves_a_whole_one_or_none(self, saved, ask, before):
-    saver.copy(str(saved / "out" / ("model.ckpt-%d" % before)),
+    checkpoint_list.copy(str(saved / "out" / ("model.ckpt-%d" % before)),
                 str(saved / "best"))
     arguments = {"checkpoint": str(saved / "out" / "model.ckpt-4"),
-                 "folder": str(saved / "best")}
+                 "directory": str(saved / "best")}
     code, said = ask("copy", arguments, kill_copying=True)
     assert code == -signal.SIGKILL, said
     assert listed(saved / "best") == ([3] if before == 3 else [])
@@ -616,7 +619,7 @@ class TestKill:
     is_late = moment in list(MOMENTS)[1:3] and 6 in listed(tmp_path / "out")
     assert listed(tmp_path / "out") == (
         [3, 6] if is_late else [latest - 3, latest])
-    saver.remove_unfinished(str(tmp_path / "out"))
+    checkpoint_list.remove_incomplete(str(tmp_path / "out"))
     found = checkpoints(tmp_path / "out")
     assert set(found) - {0, 6} == {3}
     code, said = ask("train", arguments)
@@ -717,8 +720,8 @@ def said_once(said, folder, what, reason, latest):
   assert "Traceback" not in said
   sentence, = [line for line in said.splitlines() if line.startswith("ERROR")]
   assert re.match(
-      r"ERROR: %s cannot be written to %s: %s\. %s\. The same command goes on "
-      r"there\.$" % (what, folder, reason, latest), sentence), sentence
+      r"ERROR: %s cannot be written to %s: %s\. %s\. Run the same command "
+      r"to resume\.$" % (what, folder, reason, latest), sentence), sentence
   assert sentence == said.splitlines()[-1]
 
 
@@ -734,7 +737,7 @@ class TestFullDisk:
     code, said = run(out, {"limit_later": LIMIT})
     assert code == 1
     said_once(said, out, "The checkpoint of step 6", "File too large",
-              "The last whole checkpoint is model.ckpt-3")
+              "The last complete checkpoint is model.ckpt-3")
     assert checkpoints(out) == listed(out) == [0, 3]
     code, said = run(out)
     assert code == 0, said
@@ -759,13 +762,13 @@ class TestFullDisk:
     code, said = run(out, {"fill": str(filler)})
     assert code == 1
     said_once(said, out, "The checkpoint of step 6", "No space left on device",
-              "The last whole checkpoint is model.ckpt-3")
+              "The last complete checkpoint is model.ckpt-3")
     assert checkpoints(out) == listed(out) == [0, 3]
     # Still none: nothing is lost by trying.
     code, said = run(out)
     assert code == 1
     said_once(said, out, "graph.pbtxt", "No space left on device",
-              "The last whole checkpoint is model.ckpt-3")
+              "The last complete checkpoint is model.ckpt-3")
     assert checkpoints(out) == listed(out) == [0, 3]
     filler.unlink()
     code, said = run(out)

@@ -8,7 +8,7 @@ run writes no training examples.
 import fnmatch
 import os
 
-from bert_e2e.checkpoints import saver
+from bert_e2e.checkpoints import checkpoint_list
 from bert_e2e.common import logs
 from bert_e2e.data import preflight, resume
 from bert_e2e.reporting import report, run_record
@@ -31,8 +31,8 @@ def _variants(name):
 # written before it is renamed, and the contents of a directory of that name:
 # TensorFlow writes a checkpoint's parts to model.ckpt-N_temp_* first.
 _KINDS = {
-    "checkpoints": (saver.STATE_FILE, "model.ckpt-*"),
-    "events and graph": ("events.out.tfevents.*", saver.GRAPH_FILE),
+    "checkpoints": (checkpoint_list.STATE_FILE, "model.ckpt-*"),
+    "events and graph": ("events.out.tfevents.*", checkpoint_list.GRAPH_FILE),
     "logs": _variants(logs.LOG_FILE),
     "stream records": (resume.STREAM_FILE, training_plan.PLAN_FILE) +
                       _variants(resume.WINDOWS_FILE),

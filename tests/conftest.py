@@ -1,14 +1,20 @@
 """Fixtures of the tests that run the program."""
 
 import collections
+import gc
 import json
 
 import pytest
+import quick_sessions
 from absl import flags
 from program import CONFIG, PROGRAM, VOCAB, text
 from tpu_workers import Coordinator
 
 import run_pretraining_e2e as e2e
+
+quick_sessions.use()
+# TensorFlow's objects need no collection, and there are many.
+gc.freeze()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import forked_programs
 import tensorflow.compat.v1 as tf
 
 import create_pretraining_data as cpd
@@ -59,10 +60,23 @@ def prepared(values):
   return prepare.prepare(flags_lib.config_from_flags(values))
 
 
-def run_program(arguments, **environment):
+def run_program(arguments):
   """Runs the program to its end; returns a subprocess.CompletedProcess."""
+  return forked_programs.run([PROGRAM] + arguments)
+
+
+def run_command(arguments, **environment):
+  """Runs a Python program as a user does: by an interpreter of its own.
+
+  Args:
+    arguments: list of str, the program's path and its arguments.
+    **environment: what to change in the environment.
+
+  Returns:
+    subprocess.CompletedProcess.
+  """
   return subprocess.run(
-      [sys.executable, PROGRAM] + arguments, stdout=subprocess.PIPE,
+      [sys.executable] + arguments, stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT, universal_newlines=True, check=False,
       env=dict(os.environ, **environment))
 
@@ -76,18 +90,16 @@ def started(arguments, line):
     line: str, how the line starts that it is waited for.
 
   Yields:
-    subprocess.Popen, its further output in `stdout`.
+    forked_programs.ForkedProgram, its further output in `stdout`.
   """
-  program = subprocess.Popen(
-      [sys.executable, PROGRAM] + arguments, stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT, universal_newlines=True)
-  assert program.stdout
+  program = forked_programs.ForkedProgram([PROGRAM] + arguments)
   try:
     assert any(said.startswith(line) for said in program.stdout), line
     yield program
   finally:
     program.kill()
     program.wait()
+    program.stdout.close()
 
 
 def children(pid):

@@ -2,9 +2,8 @@
 
 import json
 import os
-import subprocess
-import sys
 
+import forked_programs
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -30,10 +29,8 @@ PROGRAM = os.path.join(ROOT, "convert_checkpoint.py")
 
 def convert(**values):
   """Runs the program; returns what it said."""
-  return subprocess.run(
-      [sys.executable, PROGRAM] + ["--%s=%s" % item for item in values.items()],
-      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
-      check=False)
+  return forked_programs.run(
+      [PROGRAM] + ["--%s=%s" % item for item in values.items()])
 
 
 def arrays_of(checkpoint):

@@ -2,9 +2,8 @@
 
 import os
 import random
-import subprocess
-import sys
 
+import forked_programs
 import golden_examples
 import pytest
 import tensorflow.compat.v1 as tf
@@ -28,9 +27,7 @@ def parse(example):
 
 
 def run_program(arguments):
-  return subprocess.run(
-      [sys.executable, PROGRAM] + arguments, stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT, universal_newlines=True, check=False)
+  return forked_programs.run([PROGRAM] + arguments)
 
 
 def examples_of(case):

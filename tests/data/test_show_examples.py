@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import forked_programs
 import pytest
 import tensorflow.compat.v1 as tf
 from program import LENGTHS, ROOT
@@ -18,10 +19,8 @@ PROGRAM = os.path.join(ROOT, "show_examples.py")
 def run(files, **changes):
   values = dict({"input_file": files["train"], "vocab_file": files["vocab"]},
                 **dict(LENGTHS, **changes))
-  return subprocess.run(
-      [sys.executable, PROGRAM] + ["--%s=%s" % v for v in values.items()],
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
-      check=False)
+  return forked_programs.run(
+      [PROGRAM] + ["--%s=%s" % v for v in values.items()], subprocess.PIPE)
 
 
 def flow_of(files, num_epochs):

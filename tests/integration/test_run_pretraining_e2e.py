@@ -5,10 +5,9 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import textwrap
 
+import forked_programs
 import pytest
 import tensorflow.compat.v1 as tf
 from program import (
@@ -290,12 +289,12 @@ class TestProgram:
   def test_old_command_line_on_records(self, files, tmp_path):
     """What the two programs of the reference did, flag for flag."""
     records = str(tmp_path / "examples.tfrecord")
-    made = subprocess.run(
-        [sys.executable, os.path.join(ROOT, "create_pretraining_data.py"),
-         "--input_file=" + files["train"], "--output_file=" + records,
-         "--vocab_file=" + files["vocab"], "--dupe_factor=2",
-         "--max_seq_length=16", "--max_predictions_per_seq=3"], check=False)
-    assert made.returncode == 0
+    made = forked_programs.run([
+        os.path.join(ROOT, "create_pretraining_data.py"),
+        "--input_file=" + files["train"], "--output_file=" + records,
+        "--vocab_file=" + files["vocab"], "--dupe_factor=2",
+        "--max_seq_length=16", "--max_predictions_per_seq=3"])
+    assert made.returncode == 0, made.stdout
     run = run_program(command(files, input_file=records, vocab_file=None,
                               do_eval=True, max_eval_steps=3))
     assert run.returncode == 0, run.stdout
@@ -315,7 +314,7 @@ class TestProgram:
     assert "--max_seq_length=16, and this run has --max_seq_length=32" in (
         refused.stdout)
 
-  def test_text_that_goes_bad_while_training(self, files):
+  def test_text_that_goes_bad_while_training(self, files, tmp_path):
     """One sentence with file, line and byte, after the steps before it.
 
     The look before the training is made to miss it.
@@ -324,17 +323,16 @@ class TestProgram:
       stream.write(b"w1 w2\n" * 3000 + b"\xff\n")
     with open(files["train"], "ab") as stream:
       stream.write(text(4000).encode("utf-8"))
-    script = """
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent("""
         from absl import app
-        import preflight, run_pretraining_e2e
+        import run_pretraining_e2e
+        from bert_e2e.data import preflight
         preflight.look.__kwdefaults__["max_bytes"] = 1000
         run_pretraining_e2e.define_flags()
-        app.run(run_pretraining_e2e.main)"""
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)] + command(
-            files, num_train_steps=100000, chunk_lines=10),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT,
-        universal_newlines=True, check=False)
+        app.run(run_pretraining_e2e.main)"""))
+    run = forked_programs.run([str(script)] + command(
+        files, num_train_steps=100000, chunk_lines=10))
     assert run.returncode == 1
     assert "Traceback" not in run.stdout
     # As an error of the program, and not wrapped in one of TensorFlow's.
@@ -562,5 +560,5 @@ class TestPreflight:
     run = run_program(command(files, do_train=None, do_eval=True,
                               preflight_only=True))
     assert run.returncode == 1
-    assert "--preflight_only looks at raw text" in run.stdout
+    assert "--preflight_only samples raw text" in run.stdout
     assert "Traceback" not in run.stdout

@@ -11,7 +11,16 @@ import os
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from program import CONFIG, command, prepared, run_program, started, tensors
+from program import (
+  CONFIG,
+  PROGRAM,
+  command,
+  prepared,
+  run_command,
+  run_program,
+  started,
+  tensors,
+)
 
 import run_pretraining_e2e as e2e
 from bert_e2e.common import errors
@@ -305,7 +314,7 @@ def test_xla_compiles(start, parse_flags):
   arguments = command(
       dict(start, out=start["out"] + "_xla"), init_checkpoint=start["start"],
       num_train_steps=6, learning_rate=1e-2, num_warmup_steps=0, use_xla=True)
-  run = run_program(arguments, TF_CPP_MIN_LOG_LEVEL="0")
+  run = run_command([PROGRAM] + arguments, TF_CPP_MIN_LOG_LEVEL="0")
   assert run.returncode == 0, run.stdout
   assert "Compiled cluster using XLA" in run.stdout
   assert_close(tensors(start["out"] + "_xla", 6), expected, 1e-4)

@@ -43,8 +43,8 @@ from bert_e2e.training import evaluation, progress
 HOUR = 3600.0
 # The step whose saving is disturbed: the third one, which lets the first go.
 DISTURBED = 6
-# Bytes that are left of a full disk: train.log goes on.
-SOME_SPACE = 1 << 16
+# Bytes that are left on a full disk, so that train.log can still be written.
+SOME_SPACE = 1 << 18
 # The weights are the largest file, so that a limited size is theirs alone.
 LARGE = dict(CONFIG, vocab_size=20000)
 LIMIT = 1800000

@@ -1,4 +1,4 @@
-"""The conversions, by the program and by its functions."""
+"""Conversions of models, with the program and with its functions."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def convert(**values):
 
 
 def arrays_of(checkpoint):
-  """Returns all of a checkpoint, {name: array}."""
+  """Returns all variables of a checkpoint, {name: array}."""
   reader = tf.train.load_checkpoint(checkpoint)
   return {name: reader.get_tensor(name)
           for name in reader.get_variable_to_shape_map()}
@@ -46,7 +46,7 @@ def tensors_of(folder):
 
 @pytest.fixture
 def whole(tmp_path):
-  """Writes a Hugging Face folder with all that belongs to it."""
+  """Writes a complete Hugging Face directory; returns its path."""
   folder = tmp_path / "whole"
   path = write_folder(folder, random_tensors())
   (folder / "vocab.txt").write_bytes(VOCABULARY)
@@ -56,7 +56,7 @@ def whole(tmp_path):
 
 @pytest.fixture
 def slim(tmp_path):
-  """Exports a model to a Google-style folder; returns (folder, variables)."""
+  """Exports a model in Google's format; returns (directory, variables)."""
   config = config_of(hidden_act="gelu")
   variables = random_variables(config)
   (tmp_path / "v.txt").write_bytes(VOCABULARY)
@@ -79,7 +79,7 @@ def test_from_hugging_face_to_google_and_back(whole, tmp_path):
   assert config == dict(CONFIG, num_hidden_layers=2, hidden_act="gelu_erf",
                         hidden_dropout_prob=0.1, initializer_range=0.02,
                         attention_probs_dropout_prob=0.1)
-  # The folder, or the checkpoint in it.
+  # The directory, or the checkpoint in it.
   for i, path in enumerate((google, os.path.join(google, "bert_model.ckpt"))):
     out = back + str(i)
     run = convert(input=path, output_hf=out, do_lower_case="false")
@@ -111,8 +111,8 @@ def test_from_google_to_both_and_back(slim, tmp_path):
     assert len(contents) == 1, name
 
 
-def test_what_was_trained(files, tmp_path):
-  """Its latest checkpoint without what a training adds; as was lower-cased.
+def test_an_output_directory(files, tmp_path):
+  """The latest checkpoint, without the optimizer's variables, and the casing.
 
   And a training starts from what is written.
   """
@@ -139,7 +139,7 @@ def test_what_was_trained(files, tmp_path):
   assert "newly initialized:" not in run.stdout
 
 
-def test_heads_that_are_made_are_told(tmp_path):
+def test_newly_initialized_heads_are_listed(tmp_path):
   tensors = {n: v for n, v in random_tensors().items() if "cls" not in n}
   tensors["classifier.bias"] = np.zeros(2, np.float32)
   folder = write_folder(tmp_path / "in", tensors)
@@ -158,7 +158,7 @@ def test_heads_that_are_made_are_told(tmp_path):
 
 
 def test_a_vocabulary_of_transformers_5(whole, tmp_path):
-  """Which is in tokenizer.json only."""
+  """It is in tokenizer.json only."""
   os.remove(os.path.join(whole, "vocab.txt"))
   os.remove(os.path.join(whole, "tokenizer_config.json"))
   (tmp_path / "whole" / "tokenizer.json").write_text(json.dumps({
@@ -180,7 +180,7 @@ def test_a_vocabulary_of_transformers_5(whole, tmp_path):
     ({}, "Nothing to do"),
     ({"output_hf": "%(folder)s/new", "vocab_file": "%(folder)s/none"},
      "No such file")])
-def test_the_program_refuses_in_one_sentence(whole, tmp_path, values, said):
+def test_the_program_refuses_with_one_message(whole, tmp_path, values, said):
   before = sorted(os.listdir(str(tmp_path)))
   run = convert(input=whole, **{
       name: value % {"folder": tmp_path} for name, value in values.items()})
@@ -190,7 +190,7 @@ def test_the_program_refuses_in_one_sentence(whole, tmp_path, values, said):
   assert sorted(os.listdir(str(tmp_path))) == before
 
 
-def test_folders_of_others_are_refused(tmp_path):
+def test_directories_with_other_files_are_refused(tmp_path):
   out = str(tmp_path)
   with pytest.raises(ValueError, match="are the same directory"):
     cc.check_outputs(out, out + "/")
@@ -203,12 +203,12 @@ def test_folders_of_others_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["none", ""])
-def test_where_there_is_no_model(tmp_path, name):
+def test_a_missing_model_is_refused(tmp_path, name):
   with pytest.raises(ValueError, match="There is no model at"):
     cc.read(str(tmp_path / name))
 
 
-def test_what_belongs_to_a_checkpoint_is_asked_for(slim, tmp_path):
+def test_missing_files_of_a_checkpoint_are_asked_for(slim, tmp_path):
   folder, variables = slim
   os.remove(folder + "/bert_config.json")
   with pytest.raises(ValueError, match="no bert_config.json beside .*bert_model"
@@ -229,7 +229,7 @@ def test_what_belongs_to_a_checkpoint_is_asked_for(slim, tmp_path):
   assert not (tmp_path / "out").exists()
 
 
-def test_a_config_beside_a_hugging_face_folder_is_refused(whole):
+def test_a_config_for_a_hugging_face_directory_is_refused(whole):
   with pytest.raises(ValueError,
                      match="--bert_config_file=c.json is for checkpoints"):
     cc.read(whole, bert_config_file="c.json")
@@ -262,7 +262,7 @@ def test_a_damaged_checkpoint_is_refused(slim):
     cc.read(folder)
 
 
-def test_a_checkpoint_of_something_else_is_refused(tmp_path):
+def test_a_checkpoint_of_no_bert_is_refused(tmp_path):
   cc.write_checkpoint(str(tmp_path / "m.ckpt"), {"w": np.ones(3, np.float32)})
   with pytest.raises(ValueError, match="m.ckpt is of another model .*"
                      " bert/embeddings/word_embeddings is missing"):
@@ -281,7 +281,7 @@ def test_a_vocabulary_of_another_model_is_refused(tmp_path, vocabulary, said):
   assert not (tmp_path / "out").exists()
 
 
-def test_own_files_are_written_anew(slim, tmp_path):
+def test_files_of_an_earlier_export_are_replaced(slim, tmp_path):
   folder, _ = slim
   config = config_of(hidden_act="gelu")
   later = random_variables(config, seed=1)

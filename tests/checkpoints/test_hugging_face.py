@@ -1,8 +1,8 @@
-"""Hugging Face's folders: what is read, made and written there.
+"""Hugging Face's directories: reading, writing and missing heads.
 
-Where torch and transformers are, models of theirs are compared with ours: in
-this interpreter, or in that of HUGGING_FACE_PYTHON in the environment. With
-MINILM_FOLDER, the Hugging Face folder of a trained BERT, on its weights, too.
+If torch and transformers are installed, their models are compared with ours: in
+this interpreter, or in the one that HUGGING_FACE_PYTHON names. MINILM_FOLDER
+may name the Hugging Face directory of a trained BERT, to compare with, too.
 """
 
 import json
@@ -98,7 +98,7 @@ def gelu(x):
 
 
 def numpy_bert(tensors, ids, mask, segments):
-  """BertForPreTraining of TINY in NumPy, by PyTorch's names and layouts.
+  """BertForPreTraining of TINY in NumPy, with PyTorch's names and layouts.
 
   Returns:
     (hidden states: list of [B, S, H], [B, S, V], [B, 2]).
@@ -137,7 +137,7 @@ def numpy_bert(tensors, ids, mask, segments):
 
 
 def our_bert(config, variables, ids, mask, segments):
-  """Returns what `numpy_bert` does, by our model; NSP as log probabilities."""
+  """Returns what `numpy_bert` does, of our model; NSP as log probabilities."""
   with tf.Graph().as_default(), tf.Session() as session:
     model = modeling.BertModel(
         config, False, *(tf.constant(x, tf.int32) for x in (
@@ -200,7 +200,7 @@ def test_the_model_computes_the_same(tmp_path):
 
 
 def of_first_conversions(tensors):
-  """Names as in the files that were made of Google's first checkpoints."""
+  """Names as in early conversions of Google's checkpoints."""
   return {name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
       "LayerNorm.bias", "LayerNorm.beta"): value
           for name, value in tensors.items()}
@@ -213,7 +213,7 @@ def with_buffers(tensors):
 
 
 def with_decoder(tensors):
-  """The shared weights in both places, as pytorch_model.bin has them."""
+  """The shared weights under both names, as in pytorch_model.bin."""
   return dict(tensors, **{
       "cls.predictions.decoder.weight":
           tensors["bert.embeddings.word_embeddings.weight"],
@@ -221,7 +221,7 @@ def with_decoder(tensors):
 
 
 def with_decoder_only(tensors):
-  """The shared weights in the other place."""
+  """The shared weights under the other name."""
   shared = ("bert.embeddings.word_embeddings.weight", "cls.predictions.bias")
   return {name: value for name, value in with_decoder(tensors).items()
           if name not in shared}
@@ -256,7 +256,7 @@ def test_models_that_lack_heads(tmp_path, architecture, there, missing):
 
 
 def test_an_encoder_by_itself_and_another_head(tmp_path):
-  """A BertModel's names lack "bert."; what is of no use is told."""
+  """A BertModel's names have no "bert."; unused weights are listed."""
   tensors = {n[len("bert."):]: v for n, v in random_tensors().items()
              if n.startswith("bert.")}
   tensors["classifier.weight"] = np.zeros([3, 8], np.float32)
@@ -278,7 +278,7 @@ def test_half_precision_becomes_float32(tmp_path):
 
 
 def bfloat16_file(tensors):
-  """Returns the bytes of a safetensors file, by the format's description."""
+  """Returns the bytes of a safetensors file, following its specification."""
   header, data = {}, b""
   for name, value in tensors.items():
     raw = (value.view("<u4") >> 16).astype("<u2").tobytes()
@@ -298,7 +298,7 @@ def test_bfloat16_becomes_float32(tmp_path):
 
 
 def shard(folder, tensors):
-  """Spreads the weights of a folder over two files."""
+  """Splits a directory's weights into two files."""
   os.remove(str(folder / "model.safetensors"))
   places = {}
   for i in range(2):
@@ -317,7 +317,7 @@ def test_weights_in_several_files(tmp_path):
 
 
 class Tensor:
-  """A tensor of PyTorch, as far as it is used."""
+  """The part of a PyTorch tensor that is used."""
 
   def __init__(self, value):
     self._value = value
@@ -330,7 +330,7 @@ class Tensor:
 
 
 class Torch:
-  """PyTorch, as far as it is used: what a file holds is given."""
+  """The part of PyTorch that is used; the content of a file is given."""
 
   def __init__(self, result):
     self._result = result
@@ -386,7 +386,7 @@ def test_activations(tmp_path, theirs, ours):
 
 
 def test_a_config_of_either_kind(tmp_path):
-  """The same word means another activation in the other."""
+  """The same name means another activation in the other."""
   theirs, ours = tmp_path / "config.json", tmp_path / "bert_config.json"
   write_json(theirs, their_config(hidden_act="gelu"))
   write_json(ours, dict(TINY, hidden_act="gelu"))
@@ -669,11 +669,11 @@ def test_heads_that_are_there_stay():
 
 
 def test_an_identity_adds_nothing_to_the_vectors():
-  """But its activation: what it scores by are the encoder's own vectors."""
+  """Except for its activation: it scores by the encoder's own vectors."""
   config = config_of(hidden_act="linear")
   variables = complete(config)
   inputs = batch(len(VOCAB))
-  # As layer normalization leaves them, those of the head are the encoder's.
+  # After layer normalization the head's vectors are the encoder's.
   for name in ("gamma", "beta"):
     variables["bert/encoder/layer_1/output/LayerNorm/" + name][:] = (
         name == "gamma")
@@ -689,7 +689,7 @@ def test_random_heads_are_those_of_a_fresh_model():
   for name in ("bert/pooler/dense/kernel",
                "cls/predictions/transform/dense/kernel"):
     assert np.abs(whole[name]).max() <= 0.04
-    # A normal distribution that is cut off at two deviations has 0.88 of it.
+    # Truncation at two deviations scales the standard deviation by 0.88.
     assert np.std(whole[name]) == pytest.approx(0.0176, rel=0.05)
   assert_same(whole, complete(config, "random"))
   other = complete(config, "random", seed=6)
@@ -711,7 +711,8 @@ def test_what_can_not_be_completed():
 
 
 def scaffold_fn_of(folder):
-  """Makes the model's variables; returns what makes their Scaffold."""
+  """Creates the model's variables; returns the function that creates their
+  Scaffold."""
   config = config_of()
   for name, shape in modeling.variable_shapes(config).items():
     tf.get_variable(name, shape, initializer=tf.zeros_initializer(),
@@ -750,7 +751,7 @@ def expected_weights(folder, steps):
 @pytest.mark.parametrize("devices", [[], ["cpu:0", "cpu:1"]],
                          ids=["one", "mirrored"])
 def test_training_starts_from_the_weights(tmp_path, devices):
-  """On each replica; and a run that goes on keeps its own."""
+  """On each replica; and a resumed run keeps its own weights."""
   folder = hugging_face_encoder(tmp_path / "hugging_face")
   out = str(tmp_path / "out")
 
@@ -800,7 +801,7 @@ def train_on_tpu(tpu_name, folder, out):
 
 
 def test_a_tpu_starts_from_the_weights(coordinator, tmp_path):
-  """Which the folder need not be on."""
+  """The directory need not exist there."""
   folder = hugging_face_encoder(tmp_path / "hugging_face")
   coordinator.run(train_on_tpu, folder, str(tmp_path / "out"))
   assert_same(weights_of(str(tmp_path / "out")), expected_weights(folder, 3))
@@ -809,8 +810,8 @@ def test_a_tpu_starts_from_the_weights(coordinator, tmp_path):
 # ------------------------------------------------------ transformers themselves
 
 
-# What runs where transformers are. Writes what their models give, and says what
-# they say of a folder's weights.
+# Runs where transformers is installed. Writes the outputs of its models, and
+# prints what it reports about a directory's weights.
 THEIRS = '''
 import json, sys
 import numpy, torch, transformers
@@ -861,7 +862,7 @@ print(json.dumps({
 
 
 def theirs(tmp_path, folder, inputs, make=None):
-  """Runs transformers on a folder.
+  """Runs transformers on a directory.
 
   Args:
     folder: str, a folder of theirs; written there first if `make`, their
@@ -895,7 +896,7 @@ def states_of(arrays):
 
 @pytest.mark.parametrize("activation", ["gelu_erf", "gelu", "relu"])
 def test_transformers_computes_the_same(tmp_path, activation):
-  """From a folder of ours, without a word of missing weights."""
+  """From a directory of ours, without warnings of missing weights."""
   config = config_of(hidden_act=activation)
   variables = random_variables(config)
   folder = str(tmp_path / "folder")
@@ -942,7 +943,7 @@ def test_a_folder_of_transformers_is_read(tmp_path, architecture, activation):
 
 
 def test_trained_weights_compute_the_same(tmp_path):
-  """Those of the folder that MINILM_FOLDER names, as converted by us."""
+  """The vectors of the model in MINILM_FOLDER, as converted by us."""
   folder = os.environ.get("MINILM_FOLDER")
   if not folder:
     pytest.skip("MINILM_FOLDER names no folder of a trained BERT")

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not listed, on a full disk and when killed, too.
+"""Checkpoints are complete or not listed, even if killed or on a full disk.
 
 Runs are forked off a process that has loaded the program: hook and program
 alike are killed, and run out of space, at moments that are set here.
@@ -41,11 +41,12 @@ from bert_e2e.common import errors, file_io
 from bert_e2e.training import evaluation, progress
 
 HOUR = 3600.0
-# The step whose saving is disturbed: the third one, which lets the first go.
+# The save of this step is disturbed: it is the third one, the first that
+# removes another.
 DISTURBED = 6
 # Bytes that are left on a full disk, so that train.log can still be written.
 SOME_SPACE = 1 << 18
-# The weights are the largest file, so that a limited size is theirs alone.
+# The weights are the largest file, so that only they exceed LIMIT.
 LARGE = dict(CONFIG, vocab_size=20000)
 LIMIT = 1800000
 RUN = dict(num_train_steps=14, save_checkpoints_steps=3, keep_checkpoint_max=2,
@@ -56,7 +57,8 @@ RUN = dict(num_train_steps=14, save_checkpoints_steps=3, keep_checkpoint_max=2,
 
 
 def train(folder, last_step, size=1 << 16, is_chief=True, **options):
-  """Trains weights that tell their step, by the hook alone."""
+  """Trains weights that depend on the step, with no hook but the saving one.
+  """
   with tf.Graph().as_default():
     step = tf.train.create_global_step()
     weights = tf.get_variable("weights", [size],
@@ -79,9 +81,9 @@ def die(*unused_args, **unused_kwargs):
 
 
 def die_when(pattern):
-  """Returns a moment: TensorFlow, in another thread, has written a file."""
+  """Returns a moment: TensorFlow has written a file, in another thread."""
   def moment(folder):
-    # The index at the latest: a thread may miss what is renamed.
+    # Or the index: the thread may miss a file that is renamed.
     patterns = [os.path.join(folder, p % DISTURBED)
                 for p in (pattern, "model.ckpt-%d.index")]
 
@@ -117,7 +119,7 @@ def die_behind(owner, name):
 
 
 def listed_first(moment):
-  """Returns a moment: the one given, behind the writing of the list."""
+  """Returns a moment: `moment`, after the list was written."""
   real = CheckpointState.save
 
   def save(self, folder):
@@ -140,7 +142,7 @@ MOMENTS = {
 
 
 def at_saving(step, act):
-  """Has something done before a step is saved, with the folder's path."""
+  """Calls `act` with the directory's path before a step is saved."""
   real = checkpoint_hook.CheckpointHook._save
 
   def save(self, session, saved_step):
@@ -156,7 +158,7 @@ def kill(moment):
 
 
 def kill_later(seconds):
-  """Kills at some time of the training."""
+  """Kills some time after training has started."""
   real = checkpoint_hook.CheckpointHook.after_create_session
 
   def after_create_session(*args):
@@ -172,7 +174,7 @@ def kill_copying(_):
 
 
 def stop(step):
-  """Sends SIGTERM behind a step."""
+  """Sends SIGTERM after a step."""
   real = progress.ProgressHook._show
 
   def show(self, figures):
@@ -184,7 +186,7 @@ def stop(step):
 
 
 def limit(size):
-  """Limits the size of files; Python has the signal ignored."""
+  """Limits the size of files; Python ignores the signal."""
   resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
@@ -193,7 +195,7 @@ def limit_later(size):
 
 
 def fill(path):
-  """Writes a file for which there is hardly space."""
+  """Fills the disk with a file, except for SOME_SPACE."""
   def act(folder):
     del folder
     with open(path, "wb", buffering=0) as stream:
@@ -211,7 +213,7 @@ DISTURBANCES = {
 
 
 def answer(request):
-  """Does what is asked for; returns an exit code."""
+  """Handles a request; returns an exit code."""
   for name, value in request["disturbances"].items():
     DISTURBANCES[name](value)
   try:
@@ -233,7 +235,8 @@ def answer(request):
 
 
 def serve():
-  """Answers requests, lines of standard input, each in a process of its own."""
+  """Handles requests, one per line of standard input, each in its own process.
+  """
   e2e.define_flags()
   for line in sys.stdin:
     request = json.loads(line)
@@ -256,8 +259,8 @@ def serve():
 
 @pytest.fixture(scope="module")
 def ask(tmp_path_factory):
-  """Returns a function that has something done in a process of its own, to
-  (exit code, what it said)."""
+  """Returns a function that sends a request to a process of its own and returns
+  (exit code, output)."""
   log = str(tmp_path_factory.mktemp("log") / "log")
   server = subprocess.Popen(
       [sys.executable, "-c", "import test_saver; test_saver.serve()"],
@@ -295,7 +298,7 @@ def inputs(tmp_path_factory):
 
 @pytest.fixture
 def run(ask, inputs, tmp_path):
-  """Returns a function that runs the program in a folder."""
+  """Returns a function that runs the program in an output directory."""
   def running(folder, disturbances=None, **changes):
     return ask("program", command(
         dict(inputs, out=str(folder)), **dict(RUN, **changes)),
@@ -305,7 +308,7 @@ def run(ask, inputs, tmp_path):
 
 @pytest.fixture(scope="module")
 def undisturbed(ask, inputs, tmp_path_factory):
-  """Runs the program to its end; returns its folder."""
+  """Runs the program to its end; returns its output directory."""
   out = str(tmp_path_factory.mktemp("undisturbed") / "out")
   code, said = ask("program", command(dict(inputs, out=out), **RUN))
   assert code == 0, said
@@ -313,7 +316,7 @@ def undisturbed(ask, inputs, tmp_path_factory):
 
 
 def checkpoints(folder):
-  """Returns the steps of the checkpoints in a folder; there is no part."""
+  """Returns the steps of a directory's checkpoints; all are complete."""
   found = {}
   for name in os.listdir(str(folder)):
     match = re.match(r"model\.ckpt-(\d+)\.(.*)$", name)
@@ -327,7 +330,7 @@ def checkpoints(folder):
 
 
 def listed(folder):
-  """Returns the steps that TensorFlow finds listed; all can be read."""
+  """Returns the steps that TensorFlow finds listed; all are readable."""
   state = tf.train.get_checkpoint_state(str(folder))
   if not state:
     return []
@@ -341,7 +344,7 @@ def listed(folder):
 
 
 def assert_same(folder, other, step):
-  """The weights, and all else, are bitwise the same."""
+  """All variables are bitwise equal."""
   expected, found = (tensors(str(f), step) for f in (other, folder))
   assert sorted(found) == sorted(expected)
   for name in expected:
@@ -374,14 +377,14 @@ class TestRetain:
         "model.ckpt-%d" % step for step in range(5) if step not in removed]
     assert state.last_preserved == 1e9
 
-  def test_one_in_so_many_hours_stays_for_good(self):
+  def test_one_in_so_many_hours_is_kept_permanently(self):
     state, names = checkpoint_list.retain(state_of(0, 1, 2, 3, 4, 5), 1, 2)
     assert names == ["model.ckpt-%d" % step for step in (0, 1, 3)]
     assert state.names() == ["model.ckpt-5"]
     assert state.last_preserved == 1e9 + 4 * HOUR
 
   def test_restarts_change_nothing(self, tmp_path):
-    """Each checkpoint is saved by another start of the program."""
+    """Each checkpoint is saved after another start of the program."""
     removed, preserved = [], []
     for i, item in enumerate(state_of(*range(12)).checkpoints):
       (tmp_path / (item.name + ".index")).write_text("")
@@ -423,7 +426,7 @@ def listed_names(folder):
 
 class TestState:
 
-  def test_tensorflow_reads_it_wherever_the_folder_is(self, tmp_path):
+  def test_tensorflow_reads_it_wherever_the_directory_is(self, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     for step in (3, 6):
       save_checkpoint(str(one / ("model.ckpt-%d" % step)), {"v": [2]})
@@ -438,8 +441,8 @@ class TestState:
     assert found.last_preserved_timestamp == 4.5
     assert listed(two) == [3, 6]
 
-  def test_what_it_lists_is_there_and_a_runs(self, tmp_path):
-    """And an earlier one that the user names is the latest."""
+  def test_it_lists_existing_checkpoints_of_the_run(self, tmp_path):
+    """And an earlier one that the user has made the latest is last."""
     for name in ("model.ckpt-3", "model.ckpt-9", "bert_model.ckpt"):
       (tmp_path / (name + ".index")).write_text("")
     (tmp_path / "checkpoint").write_text(
@@ -450,7 +453,7 @@ class TestState:
     assert checkpoint_list.load_state(str(tmp_path)).names() == [
         "model.ckpt-9", "model.ckpt-3"]
 
-  def test_an_empty_one_is_no_file(self, tmp_path):
+  def test_an_empty_one_has_no_file(self, tmp_path):
     assert checkpoint_list.load_state(str(tmp_path)) == CheckpointState()
     state_of(1).save(str(tmp_path))
     for _ in range(2):
@@ -458,7 +461,7 @@ class TestState:
       assert os.listdir(str(tmp_path)) == []
 
   @pytest.mark.parametrize("is_relative", [False, True])
-  def test_a_folder_of_tensorflows_own_saver_is_continued(
+  def test_a_directory_of_tensorflows_own_saver_is_continued(
       self, tmp_path, is_relative):
     train(str(tmp_path / "before"), 1)
     with tf.Graph().as_default(), tf.Session() as session:
@@ -478,7 +481,7 @@ class TestState:
 # --------------------------------------------------------------------- the hook
 
 
-def test_what_is_there_is_not_saved_again(tmp_path):
+def test_a_restored_checkpoint_is_not_saved_again(tmp_path):
   train(str(tmp_path), 4)
   before = os.stat(str(tmp_path / "model.ckpt-4.index"))
   state = (tmp_path / "checkpoint").read_text()
@@ -486,18 +489,18 @@ def test_what_is_there_is_not_saved_again(tmp_path):
   assert listed(tmp_path) == checkpoints(tmp_path) == [0, 3, 4, 5]
   after = os.stat(str(tmp_path / "model.ckpt-4.index"))
   assert (after.st_ino, after.st_mtime) == (before.st_ino, before.st_mtime)
-  # Nor are the times of those before others now.
+  # The times of the previous checkpoints are unchanged, too.
   assert state.splitlines()[1:] == (
       tmp_path / "checkpoint").read_text().splitlines()[1:len(
           state.splitlines()) - 1] + state.splitlines()[-1:]
 
 
-def test_of_several_machines_one_saves(tmp_path):
+def test_only_the_chief_saves(tmp_path):
   train(str(tmp_path / "out"), 4, is_chief=False)
   assert not (tmp_path / "out").exists()
 
 
-def test_going_back_by_hand_saves_those_behind_anew(tmp_path):
+def test_checkpoints_after_one_gone_back_to_are_saved_again(tmp_path):
   train(str(tmp_path), 9)
   state = checkpoint_list.load_state(str(tmp_path))
   state._replace(checkpoints=state.checkpoints[:2]).save(str(tmp_path))
@@ -509,7 +512,7 @@ def test_going_back_by_hand_saves_those_behind_anew(tmp_path):
   assert listed(tmp_path) == checkpoints(tmp_path) == [3, 6, 7]
 
 
-def test_what_cannot_be_removed_does_not_end_the_run(
+def test_a_failed_removal_does_not_end_the_run(
     tmp_path, monkeypatch, caplog):
   real = checkpoint_list._remove
 
@@ -528,11 +531,11 @@ def test_what_cannot_be_removed_does_not_end_the_run(
 
 class TestLeftovers:
 
-  def test_parts_go_and_what_is_whole_stays(self, tmp_path):
-    """Of both TensorFlows, as a kill leaves them."""
+  def test_partial_ones_are_removed_and_complete_ones_stay(self, tmp_path):
+    """As a kill leaves them, with either TensorFlow."""
     train(str(tmp_path), 9, max_to_keep=2)
     whole = set(os.listdir(str(tmp_path)))
-    # One that is kept for good, whose graph the user has removed.
+    # One that is kept permanently, whose graph the user has removed.
     for name in ("index", "data-00000-of-00001"):
       shutil.copy(str(tmp_path / ("model.ckpt-6." + name)),
                   str(tmp_path / ("model.ckpt-5." + name)))
@@ -546,7 +549,7 @@ class TestLeftovers:
     for name in ("model.ckpt-12.data-00000-of-00001", "checkpoint.tmp",
                  "model.ckpt-9.meta.tmp0123", "graph.pbtxt.tmp0123",
                  "model.ckpt-4.meta",
-                 # An index that is cut off; one that has no graph yet.
+                 # A truncated index; a checkpoint without a graph yet.
                  "model.ckpt-7.index", "model.ckpt-7.meta",
                  "model.ckpt-15.index"):
       (tmp_path / name).write_text("")
@@ -555,7 +558,7 @@ class TestLeftovers:
     checkpoint_list.remove_incomplete(str(tmp_path))
     assert set(os.listdir(str(tmp_path))) == whole | kept
 
-  def test_a_folder_need_not_be_there(self, tmp_path):
+  def test_the_directory_may_be_missing(self, tmp_path):
     checkpoint_list.remove_incomplete(str(tmp_path / "out"))
 
 
@@ -566,7 +569,7 @@ class TestCopy:
     train(str(tmp_path / "out"), 4)
     return tmp_path
 
-  def test_takes_the_place_of_the_one_before(self, saved):
+  def test_replaces_the_previous_one(self, saved):
     for step in (3, 4, 0):
       (saved / "best").mkdir(exist_ok=True)
       (saved / "best" / "model.ckpt-1.index").write_text("")
@@ -575,7 +578,7 @@ class TestCopy:
       assert path == str(saved / "best" / ("model.ckpt-%d" % step))
       assert listed(saved / "best") == checkpoints(saved / "best") == [step]
 
-  def test_on_a_full_disk_the_one_before_stays(self, saved, ask):
+  def test_on_a_full_disk_the_previous_one_stays(self, saved, ask):
     checkpoint_list.copy(
         str(saved / "out" / "model.ckpt-3"), str(saved / "best"))
     source, best = str(saved / "out" / "model.ckpt-4"), str(saved / "best")
@@ -588,7 +591,7 @@ class TestCopy:
     assert listed(saved / "best") == checkpoints(saved / "best") == [3]
 
   @pytest.mark.parametrize("before", [3, 4])
-  def test_a_kill_leaves_a_whole_one_or_none(self, saved, ask, before):
+  def test_a_kill_leaves_a_complete_one_or_none(self, saved, ask, before):
     checkpoint_list.copy(str(saved / "out" / ("model.ckpt-%d" % before)),
                 str(saved / "best"))
     arguments = {"checkpoint": str(saved / "out" / "model.ckpt-4"),
@@ -609,13 +612,13 @@ class TestKill:
     return folder
 
   @pytest.mark.parametrize("moment", MOMENTS)
-  def test_in_a_saving(self, tmp_path, ask, whole, moment):
+  def test_during_a_save(self, tmp_path, ask, whole, moment):
     arguments = {"folder": str(tmp_path / "out"), "last_step": 10,
                  "max_to_keep": 2}
     code, said = ask("train", arguments, kill=moment)
     assert code == -signal.SIGKILL, said
     latest = 6 if moment in list(MOMENTS)[6:] else 3
-    # A thread looks for these two moments; on a busy machine it may be late.
+    # A thread polls for these two moments; on a busy machine it may be late.
     is_late = moment in list(MOMENTS)[1:3] and 6 in listed(tmp_path / "out")
     assert listed(tmp_path / "out") == (
         [3, 6] if is_late else [latest - 3, latest])
@@ -624,14 +627,14 @@ class TestKill:
     assert set(found) - {0, 6} == {3}
     code, said = ask("train", arguments)
     assert code == 0, said
-    # The one that was not listed any more may be one that is kept for good.
+    # The one that is no longer listed may be one that is kept permanently.
     assert checkpoints(tmp_path / "out") == [9, 10] if (
         moment != "the old one is there") else [0, 9, 10]
     assert listed(tmp_path / "out") == [9, 10]
     assert_same(tmp_path / "out", whole, 10)
 
-  def test_at_any_time_large_weights_are_whole(self, tmp_path, ask):
-    # More steps than there is time for: none ends by itself.
+  def test_at_any_time_large_weights_are_complete(self, tmp_path, ask):
+    # More steps than there is time for, so that each run is killed.
     arguments = {"folder": str(tmp_path / "out"), "last_step": 10 ** 6,
                  "max_to_keep": 2, "size": 1 << 21}
     rng = random.Random(5)
@@ -655,7 +658,7 @@ class TestKill:
 # ------------------------------------------------------------------ the program
 
 
-def test_a_run_leaves_what_it_was_asked_to(undisturbed):
+def test_a_run_keeps_the_checkpoints_it_was_asked_to(undisturbed):
   assert listed(undisturbed) == checkpoints(undisturbed) == [12, 14]
   line, = lines(undisturbed)
   assert line["step"] == 0
@@ -671,7 +674,7 @@ def test_a_run_leaves_what_it_was_asked_to(undisturbed):
       "fingerprint": evaluation.identify(recorded)}
 
 
-def test_steps_are_multiples_wherever_a_run_goes_on(
+def test_steps_are_multiples_wherever_a_run_resumes(
     run, tmp_path, undisturbed):
   code, said = run(tmp_path / "out", {"stop": 7}, keep_checkpoint_max=0)
   assert code == 128 + signal.SIGTERM, said
@@ -684,24 +687,24 @@ def test_steps_are_multiples_wherever_a_run_goes_on(
   assert checkpoints(tmp_path / "out") == listed(tmp_path / "out") == steps
   assert_same(tmp_path / "out", undisturbed, 14)
   assert [line["step"] for line in lines(tmp_path / "out")] == [0, odd]
-  # Fewer are to be kept from now on, of those of the starts before, too.
+  # From now on fewer are kept, including those of earlier starts.
   code, said = run(tmp_path / "out", num_train_steps=15)
   assert code == 0, said
   assert checkpoints(tmp_path / "out") == listed(tmp_path / "out") == [14, 15]
 
 
-def test_one_in_no_time_is_all_for_good(run, tmp_path):
+def test_all_are_kept_permanently_for_a_tiny_number_of_hours(run, tmp_path):
   for last in (3, 5):  # The resumed run does as the first one.
     code, said = run(tmp_path / "out", num_train_steps=last,
                      save_checkpoints_steps=1,
                      keep_checkpoint_every_n_hours=0.0000001)
     assert code == 0, said
-    # The first one's time is where the counting begins.
+    # The hours are counted from the time of the first one.
     assert checkpoints(tmp_path / "out") == list(range(1, last + 1))
     assert listed(tmp_path / "out") == [last - 1, last]
 
 
-def test_a_loss_that_is_no_number_is_not_saved(run, tmp_path):
+def test_weights_of_a_nan_loss_are_not_saved(run, tmp_path):
   code, said = run(tmp_path / "out", save_checkpoints_steps=1,
                    keep_checkpoint_max=0, num_warmup_steps=0,
                    learning_rate=1e30)
@@ -710,13 +713,13 @@ def test_a_loss_that_is_no_number_is_not_saved(run, tmp_path):
   steps = listed(tmp_path / "out")
   assert steps == checkpoints(tmp_path / "out") == list(range(len(steps)))
   shown = [float(loss) for loss in re.findall(r"step \d+/14  loss (\S+)", said)]
-  # The last step that was begun is the one that is not there.
+  # Only the last step that was started has no checkpoint.
   assert steps[-1] == len([loss for loss in shown if np.isfinite(loss)])
   assert steps[-1] < 14
 
 
 def said_once(said, folder, what, reason, latest):
-  """The run ended by one sentence, that says what is to be known."""
+  """The run ended with one error message, with cause and remedy."""
   assert "Traceback" not in said
   sentence, = [line for line in said.splitlines() if line.startswith("ERROR")]
   assert re.match(
@@ -764,7 +767,7 @@ class TestFullDisk:
     said_once(said, out, "The checkpoint of step 6", "No space left on device",
               "The last complete checkpoint is model.ckpt-3")
     assert checkpoints(out) == listed(out) == [0, 3]
-    # Still none: nothing is lost by trying.
+    # The disk is still full: trying again loses nothing.
     code, said = run(out)
     assert code == 1
     said_once(said, out, "graph.pbtxt", "No space left on device",

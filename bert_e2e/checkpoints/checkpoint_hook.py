@@ -129,7 +129,7 @@ class CheckpointHook(tf.train.SessionRunHook):
     try:
       yield
     except tensorflow_errors.LOST_WORKER_ERRORS:
-      raise  # Not an error of the disk: see cluster.lost_peers.
+      raise  # Not an error of the disk: see cluster.lost_workers.
     except checkpoint_list.ERRORS as e:
       latest = tf.train.latest_checkpoint(self._directory)
       raise errors.InputError(

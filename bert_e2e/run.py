@@ -169,7 +169,7 @@ class Run:
     """Exports a checkpoint, or the best one if it is kept."""
     config = self._config
     best = tf.train.latest_checkpoint(
-        os.path.join(self._output_dir, evaluation.BEST_FOLDER))
+        os.path.join(self._output_dir, evaluation.BEST_DIR))
     if config.evaluation.keep_best and best:
       checkpoint = best
     bert_config = self._prepared.bert_config
@@ -205,14 +205,14 @@ class Run:
 def _make_evaluations(prepared, evaluator):
   """Returns the evaluation.Evaluations of a run."""
   options = prepared.config.evaluation
-  held_out = [
-      evaluation.HeldOut(
+  sets = [
+      evaluation.EvaluationSet(
           text, source.identity(options.eval_batch_size,
                                 options.max_eval_steps),
           functools.partial(evaluator.evaluate, source, text))
       for text, source in prepared.eval_sources.items()]
   return evaluation.Evaluations(
-      prepared.config.checkpoint.output_dir, held_out,
+      prepared.config.checkpoint.output_dir, sets,
       every_steps=options.eval_every_steps,
       last_step=prepared.num_train_steps, keep_best=options.keep_best,
       patience=options.early_stopping_patience,
@@ -238,7 +238,8 @@ def _write_results(row, output_dir):
   # As the original, which formats NumPy's float32.
   result = dict(
       {metric.name: np.float32(row[metric.name]) for metric in metrics.METRICS
-       if metric.in_eval_results}, global_step=row["global_step"])
+       if metric.in_eval_results and metric.name in row},
+      global_step=row["global_step"])
   lines = ["%s = %s" % (key, result[key]) for key in sorted(result)]
   for line in lines:
     logger.info("  %s", line)

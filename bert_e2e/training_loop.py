@@ -49,6 +49,7 @@ class TrainingLoop:
         num_warmup_steps=self._prepared.num_warmup_steps,
         use_tpu=hardware.use_tpu,
         use_one_hot_embeddings=hardware.use_tpu,
+        sentence_objective=config.instances.sentence_objective,
         log_every_steps=config.run.log_every_steps,
         random_seed=config.data.random_seed,
         epochs=training and training.source.epochs,

@@ -45,7 +45,7 @@ def render(data):
 def _loss(item):
   """Returns the metric of an Evaluation that the best checkpoint is chosen by.
   """
-  return item.values.get(evaluation.FIGURE, math.nan)
+  return item.values.get(evaluation.METRIC, math.nan)
 
 
 def _best(found):

@@ -72,7 +72,7 @@ def _highlights(data):
         data.training["epoch"][-1][1], 2)))
   for text, found in data.evaluations.items():
     shown.append(("masked-LM loss, %s text" % text, format_fixed(
-        found[-1].values.get(evaluation.FIGURE, math.nan), 2)))
+        found[-1].values.get(evaluation.METRIC, math.nan), 2)))
   speed = _median(data, "sequences_per_second")
   if speed is not None:
     shown.append(("sequences/s, median", format_fixed(speed, 1)))

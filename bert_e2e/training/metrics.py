@@ -32,11 +32,11 @@ class HeadOutput(NamedTuple):
 
   Attributes:
     loss: float32 [], this part's share of the batch's loss, in nats.
-    losses: float32 [B, P] for the masked-LM head, [B] for one that labels
+    losses: float32 [B * P] for the masked-LM head, [B] for a head that labels
       sequences: the loss of each prediction.
     scores: float32 [B * P, C] or [B, C], logits or log probabilities.
-    labels: int32, weights: float32, both of the shape of `losses`; padding has
-      weight 0.0.
+    labels: int32 [B, P] or [B].
+    weights: float32 [B, P] or [B]; padding has weight 0.0.
     total_weight: float32 [], the sum of the weights over all parts of the
       batch; None if all parts have the same sum.
   """
@@ -65,7 +65,8 @@ class Mean(NamedTuple):
 
 def _loss(output):
   """Returns the Mean of a head's losses."""
-  return Mean(output.losses, output.weights, share=output.loss)
+  losses = tf.reshape(output.losses, tf.shape(output.weights))
+  return Mean(losses, output.weights, share=output.loss)
 
 
 def _accuracy(output):

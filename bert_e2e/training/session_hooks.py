@@ -2,6 +2,39 @@
 
 import tensorflow.compat.v1 as tf
 
+from bert_e2e.common import errors
+
+# More than it takes to halve the loss scale down to 1.
+_MAX_SKIPPED = 50
+
+
+class SkipHook(tf.train.SessionRunHook):
+  """Logs updates that are skipped; ends a training that skips all of them.
+
+  Args:
+    was_applied: bool [], see optimization.Update.
+  """
+
+  def __init__(self, was_applied):
+    self._was_applied = was_applied
+    self._num_skipped = 0
+
+  def before_run(self, run_context):
+    return tf.train.SessionRunArgs(self._was_applied)
+
+  def after_run(self, run_context, run_values):
+    if run_values.results:
+      self._num_skipped = 0
+      return
+    self._num_skipped += 1
+    tf.logging.info("Gradients overflowed in fp16: the update is skipped, the "
+                    "batch is consumed and the loss scale is halved.")
+    if self._num_skipped == _MAX_SKIPPED:
+      raise errors.InputError(
+          "The gradients of %d consecutive batches were not finite at any loss "
+          "scale. Use a lower --learning_rate, or --precision=fp32." %
+          _MAX_SKIPPED)
+
 
 class CheckWorkersHook(tf.train.SessionRunHook):
   """Ends a training whose worker process died before its examples run out.

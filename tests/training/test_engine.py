@@ -26,7 +26,7 @@ import run_pretraining_e2e as e2e
 from bert_e2e.common import errors
 from bert_e2e.config import HardwareConfig
 from bert_e2e.run import Run
-from bert_e2e.training import cluster, engine, model_fn
+from bert_e2e.training import cluster, engine, session_hooks
 from bert_e2e.training.replicas import Replicas
 
 # Sequences of uneven lengths, so that predictions are uneven, too.
@@ -289,7 +289,7 @@ class TestFp16:
       assert found["examples_seen"] == 8 * steps
 
   def test_gradients_that_never_are_finite_end_the_run(self):
-    hook = model_fn.SkipHook(None)
+    hook = session_hooks.SkipHook(None)
     values = collections.namedtuple("values", "results")
     for _ in range(2):
       for _ in range(49):
@@ -298,7 +298,7 @@ class TestFp16:
     for _ in range(49):
       hook.after_run(None, values(False))
     with pytest.raises(errors.InputError,
-                       match="50 batches .*--precision=fp32"):
+                       match="50 consecutive batches .*--precision=fp32"):
       hook.after_run(None, values(False))
 
   def test_the_graph_is_rewritten_for_gpus(self):

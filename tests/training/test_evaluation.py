@@ -30,8 +30,8 @@ FIGURES = ("loss", "masked_lm_accuracy", "masked_lm_loss",
            "next_sentence_accuracy", "next_sentence_loss")
 
 
-def held_out(text_name, losses, asked=None):
-  """Returns a HeldOut whose masked-LM loss at a step is said."""
+def evaluation_set(text_name, losses, asked=None):
+  """Returns an EvaluationSet with given masked-LM losses, a dict by step."""
 
   def evaluate(checkpoint):
     step = int(checkpoint.rpartition("-")[2])
@@ -40,7 +40,7 @@ def held_out(text_name, losses, asked=None):
     return dict({name: 0.5 for name in FIGURES}, masked_lm_loss=losses[step],
                 global_step=step, examples=3)
 
-  return evaluation.HeldOut(text_name, "id of " + text_name, evaluate)
+  return evaluation.EvaluationSet(text_name, "id of " + text_name, evaluate)
 
 
 def save(folder, step):
@@ -65,9 +65,9 @@ class TestEvaluations:
 
   def run(self, folder, losses, steps=None, asked=None, **how):
     how = dict(dict(every_steps=10, last_step=100, is_before=True), **how)
-    found = evaluation.Evaluations(str(folder), [
-        held_out("domain", losses, asked), held_out("general", losses, asked)],
-                                   **how)
+    found = evaluation.Evaluations(
+        str(folder), [evaluation_set(text_name, losses, asked)
+                      for text_name in ("domain", "general")], **how)
     ended = [step for step in (losses if steps is None else steps)
              if found.run(step, save(folder, step))]
     return found, ended
@@ -110,7 +110,7 @@ class TestEvaluations:
     found, _ = self.run(tmp_path, {0: 2.0}, steps=[])
     assert not found.run(0, save(tmp_path, 0), anew=True)
     for rows in (found.rows("domain"), evaluation.Evaluations(
-        str(tmp_path), [held_out("domain", {})]).rows("domain")):
+        str(tmp_path), [evaluation_set("domain", {})]).rows("domain")):
       assert [row["masked_lm_loss"] for row in rows] == [2.0]
 
   def test_a_row_that_a_kill_cut_off_is_none(self, tmp_path):
@@ -135,7 +135,7 @@ class TestEvaluations:
 
   def test_only_the_same_text_is_compared(self, tmp_path):
     self.run(tmp_path, {0: 1.0})
-    other = held_out("domain", {0: 2.0})._replace(identity="another")
+    other = evaluation_set("domain", {0: 2.0})._replace(identity="another")
     found = evaluation.Evaluations(str(tmp_path), [other])
     assert found.rows("domain") == []
     found.run(0, save(tmp_path, 0))
@@ -158,7 +158,7 @@ class TestEvaluations:
 
   def test_the_best_checkpoint_is_kept(self, tmp_path):
     self.run(tmp_path, {0: 3.0, 10: 1.0, 20: 2.0}, keep_best=True)
-    best = str(tmp_path / evaluation.BEST_FOLDER)
+    best = str(tmp_path / evaluation.BEST_DIR)
     assert tf.train.latest_checkpoint(best) == os.path.join(
         best, "model.ckpt-10")
     assert sorted(os.listdir(best)) == [
@@ -277,8 +277,8 @@ def test_a_run_that_gets_worse_ends(files):
   steps = [row["step"] for row in rows_of(run["out"])
            if row["text"] == "domain"]
   assert steps == [0, 5, 10]
-  assert ("2 evaluations without a better one: training ends; the best is that"
-          " of step 0") in run["said"]
+  assert ("no improvement in 2 consecutive evaluations: training ends; the "
+          "best is at step 0") in run["said"]
   with open(run["out"] + "/eval_results.txt") as stream:
     assert "global_step = 10" in stream.read()
   assert os.path.exists(run["out"] + "/best/model.ckpt-0.index")

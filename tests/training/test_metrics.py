@@ -31,7 +31,7 @@ def outputs(start, end):
     weights = np.array(WEIGHTS[head], np.float32)
     found[head] = metrics.HeadOutput(
         loss=tf.constant(float(start)),
-        losses=tf.constant(losses(head)[start:end]),
+        losses=tf.constant(losses(head)[start:end].reshape([-1])),
         scores=tf.one_hot(best.reshape([-1]), 2),
         labels=tf.constant(labels[start:end], tf.int32),
         weights=tf.constant(weights[start:end]),

@@ -1,0 +1,173 @@
+"""What BERT is pretrained on: masked words, and a label of each sentence pair.
+
+`SENTENCE_OBJECTIVES` has a row for each choice of --sentence_objective: what
+the model has to tell about a pair of sentences. The pairs and their labels are
+made by the function of the same name in bert_e2e.data.instances.PAIRINGS; the
+metrics of the head are the rows of metrics.METRICS with its name.
+
+  B  batch size
+  S  sequence length
+  P  masked-LM predictions per sequence
+  H  hidden size
+  V  vocabulary size
+"""
+
+from typing import Any, Callable, Dict, NamedTuple
+
+import tensorflow.compat.v1 as tf
+
+import modeling
+from bert_e2e.training import metrics
+
+MASKED_LM = "masked_lm"
+
+
+class SentenceObjective(NamedTuple):
+  """A row of `SENTENCE_OBJECTIVES`.
+
+  Attributes:
+    head: str, the name of the head in the table of metrics.
+    label_feature: str, the feature with the labels, int32 [B, 1].
+    output_fn: function of (BertConfig, pooled output [B, H], labels [B, 1])
+      that creates the head and returns (loss, per_example_loss, log_probs):
+      float32 [] (the mean), [B] and [B, number of labels].
+  """
+  head: str
+  label_feature: str
+  output_fn: Callable[..., Any]
+
+
+SENTENCE_OBJECTIVES: Dict[str, SentenceObjective] = {
+    # Next-sentence prediction: does B follow A, or is it from elsewhere?
+    # Devlin et al. 2018, arXiv 1810.04805, section 3.1.
+    "nsp": SentenceObjective(
+        head="next_sentence", label_feature="next_sentence_labels",
+        output_fn=modeling.get_next_sentence_output),
+}
+
+
+class BatchPart(NamedTuple):
+  """Which part of a training batch some features are.
+
+  A part is the share of one replica, or a micro-batch of that.
+
+  Attributes:
+    num_predictions: float32 [], the sum of masked_lm_weights over the batch;
+      None if the part is the whole batch.
+    num_parts: int, the parts of the batch, all with the same number of
+      sequences.
+  """
+  num_predictions: Any = None
+  num_parts: int = 1
+
+
+WHOLE_BATCH = BatchPart()
+
+
+def head_outputs(bert_config, features, sentence_objective, *, is_training,
+                 use_one_hot_embeddings, compute_dtype=tf.float32,
+                 dropout_seeds=None, part=WHOLE_BATCH):
+  """Builds the model and its heads.
+
+  TensorFlow derives the seed of an initializer from the number of ops that the
+  graph has by then. So an op that is added, removed or moved here, before the
+  last variable is created, changes the newly initialized weights of all runs.
+
+  Args:
+    bert_config: modeling.BertConfig.
+    features: dict of tensors, see input_pipeline.input_fn_builder.
+    sentence_objective: str, a key of SENTENCE_OBJECTIVES.
+    is_training: bool, dropout is applied.
+    use_one_hot_embeddings: bool, see modeling.BertModel.
+    compute_dtype: see modeling.BertModel.
+    dropout_seeds: modeling.DropoutSeeds, or None.
+    part: BatchPart, which part of the batch the features are.
+
+  Returns:
+    dict from the name of a head to its metrics.HeadOutput.
+  """
+  # 0.0 for the sequences that fill up the last batch of an evaluation.
+  is_real = tf.cast(features["input_mask"][:, 0], tf.float32)  # [B]
+  num_predictions = part.num_predictions
+  if num_predictions is None:
+    num_predictions = tf.reduce_sum(features["masked_lm_weights"])
+  # The last layer is needed at [CLS] and at the masked positions only.
+  positions = tf.pad(
+      features["masked_lm_positions"], [[0, 0], [1, 0]])  # [B, 1 + P]
+  model = modeling.BertModel(
+      config=bert_config,
+      is_training=is_training,
+      input_ids=features["input_ids"],
+      input_mask=features["input_mask"],
+      token_type_ids=features["segment_ids"],
+      use_one_hot_embeddings=use_one_hot_embeddings,
+      dropout_seeds=dropout_seeds,
+      output_positions=positions,
+      compute_dtype=compute_dtype)
+  objective = SENTENCE_OBJECTIVES[sentence_objective]
+  return {
+      MASKED_LM: _masked_lm(
+          bert_config, model, features, part.num_predictions, num_predictions),
+      objective.head: _sentence(
+          objective, bert_config, model, features, is_real, is_training,
+          part.num_parts),
+  }
+
+
+def _masked_lm(bert_config, model, features, denominator, total_weight):
+  """Builds the masked-LM head.
+
+  Args:
+    bert_config: modeling.BertConfig.
+    model: modeling.BertModel with the output positions [CLS] and masked words.
+    features: dict of tensors.
+    denominator: see `num_predictions` of modeling.masked_lm_loss.
+    total_weight: see metrics.HeadOutput.
+
+  Returns:
+    metrics.HeadOutput.
+  """
+  label_ids = features["masked_lm_ids"]
+  logits = modeling.masked_lm_logits(
+      bert_config, model.get_sequence_output()[:, 1:],
+      model.get_embedding_table(), None)  # [B * P, V]
+  loss, losses = modeling.masked_lm_loss(
+      logits, label_ids, features["masked_lm_weights"],
+      num_predictions=denominator)
+  return metrics.HeadOutput(
+      loss=loss,
+      losses=losses,
+      scores=logits,
+      labels=label_ids,
+      weights=features["masked_lm_weights"],
+      total_weight=total_weight)
+
+
+def _sentence(objective, bert_config, model, features, is_real, is_training,
+              num_parts):
+  """Builds the head of a sentence objective.
+
+  Args:
+    objective: SentenceObjective.
+    bert_config: modeling.BertConfig.
+    model: modeling.BertModel.
+    features: dict of tensors.
+    is_real: float32 [B], 0.0 for padding.
+    is_training: bool.
+    num_parts: int, parts of the batch.
+
+  Returns:
+    metrics.HeadOutput.
+  """
+  labels = features[objective.label_feature]
+  loss, losses, log_probs = objective.output_fn(
+      bert_config, model.get_pooled_output(), labels)
+  if not is_training:
+    loss = tf.reduce_sum(losses * is_real) / tf.maximum(
+        tf.reduce_sum(is_real), 1.0)
+  return metrics.HeadOutput(
+      loss=loss if num_parts == 1 else loss / num_parts,
+      losses=losses,
+      scores=log_probs,
+      labels=tf.reshape(labels, [-1]),  # [B]
+      weights=is_real)

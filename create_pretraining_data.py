@@ -4,9 +4,9 @@
         --output_file=examples.tfrecord --vocab_file=vocab.txt
 
 Writes the examples that google-research/bert's program of the same name writes,
-one for one and in order, for the same flags and seed. The functions with the
-reference's names are here, too; they take and return pieces as texts.
-`run_pretraining_e2e.py` builds its examples by the same rules, in
+one for one and in order, for the same flags and seed. It also has the functions
+with the reference's names, which take and return pieces as texts.
+`run_pretraining_e2e.py` builds its examples by the same rules, which are in
 bert_e2e/data/instances.py.
 """
 
@@ -19,25 +19,29 @@ import sys
 
 from bert_e2e import flags as flags_lib
 from bert_e2e.common import file_io
-from bert_e2e.data import corpus as corpus_lib
-from bert_e2e.data import instances as instances_lib
-from bert_e2e.data.instances import (  # noqa: F401  Users import them from here.
+from bert_e2e.config import (  # noqa: F401  Users import them from here.
   MIN_SEQ_LENGTH,
-  SPECIAL_TOKENS,
+  InstanceConfig,
+)
+from bert_e2e.data import instances as instances_lib
+from bert_e2e.data import masking, pairing, text_lines
+from bert_e2e.data.instances import (  # noqa: F401  Users import them from here.
   Document,
-  InstanceOptions,
-  Pieces,
   TrainingInstance,
-  check_vocabulary,
   examples_from_text,
+  fusion_input_and_out,
   group_documents,
-  id_pieces,
   instances_from_documents,
-  options_from_flags,
+)
+from bert_e2e.data.pieces import (  # noqa: F401  Users import them from here.
+  SPECIAL_TOKENS,
+  Pieces,
+  check_vocabulary,
+  id_pieces,
   packing_tokenizer,
   text_pieces,
 )
-from bert_e2e.data.sampling import ReferenceDraws
+from bert_e2e.data.sampling import ReferenceSampler
 from bert_e2e.data.tf_example import (  # noqa: F401  Users import them from here.
   FLOAT_LIST,
   INT64_LIST,
@@ -48,14 +52,11 @@ from bert_e2e.data.tf_example import (  # noqa: F401  Users import them from her
 
 logger = logging.getLogger("create_pretraining_data")
 
+# Former names.
+InstanceOptions = InstanceConfig
+ReferenceDraws = ReferenceSampler
+
 _NUM_LOGGED_EXAMPLES = 20
-
-
-def _tokenized(lines, tokenize):
-  """Yields each line's pieces as texts, None for whitespace alone."""
-  for line in lines:
-    line = line.strip()
-    yield tokenize(line) if line else None
 
 
 def documents_of_files(input_files, tokenizer, invalid_utf8="error"):
@@ -64,8 +65,8 @@ def documents_of_files(input_files, tokenizer, invalid_utf8="error"):
   Args:
     input_files: list of paths, read in this order, repeats included; the end of
       a file does not end a document.
-    tokenizer: see packing_tokenizer.
-    invalid_utf8: see corpus_lib.decode.
+    tokenizer: see pieces.packing_tokenizer.
+    invalid_utf8: see text_lines.decode.
 
   Returns:
     list of Document.
@@ -75,7 +76,7 @@ def documents_of_files(input_files, tokenizer, invalid_utf8="error"):
   """
   return group_documents(
       segment for path in input_files
-      for text in corpus_lib.read_texts(path, invalid_utf8)
+      for text in text_lines.read_texts(path, invalid_utf8)
       for segment in tokenizer.lines_to_ids(text))
 
 
@@ -83,8 +84,8 @@ class _SegmentLists:
   """Documents that are lists of segments, as a sequence of Documents.
 
   Args:
-    documents: list of lists of lists of pieces. Of a large corpus a few are
-      asked for at a time, so none is laid end to end before.
+    documents: list of lists of lists of pieces. Each is concatenated when it is
+      accessed, because only a few of a large corpus are needed at a time.
   """
 
   def __init__(self, documents):
@@ -104,16 +105,16 @@ def create_training_instances(input_files, tokenizer, max_seq_length,
                               dupe_factor, short_seq_prob, masked_lm_prob,
                               max_predictions_per_seq, rng, *,
                               do_whole_word_mask=False, invalid_utf8="error"):
-  """Makes the instances of whole files, with pieces as texts.
+  """Builds the instances of whole files, with pieces as texts.
 
   Args:
     input_files: list of paths, read in this order, repeats included; the end of
       a file does not end a document.
     tokenizer: has `tokenize(line)` and `vocab`.
     max_seq_length, dupe_factor, short_seq_prob, masked_lm_prob,
-      max_predictions_per_seq, do_whole_word_mask: see InstanceOptions.
+      max_predictions_per_seq, do_whole_word_mask: see config.InstanceConfig.
     rng: random.Random.
-    invalid_utf8: see corpus_lib.decode.
+    invalid_utf8: see text_lines.decode.
 
   Returns:
     list of TrainingInstance, shuffled; all of them in memory.
@@ -121,65 +122,67 @@ def create_training_instances(input_files, tokenizer, max_seq_length,
   Raises:
     ValueError: a file can't be read or is not UTF-8; an option is out of range.
 
-  Source: google-research/bert, function of the same name, same draws. Changed:
-    whole-word masking is an argument, not a flag.
+  Source: google-research/bert, function of the same name, same result for the
+    same `rng`. Changed: whole-word masking is an argument, not a flag.
   """
-  options = InstanceOptions(
+  options = InstanceConfig(
       max_seq_length, max_predictions_per_seq, masked_lm_prob, short_seq_prob,
       dupe_factor, do_whole_word_mask).validated()
   lines = itertools.chain.from_iterable(
-      corpus_lib.read_file(path, invalid_utf8) for path in input_files)
-  documents = group_documents(_tokenized(lines, tokenizer.tokenize))
+      text_lines.read_lines(path, invalid_utf8) for path in input_files)
+  documents = group_documents(instances_lib.tokenized(lines, tokenizer))
   return instances_from_documents(
       documents, options, text_pieces(list(tokenizer.vocab)),
-      ReferenceDraws(rng))
+      ReferenceSampler(rng))
 
 
 def create_instances_from_document(
     all_documents, document_index, max_seq_length, short_seq_prob,
     masked_lm_prob, max_predictions_per_seq, vocab_words, rng, *,
     do_whole_word_mask=False):
-  """Makes the instances of one document, with pieces as texts.
+  """Builds the instances of one document, with pieces as texts.
 
   Args:
     all_documents: list of documents, lists of segments, which are lists of
       pieces; random next sentences come from them.
     document_index: int, which of them.
     max_seq_length, short_seq_prob, masked_lm_prob, max_predictions_per_seq,
-      do_whole_word_mask: see InstanceOptions.
+      do_whole_word_mask: see config.InstanceConfig.
     vocab_words: list of str, all WordPieces.
     rng: random.Random.
 
   Returns:
     list of TrainingInstance, in the order of the text.
 
-  Source: google-research/bert, function of the same name, same draws.
+  Source: google-research/bert, function of the same name, same result for the
+    same `rng`. Changed: whole-word masking is an argument, not a flag.
   """
-  options = InstanceOptions(
+  options = InstanceConfig(
       max_seq_length, max_predictions_per_seq, masked_lm_prob, short_seq_prob,
       do_whole_word_mask=do_whole_word_mask)
-  draws = ReferenceDraws(rng)
+  sampler = ReferenceSampler(rng)
   documents = _SegmentLists(all_documents)
   return list(
       instances_lib.document_instances(
           documents[document_index],
-          instances_lib.RandomNext(documents, document_index, (), draws),
-          options, text_pieces(vocab_words), draws))
+          pairing.OtherDocuments(documents, document_index, (), sampler),
+          options, text_pieces(vocab_words), sampler))
 
 
 def truncate_seq_pair(tokens_a, tokens_b, max_num_tokens, rng):
   """Shortens a pair to a length, piece by piece from the longer one.
 
   Args:
-    tokens_a, tokens_b: lists of pieces; shortened in place, B where both are
-      of one length, at the front or at the back by an even chance.
-    max_num_tokens: int, what remains of both together at the most.
-    rng: random.Random; one draw for each piece that goes.
+    tokens_a, tokens_b: lists of pieces; shortened in place, B if both have one
+      length, at the front or at the back with equal probability.
+    max_num_tokens: int, how many pieces of both together remain at most.
+    rng: random.Random; one number for each removed piece.
 
-  Source: google-research/bert, function of the same name, same draws.
+  Source: google-research/bert, function of the same name, same result for the
+    same `rng`.
   """
-  start_a, end_a, start_b, end_b = instances_lib.truncated_bounds(
-      0, len(tokens_a), 0, len(tokens_b), max_num_tokens, ReferenceDraws(rng))
+  start_a, end_a, start_b, end_b = pairing.truncated_bounds(
+      0, len(tokens_a), 0, len(tokens_b), max_num_tokens, ReferenceSampler(rng))
   tokens_a[:] = tokens_a[start_a:end_a]
   tokens_b[:] = tokens_b[start_b:end_b]
 
@@ -192,25 +195,26 @@ def create_masked_lm_predictions(tokens, masked_lm_prob,
   Args:
     tokens: list of str, with [CLS] and [SEP], which are never masked.
     masked_lm_prob, max_predictions_per_seq, do_whole_word_mask: see
-      InstanceOptions.
+      config.InstanceConfig.
     vocab_words: list of str, all WordPieces.
     rng: random.Random.
 
   Returns:
-    (tokens with masks, masked offsets rising, what stood there): three lists.
+    (tokens with masks; masked offsets, ascending; the original tokens there):
+    three lists.
 
-  Source: google-research/bert, function of the same name, same draws. Changed:
-    whole-word masking is an argument, not a flag.
+  Source: google-research/bert, function of the same name, same result for the
+    same `rng`. Changed: whole-word masking is an argument, not a flag.
   """
-  options = InstanceOptions(
+  options = InstanceConfig(
       masked_lm_prob=masked_lm_prob,
       max_predictions_per_seq=max_predictions_per_seq,
       do_whole_word_mask=do_whole_word_mask)
   pieces = text_pieces(vocab_words)
   masked = list(tokens)
-  positions, labels = instances_lib.mask_tokens(
-      masked, instances_lib.maskable_positions(tokens, pieces), options, pieces,
-      ReferenceDraws(rng))
+  positions, labels = masking.mask_tokens(
+      masked, masking.maskable_positions(tokens, pieces), options, pieces,
+      ReferenceSampler(rng))
   return masked, positions, labels
 
 
@@ -220,9 +224,9 @@ def write_instance_to_example_files(instances, tokenizer, max_seq_length,
 
   Args:
     instances: iterable of TrainingInstance, pieces as texts or as ids.
-    tokenizer: has `convert_tokens_to_ids` and, where pieces are ids,
+    tokenizer: has `convert_tokens_to_ids` and, if pieces are ids,
       `convert_ids_to_tokens`.
-    max_seq_length, max_predictions_per_seq: what to pad to.
+    max_seq_length, max_predictions_per_seq: the lengths to pad to.
     output_files: list of paths; instance i goes to file i modulo their number.
 
   Raises:
@@ -259,13 +263,18 @@ def _log_example(example, instance, tokenizer):
     logger.info("%s: %s", name, instances_lib.printable(values))
 
 
+def options_from_flags(values):
+  """Returns the config.InstanceConfig of parsed flags, validated."""
+  return flags_lib.group_from_flags(InstanceConfig, values)
+
+
 def _define_flags():
   """Defines this program's flags: the reference's, and --invalid_utf8."""
   from absl import flags  # pylint: disable=import-outside-toplevel
   flags.DEFINE_string(
       "input_file", None,
-      "Raw text: files or patterns, separated by commas; one sentence a line, "
-      "a blank line between documents.")
+      "Raw text: files or patterns, separated by commas; one sentence per line,"
+      " a blank line between documents.")
   flags.DEFINE_string(
       "output_file", None, "TFRecord files to write, separated by commas.")
   flags_lib.define(flags_lib.INSTANCE_FLAGS, dupe_factor=10)
@@ -273,16 +282,17 @@ def _define_flags():
 
 
 def _check_output(output_files):
-  """Raises ValueError for a file that could not be written hours from now."""
+  """Raises ValueError for a file that can't be written, before hours of work.
+  """
   for path in output_files:
-    folder = os.path.dirname(path) or "."
+    directory = os.path.dirname(path) or "."
     if not file_io.is_local(path):
       continue
-    if not os.path.isdir(folder):
-      raise ValueError("--output_file=%s: there is no folder %s. Create it." %
-                       (path, folder))
+    if not os.path.isdir(directory):
+      raise ValueError("--output_file=%s: the directory %s does not exist. "
+                       "Create it." % (path, directory))
     if os.path.isdir(path) or not os.access(
-        path if os.path.exists(path) else folder, os.W_OK):
+        path if os.path.exists(path) else directory, os.W_OK):
       raise ValueError("--output_file=%s cannot be written." % path)
 
 
@@ -301,10 +311,10 @@ def _run(values):
   documents = documents_of_files(input_files, tokenizer, values.invalid_utf8)
   instances = instances_from_documents(
       documents, options, pieces,
-      ReferenceDraws(random.Random(values.random_seed)))
+      ReferenceSampler(random.Random(values.random_seed)))
   if not instances:
     raise ValueError(
-        "%s yields no example: it holds no line with text." % values.input_file)
+        "%s yields no example: it has no line with text." % values.input_file)
   logger.info("*** Writing to output files ***")
   for path in output_files:
     logger.info("  %s", path)
@@ -318,7 +328,7 @@ def main(argv):
   root = logging.getLogger()
   handler = logging.StreamHandler()
   handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-  root.handlers[:] = [handler]  # In place of the one that absl put there.
+  root.handlers[:] = [handler]  # Replaces the one that absl installed.
   root.setLevel(logging.INFO)
   try:
     flags_lib.check_no_arguments(argv[1:])

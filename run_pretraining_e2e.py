@@ -22,6 +22,8 @@ import modeling  # noqa: F401  As in the original, for those who import this.
 import optimization  # noqa: F401
 from bert_e2e import flags as flags_lib
 from bert_e2e.common import errors, logs
+from bert_e2e.data.instances import fusion_input_and_out  # noqa: F401  Users import it from here.
+from bert_e2e.data.text_source import take_write_2_flow  # noqa: F401  Users import it from here.
 from bert_e2e.data.tf_example import (  # noqa: F401  Users import it from here.
   create_instance_to_example_files,
 )
@@ -32,7 +34,6 @@ from bert_e2e.training.input_errors import INPUT_ERRORS
 from bert_e2e.training.input_pipeline import (  # noqa: F401  Users import them from here.
   Flow,
   input_fn_builder,
-  take_write_2_flow,
 )
 from bert_e2e.training.model_fn import model_fn_builder  # noqa: F401  Users import it from here.
 from modeling import (  # noqa: F401  Users import them from here.

@@ -1,14 +1,14 @@
-"""Prints examples as the model sees them, to check a corpus before paying.
+"""Prints examples as the model sees them, to check a corpus before training.
 
     python show_examples.py --input_file='corpus/*.txt' --vocab_file=vocab.txt \
         [the flags of the training] [--epoch=2] [--first_example=1000] \
         [--num_examples=3]
 
 These are the examples, in their order, that run_pretraining_e2e.py trains on
-with the same flags: what is printed is decoded from the very bytes. A masked
-piece is written as [MASK](what stood there), one replaced by another as
-other(what stood there), one that was drawn and left as =(piece).
-TensorFlow is not needed.
+with the same flags, decoded from the same bytes. A masked piece is printed as
+[MASK](original), one that was replaced by a random piece as
+replacement(original), one that was chosen and kept as =(original). TensorFlow
+is not needed.
 """
 
 import itertools
@@ -17,16 +17,16 @@ import sys
 
 from absl import app, flags
 
-import create_pretraining_data as cpd
 import tokenization
 from bert_e2e import flags as flags_lib
 from bert_e2e.common import file_io
-from bert_e2e.data import corpus as corpus_lib
+from bert_e2e.config import InstanceConfig
 from bert_e2e.data import stream as stream_lib
+from bert_e2e.data.text_source import TextSource
 from bert_e2e.data.tf_example import parse_example
 
 
-def _pieces_shown(features, names):
+def _marked_texts(features, names):
   """Returns (text of A, text of B), the masks marked."""
   length = sum(features["input_mask"])
   shown = [names[i] for i in features["input_ids"][:length]]
@@ -41,7 +41,7 @@ def _pieces_shown(features, names):
 
 
 def show(example, names):
-  """Writes an example for a reader.
+  """Formats an example for people.
 
   Args:
     example: bytes, a serialized tf.Example.
@@ -51,26 +51,27 @@ def show(example, names):
     str of four lines.
   """
   features = parse_example(example)
-  text_a, text_b = _pieces_shown(features, names)
+  text_a, text_b = _marked_texts(features, names)
   is_random = features["next_sentence_labels"] == [1]
   length = sum(features["input_mask"])
   return (
-      "A: %s\nB: %s\nB %s A; %d of %d pieces, of which %d are to be predicted\n"
+      "A: %s\nB: %s\nB %s A; %d of %d pieces, %d of them to predict\n"
       "input_ids: %s\n" % (
           text_a, text_b,
-          "is a random text, not what follows" if is_random else "follows",
+          "is a random text and does not follow" if is_random else "follows",
           length, len(features["input_mask"]),
           int(sum(features["masked_lm_weights"])),
           " ".join(map(str, features["input_ids"][:length]))))
 
 
 def examples_at(corpus, options, epoch, first, count):
-  """Returns the examples of a stream at a place of an epoch.
+  """Returns the examples at a place in an epoch of a stream.
 
   Args:
-    corpus: corpus.Corpus; options: stream_lib.StreamOptions.
-    epoch: int, from 0; first: int, examples of it to leave out, which are
-      built; count: int.
+    corpus: corpus.Corpus; options: stream.StreamOptions.
+    epoch: int, from 0.
+    first: int, examples of the epoch to skip, which are built nevertheless.
+    count: int.
 
   Returns:
     list of bytes; fewer than `count` at the end of the epoch.
@@ -79,9 +80,9 @@ def examples_at(corpus, options, epoch, first, count):
     ValueError: the text can't be read, or yields no example.
   """
   stream = stream_lib.ExampleStream(corpus, options, num_epochs=epoch + 1)
-  reading = stream.examples(stream_lib.Position(epoch))
-  found = list(itertools.islice(reading, first, first + count))
-  reading.close()
+  examples = stream.examples(stream_lib.Position(epoch))
+  found = list(itertools.islice(examples, first, first + count))
+  examples.close()
   return found
 
 
@@ -89,26 +90,28 @@ def _define_flags():
   flags.DEFINE_string(
       "input_file", None, "Raw text: files or patterns, separated by commas.")
   flags_lib.define(flags_lib.INSTANCE_FLAGS + ("chunk_lines",))
-  flags.DEFINE_integer("epoch", 0, "Which epoch, from 0.", lower_bound=0)
   flags.DEFINE_integer(
-      "first_example", 0, "Examples of the epoch to leave out.", lower_bound=0)
+      "epoch", 0, "The epoch to show, from 0.", lower_bound=0)
   flags.DEFINE_integer(
-      "num_examples", 5, "Examples to print.", lower_bound=1)
+      "first_example", 0, "Number of the epoch's first example to show.",
+      lower_bound=0)
+  flags.DEFINE_integer(
+      "num_examples", 5, "Number of examples to show.", lower_bound=1)
   flags.mark_flags_as_required(["input_file", "vocab_file"])
 
 
 def _run(values):
-  """Prints the examples that the flags ask for."""
+  """Prints the examples that the flags select."""
   options = stream_lib.StreamOptions(
-      values.vocab_file, values.do_lower_case, cpd.options_from_flags(values),
-      values.random_seed, values.invalid_utf8)
-  cpd.check_vocabulary(values.vocab_file)
-  corpus = corpus_lib.Corpus(
-      file_io.expand(values.input_file), chunk_lines=values.chunk_lines)
+      values.vocab_file, values.do_lower_case,
+      flags_lib.group_from_flags(InstanceConfig, values), values.random_seed,
+      values.invalid_utf8)
+  source = TextSource(file_io.expand(values.input_file), options,
+                      chunk_lines=values.chunk_lines)
   vocab = tokenization.load_vocab(values.vocab_file)
   names = {number: piece for piece, number in vocab.items()}
-  found = examples_at(corpus, options, values.epoch, values.first_example,
-                      values.num_examples)
+  found = examples_at(source.corpus, options, values.epoch,
+                      values.first_example, values.num_examples)
   if not found:
     raise ValueError("Epoch %d has no more than %d examples." %
                      (values.epoch, values.first_example))
@@ -122,7 +125,7 @@ def main(argv):
   try:
     flags_lib.check_no_arguments(argv[1:])
     _run(flags.FLAGS)
-  except BrokenPipeError:  # Of `| head`.
+  except BrokenPipeError:  # From `| head`.
     sys.stderr.close()
   except (ValueError, OSError) as e:
     sys.exit("show_examples.py: %s" % e)

@@ -21,7 +21,7 @@ import tempfile
 
 import common
 
-from bert_e2e import output_files
+from bert_e2e import config, output_files
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import resume
 from bert_e2e.data import stream as stream_lib
@@ -68,7 +68,7 @@ def window_log_of_epoch(text, vocab_file, path):
   corpus = corpus_lib.Corpus([text])
   stream = stream_lib.ExampleStream(
       corpus, stream_lib.StreamOptions(vocab_file), num_epochs=1,
-      num_workers=stream_lib.default_num_workers())
+      num_workers=config.default_num_workers())
   for _ in stream.examples_from(0, resume.WindowLog(path)):
     pass
   with open(path, "rb") as log:

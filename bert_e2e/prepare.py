@@ -8,8 +8,7 @@ import contextlib
 import dataclasses
 import logging
 import os
-import types
-from typing import Any, Dict, FrozenSet, List, Optional
+from typing import Dict, FrozenSet, List, Optional
 
 import tensorflow.compat.v1 as tf
 
@@ -23,9 +22,9 @@ from bert_e2e.checkpoints import (
 )
 from bert_e2e.common import file_io
 from bert_e2e.config import Config
-from bert_e2e.data import instances as instances_lib
 from bert_e2e.data import preflight as preflight_lib
-from bert_e2e.data import resume
+from bert_e2e.data import preflight_text, resume
+from bert_e2e.data.pieces import check_vocabulary
 from bert_e2e.training import engine as engine_lib
 from bert_e2e.training import evaluation, input_validation, training_plan
 from bert_e2e.training.example_source import ExampleSource
@@ -44,7 +43,7 @@ class PreparedTraining:
   Attributes:
     source: ExampleSource of --input_file.
     held_out: hashes of the documents of the evaluation texts; see
-      corpus.document_hashes.
+      text_lines.document_hashes.
     stream_record: resume.StreamRecord of the example stream; None for
       TFRecords.
     epoch_plan: training_plan.TrainingPlan; None without --num_train_epochs.
@@ -195,7 +194,7 @@ def _read_bert_config(config):
   vocab_size = None
   if vocab_file:
     with _naming("vocab_file", vocab_file):
-      instances_lib.check_vocabulary(vocab_file)
+      check_vocabulary(vocab_file)
       vocab_size = max(tokenization.load_vocab(vocab_file).values()) + 1
   input_validation.check_model(
       bert_config, path, config.instances.max_seq_length, vocab_size,
@@ -226,9 +225,11 @@ def _num_warmup_steps(optimizer, num_train_steps):
 
 def _make_source(config, patterns):
   """Returns the ExampleSource of files and patterns."""
-  values: Dict[str, Any] = dict(
-      dataclasses.asdict(config.data), **dataclasses.asdict(config.instances))
-  return ExampleSource(types.SimpleNamespace(**values), patterns)
+  data = config.data
+  return ExampleSource(
+      patterns, vocab_file=data.vocab_file, do_lower_case=data.do_lower_case,
+      random_seed=data.random_seed, chunk_lines=data.chunk_lines,
+      invalid_utf8=data.invalid_utf8, **dataclasses.asdict(config.instances))
 
 
 def _make_eval_sources(config):
@@ -243,7 +244,11 @@ def _make_eval_sources(config):
     patterns[evaluation.TRAINING] = config.data.input_file
   if options.general_eval_input_file:
     patterns[evaluation.GENERAL] = options.general_eval_input_file
-  return {text: _make_source(config, files) for text, files in patterns.items()}
+  sources = {
+      text: _make_source(config, files) for text, files in patterns.items()}
+  for source in sources.values():
+    source.check()
+  return sources
 
 
 def _prepare_training(config, engine, latest, eval_sources):
@@ -251,7 +256,7 @@ def _prepare_training(config, engine, latest, eval_sources):
   source = _make_source(config, config.data.input_file)
   held_out = _hash_held_out(source, eval_sources)
   record = preflight = plan = None
-  if source.options:
+  if source.text:
     record = _find_stream_record(config, source, engine, latest)
     preflight = _sample_text(config, source, latest, held_out)
   if config.optimizer.num_train_epochs is not None:
@@ -272,7 +277,7 @@ def _hash_held_out(train_source, eval_sources):
 
 def _find_stream_record(config, source, engine, latest):
   """Returns the StreamRecord of the stream that training reads."""
-  record = source.record(engine.num_hosts)
+  record = source.text.record(engine.num_hosts)
   if latest is None:
     return record
   output_dir = config.checkpoint.output_dir
@@ -296,8 +301,9 @@ def _sample_text(config, source, latest, held_out):
     ValueError: the text shares documents with the evaluation texts.
   """
   if latest and not config.run.preflight_only:
+    source.check()
     return None
-  found = source.look(held_out)
+  found = source.text.preflight(held_out)
   if found.held_out and not config.evaluation.accept_eval_overlap:
     raise ValueError(
         "The training text, --input_file=%s, and the evaluation text share "
@@ -310,13 +316,13 @@ def _sample_text(config, source, latest, held_out):
 
 def _find_epoch_plan(config, source, latest, preflight):
   """Returns the TrainingPlan of --num_train_epochs."""
-  if not source.options:
+  if not source.text:
     raise ValueError(
         "--num_train_epochs needs raw text, but --input_file=%s holds "
         "TFRecords; pass --num_train_steps." % config.data.input_file)
 
   def estimate():
-    found = preflight or source.look(frozenset())
+    found = preflight or source.text.preflight()
     if not found.examples_per_epoch:
       raise ValueError(
           "A sample of --input_file=%s yields no examples, so the length of an "
@@ -334,4 +340,4 @@ def _find_epoch_plan(config, source, latest, preflight):
 def write_preflight(preflight, output_dir):
   """Writes preflight.json; raises OSError if that fails."""
   file_io.write(os.path.join(output_dir, preflight_lib.FILE),
-                preflight_lib.to_json(preflight).encode("utf-8"))
+                preflight_text.to_json(preflight).encode("utf-8"))

@@ -13,7 +13,7 @@ from bert_e2e import startup_log
 from bert_e2e.checkpoints import checkpoint_list, conversion
 from bert_e2e.common import errors, logs
 from bert_e2e.common.errors import InputError
-from bert_e2e.data import preflight as preflight_lib
+from bert_e2e.data import preflight_text
 from bert_e2e.output_files import EVAL_RESULTS_FILE
 from bert_e2e.prepare import write_preflight
 from bert_e2e.reporting import report, run_record
@@ -40,7 +40,7 @@ def run_preflight(run):
                      "--do_train, and text as --input_file.")
   tf.io.gfile.makedirs(run.config.checkpoint.output_dir)
   write_preflight(run.training.preflight, run.config.checkpoint.output_dir)
-  print(preflight_lib.to_text(run.training.preflight), flush=True)
+  print(preflight_text.to_text(run.training.preflight), flush=True)
 
 
 class Run:
@@ -133,7 +133,7 @@ class Run:
     run_record.append(
         self._output_dir, step=step or 0,
         flags={name: config.get(name) for name in config.given},
-        corpus=training and training.source.described())
+        corpus=training and training.source.describe())
 
   def _build(self, model_fn, is_training):
     """Builds the estimator."""

@@ -5,6 +5,7 @@ import logging
 import optimization
 from bert_e2e.checkpoints import hugging_face
 from bert_e2e.data import preflight as preflight_lib
+from bert_e2e.data import preflight_text
 from bert_e2e.training import evaluation
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def _log_preflight(run):
   """Logs the table of the preflight and its warnings."""
   preflight = run.training.preflight
   if preflight:
-    logger.info("%s", preflight_lib.to_text(
+    logger.info("%s", preflight_text.to_text(
         preflight._replace(warnings=())).rstrip())
     for warning in preflight.warnings:
       logger.warning("%s", warning.text)

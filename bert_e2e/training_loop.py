@@ -95,7 +95,8 @@ class TrainingLoop:
     if training.stream_record:
       source.open_flow(
           skipped=training.stream_record.first_example,
-          folder=self._output_dir, num_workers=self._config.data.num_workers,
+          output_dir=self._output_dir,
+          num_workers=self._config.data.num_workers,
           held_out=training.held_out)
     try:
       with input_errors(source.flow):

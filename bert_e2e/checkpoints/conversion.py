@@ -18,8 +18,8 @@ import tokenization
 from bert_e2e.checkpoints import hugging_face, validation
 from bert_e2e.common import file_io, tensorflow_errors
 from bert_e2e.common.messages import first_line, list_names
-from bert_e2e.data import instances as instances_lib
 from bert_e2e.data import resume
+from bert_e2e.data.pieces import check_vocabulary
 
 CHECKPOINT = "bert_model.ckpt"
 CONFIG_FILE = "bert_config.json"
@@ -262,7 +262,7 @@ def export(variables, config, vocab_file, do_lower_case, output_tf=None,
         "The model does not tell whether its tokenizer lower-cases; pass "
         "--do_lower_case for an uncased model, or --do_lower_case=false.")
   vocabulary = tokenization.read_vocabulary(vocab_file)
-  instances_lib.check_vocabulary(vocab_file)
+  check_vocabulary(vocab_file)
   num_pieces = len(file_io.split_lines(vocabulary))
   if num_pieces > config.vocab_size:
     raise ValueError(

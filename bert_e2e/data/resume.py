@@ -217,15 +217,15 @@ def check_stream(record, output_dir, accept):
   return None
 
 
-def describe(corpus, vocab_file, options):
+def describe(text, vocab_file, options):
   """Returns the StreamRecord of a stream that starts now.
 
   Args:
-    corpus: corpus.Corpus.
+    text: dict, see corpus.Corpus.fingerprint.
     vocab_file: path.
-    options: dict, name -> number, bool or str, of what else decides the stream.
+    options: dict, name -> number, bool or str, of what else determines the
+      stream.
   """
   with file_io.open_binary(vocab_file) as stream:
     vocabulary = hashlib.sha256(stream.read()).hexdigest()[:16]
-  return StreamRecord(0, corpus.fingerprint(),
-                      dict(options, vocabulary=vocabulary))
+  return StreamRecord(0, text, dict(options, vocabulary=vocabulary))

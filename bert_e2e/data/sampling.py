@@ -1,29 +1,29 @@
-"""The random draws behind an example: the reference's, and faster ones.
+"""The random choices of an example: the reference's, and faster ones.
 
-Which documents are paired, where texts are cut, which pieces are masked: the
-rules stand in create_pretraining_data.py and ask for their chances here.
-`ReferenceDraws` makes the very draws of google-research/bert, one by one, so
-that the offline program gives its examples. `StreamDraws` has the same
-distributions and needs a fifth of the random numbers.
+Which documents are paired, where texts are cut, which pieces are masked: these
+rules are in instances.py and masking.py, and get their random numbers here.
+`ReferenceSampler` consumes random numbers exactly as google-research/bert does,
+so that the offline program writes the same examples. `StreamSampler` has the
+same distributions and needs a fifth of the random numbers.
 """
 
 import struct
 from typing import Tuple
 
-# Numbers of 32 bits below the first bound mask a piece, those from there to the
-# second one keep it.
+# Of numbers of 32 bits, those below the first bound mask a piece, those from
+# there to the second one keep it.
 _MASK_BOUND, _KEEP_BOUND = int(0.8 * 2**32), int(0.9 * 2**32)
 _WORDS_AT_ONCE = 512
 
 
-class ReferenceDraws:
-  """Random draws, the very ones of google-research/bert and in its order.
+class ReferenceSampler:
+  """Random choices that equal google-research/bert's, one by one.
 
   Args:
     rng: random.Random.
   """
 
-  # Whether `other` may give the same number, and does where there is one only.
+  # Whether `other` may return the index itself, and does if there is no other.
   OTHER_MAY_BE_SAME = True
 
   def __init__(self, rng):
@@ -38,7 +38,8 @@ class ReferenceDraws:
     return self._rng.randint(low, high)
 
   def other(self, index, count):
-    """Returns a number below `count`, mostly not `index`: ten tries."""
+    """Returns a number below `count` other than `index`, or `index` after ten
+    tries."""
     for _ in range(10):
       other = self._rng.randint(0, count - 1)
       if other != index:
@@ -46,9 +47,9 @@ class ReferenceDraws:
     return other
 
   def shuffle(self, items):
-    """Shuffles a list in place, by the draws of `rng.shuffle(items)`.
+    """Shuffles a list in place, exactly as `rng.shuffle(items)` does.
 
-    That method calls three functions for each draw; this takes half the time.
+    That method calls three functions per item; this takes half the time.
     """
     getrandbits = self._rng.getrandbits
     for last in range(len(items) - 1, 0, -1):
@@ -64,19 +65,19 @@ class ReferenceDraws:
     return items
 
   def subset(self, items, count):
-    """Returns `count` items of a list without repeats, or all, as a list."""
+    """Returns a list of `count` items of a list, without repeats, or all."""
     items = list(items)
     self.shuffle(items)
     return items[:count]
 
   def cuts_in_front(self, losers):
-    """Draws for each piece that goes whether it goes in front or at the back.
+    """Chooses for each removed piece whether it is the first or the last one.
 
     Args:
       losers: list of int, which of two lists (0, 1) loses a piece, in order.
 
     Returns:
-      (int, int), how many pieces each list loses in front.
+      (int, int), how many pieces each list loses at its front.
     """
     random_ = self._rng.random
     in_front = [loser for loser in losers if random_() < 0.5]
@@ -84,36 +85,36 @@ class ReferenceDraws:
     return len(in_front) - cut_b, cut_b
 
   def replacements(self, count, mask, vocabulary):
-    """Draws what becomes of masked pieces.
+    """Chooses what replaces masked pieces.
 
-    80 % become [MASK], 10 % stay and 10 % become a random one of the vocabulary
-    (Devlin et al. 2019, arXiv 1810.04805, section 3.1).
+    80 % become [MASK], 10 % are kept and 10 % become a random one of the
+    vocabulary (Devlin et al. 2019, arXiv 1810.04805, section 3.1).
 
     Args:
       count: int, masked pieces.
       mask: the piece [MASK]; vocabulary: sequence of pieces.
 
     Returns:
-      list of pieces; None for one that stays.
+      list of pieces; None for one that is kept.
     """
     rng = self._rng
-    drawn = []
+    chosen = []
     for _ in range(count):
       if rng.random() < 0.8:
-        drawn.append(mask)
+        chosen.append(mask)
       elif rng.random() < 0.5:
-        drawn.append(None)
+        chosen.append(None)
       else:
-        drawn.append(vocabulary[rng.randint(0, len(vocabulary) - 1)])
-    return drawn
+        chosen.append(vocabulary[rng.randint(0, len(vocabulary) - 1)])
+    return chosen
 
 
-class StreamDraws(ReferenceDraws):
-  """Draws of the same distributions from fewer random numbers, for the stream.
+class StreamSampler(ReferenceSampler):
+  """Choices of the same distributions from fewer random numbers.
 
-  Different is `other`, which is never `index`. Numbers come from a float of 53
-  bits, or from 32 bits, times their range; no chance is off by more than one in
-  a million for it.
+  `other` alone differs: it never returns the index itself. Numbers are computed
+  from a float of 53 bits, or from 32 bits, times their range; this changes no
+  probability by more than one in a million.
 
   Args:
     rng: random.Random.
@@ -140,7 +141,7 @@ class StreamDraws(ReferenceDraws):
       items[last], items[other] = items[other], items[last]
 
   def order(self, items):
-    """Draws as far as it is iterated: mostly a few items are asked for."""
+    """Shuffles as far as it is iterated: mostly a few items are needed."""
     random_ = self._rng.random
     for last in range(len(items) - 1, -1, -1):
       other = int(random_() * (last + 1))
@@ -148,7 +149,7 @@ class StreamDraws(ReferenceDraws):
       yield items[last]
 
   def _next_words(self, count):
-    """Returns `count` random numbers of 32 bits, of many drawn at once."""
+    """Returns `count` random numbers of 32 bits, which are made in bulk."""
     end = self._used + count
     if end > len(self._words):
       size = max(count, _WORDS_AT_ONCE)
@@ -159,20 +160,19 @@ class StreamDraws(ReferenceDraws):
     return self._words[end - count:end]
 
   def _some(self, items, count):
-    """Returns a dict from items in the order drawn, mostly `count` or more, to
-    None."""
+    """Returns a dict with random items as keys, mostly `count` or more."""
     size = len(items)
     return dict.fromkeys([
         items[word * size >> 32]
         for word in self._next_words(count + count // 4 + 1)])
 
   def subset(self, items, count):
-    # Of many, draw those that are left out: half of them at the most.
+    # If it is most of them, choose those that are left out.
     fewer = max(0, min(count, len(items) - count))
-    drawn = self._some(items, fewer)
-    while len(drawn) < fewer:
-      drawn.update(self._some(items, fewer))
-    chosen = list(drawn)[:fewer]
+    found = self._some(items, fewer)
+    while len(found) < fewer:
+      found.update(self._some(items, fewer))
+    chosen = list(found)[:fewer]
     if fewer == count:
       return chosen
     left_out = set(chosen)

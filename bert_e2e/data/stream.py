@@ -5,44 +5,46 @@
            └─ window of 16 chunks ── examples shuffled
                 └─ example
 
-Every order and every draw is a pure function of (random_seed, epoch, place), so
-the same corpus, vocabulary and options give the same stream, byte for byte, and
-a `Position` in it is four numbers: going there reads one group and builds one
-window, nothing before it. Worker processes change the speed, not the stream.
-TensorFlow is not needed here.
+Every order and every random choice is a pure function of (random_seed, epoch,
+place), so the same corpus, vocabulary and options give the same stream, byte
+for byte, and a `Position` in it is four numbers: a seek reads one group and
+builds one window, nothing before it. Worker processes change the speed, not the
+stream. TensorFlow is not needed here.
 """
 
-import hashlib
 import itertools
 import logging
 import os
-import random
-from typing import Iterator, List, NamedTuple, Set, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
 
+from bert_e2e.config import check_value
 from bert_e2e.data import corpus as corpus_lib
-from bert_e2e.data import instances as instances_lib
-from bert_e2e.data import sampling, worker_pool
+from bert_e2e.data import lending, readers, sampling, worker_pool
+from bert_e2e.data.example_builder import (  # noqa: F401  StreamOptions: for users.
+  ExampleBuilder,
+  StreamOptions,
+  derived_rng,
+)
 
 logger = logging.getLogger(__name__)
 
 SPLITS_PER_GROUP = 32
 CHUNKS_PER_WINDOW = 16
-# Chunks of a group that are shuffled together, in bytes of text. Only a .gz
-# file, which can't be cut into splits, makes a group larger than that.
+# Chunks of a group that are shuffled together, in bytes of text. Only a file
+# that can't be split makes a group larger than that.
 POOL_BYTES = 1 << 26
-MAX_DEFAULT_WORKERS = 8
-# Examples between two looks at whether the workers live.
+# Examples between two checks that the workers are alive.
 _EXAMPLES_PER_CHECK = 256
 
 
 class Position(NamedTuple):
-  """A place in a stream: the number of what is complete before it.
+  """A place in a stream: how much of it is complete before that.
 
   Attributes:
-    epoch: passes over the corpus.
-    group: groups of splits of this epoch.
-    window: windows of this group.
-    example: examples of this window.
+    epoch: int, passes over the corpus.
+    group: int, groups of splits of this epoch.
+    window: int, windows of this group.
+    example: int, examples of this window.
   """
   epoch: int = 0
   group: int = 0
@@ -55,7 +57,7 @@ class _Window(NamedTuple):
 
   Attributes:
     position: Position of the first example.
-    epochs: passes over the host's part of the corpus that lie before it, and
+    epochs: passes over the host's part of the corpus before the window, and
       before its end.
     examples: list of bytes.
   """
@@ -70,116 +72,19 @@ class Shard(NamedTuple):
   num_hosts: int = 1
 
 
-class StreamOptions(NamedTuple):
-  """What the stream depends on beside the corpus; the flags of the same names.
-
-  Attributes:
-    vocab_file: path.
-    do_lower_case: bool.
-    instances: create_pretraining_data.InstanceOptions.
-    random_seed: int.
-    invalid_utf8: see corpus.decode.
-  """
-  vocab_file: str
-  do_lower_case: bool = True
-  instances: instances_lib.InstanceOptions = instances_lib.InstanceOptions()
-  random_seed: int = 12345
-  invalid_utf8: str = "error"
-
-  def validated(self):
-    """Returns self; raises ValueError for a value out of its range."""
-    self.instances.validated()
-    if self.invalid_utf8 not in corpus_lib.INVALID_UTF8_CHOICES:
-      raise ValueError("--invalid_utf8=%s is none of %s." % (
-          self.invalid_utf8, ", ".join(corpus_lib.INVALID_UTF8_CHOICES)))
-    return self
-
-
-def derived_rng(*place):
-  """Returns a random.Random of its own for a place in the stream.
-
-  Args:
-    *place: numbers and strings that name the place.
-
-  Returns:
-    random.Random; the same in every process for the same place.
-  """
-  digest = hashlib.sha256(repr(place).encode("utf-8")).digest()
-  return random.Random(int.from_bytes(digest[:16], "big"))
-
-
-class ExampleBuilder:
-  """Turns chunks into examples: what a worker process does.
-
-  It is pickled with its vocabulary, so that a worker reads no file.
-
-  Args:
-    options: StreamOptions.
-    held_out: set of bytes, see corpus.document_hashes: of documents that should
-      not be trained on.
-
-  Raises:
-    OSError, ValueError: the vocabulary can't be read.
-  """
-
-  def __init__(self, options, held_out=frozenset()):
-    self._options = options
-    self._held_out = held_out
-    self._tokenizer = instances_lib.packing_tokenizer(
-        options.vocab_file, options.do_lower_case)
-    self._pieces = instances_lib.id_pieces(self._tokenizer)
-
-  def build(self, epoch, chunk) -> List[bytes]:
-    """Returns the examples of a chunk in an epoch, in their order.
-
-    Args:
-      epoch: int; every epoch has other pairs and masks.
-      chunk: corpus.Chunk.
-
-    Returns:
-      list of bytes; see create_pretraining_data.ExampleSerializer.
-
-    Raises:
-      ValueError: the chunk is not UTF-8.
-    """
-    rng = derived_rng(self._options.random_seed, epoch, "chunk", *chunk.key)
-    invalid_utf8 = self._options.invalid_utf8
-    borrowed = chunk.borrowed and corpus_lib.part_text(
-        chunk.borrowed, invalid_utf8)
-    return instances_lib.examples_from_text(
-        corpus_lib.chunk_text(chunk, invalid_utf8), self._tokenizer,
-        self._pieces, self._options.instances, sampling.StreamDraws(rng),
-        borrowed or "")
-
-  def build_and_compare(self, epoch, chunk):
-    """Returns (the examples of a chunk, its documents that are held out).
-
-    Args, raises: see `build`.
-
-    Returns:
-      (list of bytes, list of (hash, first words)).
-    """
-    found: List[Tuple[bytes, str]] = []
-    if self._held_out:
-      text = corpus_lib.chunk_text(chunk, self._options.invalid_utf8)
-      found = [item for item in corpus_lib.document_hashes(text)
-               if item[0] in self._held_out]
-    return self.build(epoch, chunk), found
-
-
-class Reading:
-  """An iterator over a stream, and what one who waits for it may need.
+class ExampleIterator:
+  """An iterator over a stream, which can be checked and stopped meanwhile.
 
   The workers start with the first item and end with the iteration.
 
   Args:
-    mapper: worker_pool.InProcess or WorkerPool, to be entered.
-    items: generator of what is iterated over, which has `mapper` build.
+    mapper: worker_pool.InProcess or WorkerPool, not yet entered.
+    items: generator of what is iterated over, which has `mapper` build it.
     shared: see the attribute.
 
   Attributes:
-    shared: set of bytes, the hashes of the held-out documents that were met so
-      far.
+    shared: set of bytes, the hashes of the held-out documents that were found
+      so far.
   """
 
   def __init__(self, mapper, items, shared):
@@ -198,7 +103,7 @@ class Reading:
     self._mapper.check()
 
   def stop(self):
-    """Lets the iteration end soon, from any thread, whatever it waits for."""
+    """Makes the iteration end soon, from any thread, whatever it waits for."""
     self._mapper.stop()
 
   def close(self):
@@ -207,7 +112,7 @@ class Reading:
 
 
 def _within(mapper, items):
-  """Yields items within a context; ends where the mapper is stopped."""
+  """Yields items within a context; ends when the mapper is stopped."""
   try:
     with mapper:
       yield from items
@@ -221,17 +126,17 @@ class ExampleStream:
   Args:
     corpus: corpus.Corpus.
     options: StreamOptions.
-    num_epochs: how many passes; None goes on for ever.
+    num_epochs: how many passes; None continues indefinitely.
     num_workers: processes that build examples; 0 builds them in this one. They
       start with an iterator's first example and end with the iterator.
     shard: the Shard of this host; the hosts' splits are disjoint and together
       the corpus, in every epoch.
-    held_out: set of bytes, see ExampleBuilder; what is met of these is warned
-      of once, and counted.
+    held_out: set of bytes, see ExampleBuilder; the first document of these that
+      is found is warned of, and all are counted.
 
   Raises:
-    OSError, ValueError: the vocabulary can't be read, or an option or
-      num_workers or the shard can't be.
+    OSError, ValueError: the vocabulary can't be read, or an option, num_workers
+      or the shard is out of range.
   """
 
   def __init__(self, corpus, options, *, num_epochs=None, num_workers=0,
@@ -247,28 +152,31 @@ class ExampleStream:
     self._shard = shard
     self._builder = ExampleBuilder(options, held_out)
     self._shared: Set[bytes] = set()
+    self._lender = lending.Lender(corpus)
+    # Of each file that can't be split: bytes on disk per byte of text.
+    self._compression: Dict[str, float] = {}
 
-  def examples(self, start: Position = Position()) -> "Reading":
-    """Returns a Reading of the examples from a position on; see `windows`."""
+  def examples(self, start: Position = Position()) -> ExampleIterator:
+    """Returns an ExampleIterator from a position on; see `windows`."""
     mapper = self._mapper()
-    return Reading(mapper, (
+    return ExampleIterator(mapper, (
         example for window in self._windows(start, mapper)
         for example in _checked(window.examples, mapper)), self._shared)
 
-  def examples_from(self, number, log) -> "Reading":
-    """Returns a Reading of the examples from a number on.
+  def examples_from(self, number, log) -> ExampleIterator:
+    """Returns an ExampleIterator from the example of a number on.
 
     Args:
-      number: int, examples of the stream to leave out.
+      number: int, examples of the stream to skip.
       log: has `find(number)`, which returns (Position of a window that starts
         at or before the example, number of the window's first example), and
-        `add(position, first, count, epochs)`, to which every window is told:
-        the number of its first example, how many it has, and the passes over
-        the corpus that lie before it and before its end, two floats.
+        `add(position, first, count, epochs)`, which is called for every window
+        with the number of its first example, how many it has, and the passes
+        over the corpus before it and before its end, two floats.
     """
     mapper = self._mapper()
-    return Reading(mapper, self._examples_from(number, log, mapper),
-                   self._shared)
+    return ExampleIterator(mapper, self._examples_from(number, log, mapper),
+                           self._shared)
 
   def _examples_from(self, number, log, mapper):
     start, first = log.find(number)
@@ -277,24 +185,24 @@ class ExampleStream:
       yield from _checked(window.examples[max(0, number - first):], mapper)
       first += len(window.examples)
 
-  def windows(self, start: Position = Position()) -> Reading:
-    """Returns a Reading of the examples from a position on, by windows.
+  def windows(self, start: Position = Position()) -> ExampleIterator:
+    """Returns an ExampleIterator over whole windows from a position on.
 
     Args:
       start: Position of the first example.
 
     Returns:
-      Reading of (Position of the list's first example, non-empty list of
-      bytes). While iterating:
+      ExampleIterator of (Position of the list's first example, non-empty list
+      of bytes). While iterating:
 
     Raises:
       ValueError: a file can't be read, is not UTF-8, or a whole epoch of this
         host yields no example.
-      worker_pool.WorkerError: a worker process died, or met an error that
-        is none of the text's.
+      worker_pool.WorkerError: a worker process died, or raised an error other
+        than a ValueError.
     """
     mapper = self._mapper()
-    return Reading(mapper, (
+    return ExampleIterator(mapper, (
         (window.position, window.examples)
         for window in self._windows(start, mapper)), self._shared)
 
@@ -313,7 +221,7 @@ class ExampleStream:
     epoch, found = None, True
     for (window, is_last), (built, held_out) in mapper.map(
         self._tasks(start)):
-      self._note(held_out)
+      self._count_held_out(held_out)
       position = window.position
       if position.epoch != epoch:
         self._check_found(found)
@@ -322,7 +230,7 @@ class ExampleStream:
       examples.extend(built)
       if not is_last:
         continue
-      sampling.StreamDraws(derived_rng(
+      sampling.StreamSampler(derived_rng(
           self._options.random_seed, *position, "window",
           self._shard.host)).shuffle(examples)
       skipped = start.example if position == start._replace(example=0) else 0
@@ -333,13 +241,13 @@ class ExampleStream:
       examples = []
     self._check_found(found)
 
-  def _note(self, held_out):
-    """Counts held-out documents that were met; warns of the first one."""
-    for digest, words in held_out:
+  def _count_held_out(self, documents):
+    """Counts held-out documents that were found; warns of the first one."""
+    for digest, words in documents:
       if not self._shared:
         logger.warning(
-            "the text to train on has a document of the evaluation text, which "
-            "will be judged too well: \"%s...\". How many there are is told at "
+            "the training text contains a document of the evaluation text, "
+            "which inflates the metrics: \"%s...\". Their number is logged at "
             "the end", words)
       self._shared.add(digest)
 
@@ -354,7 +262,7 @@ class ExampleStream:
           rng = derived_rng(self._options.random_seed, epoch, "lend",
                             *chunk.key)
           yield (window, number == len(chunks)), (
-              epoch, self._corpus.lend(chunk, rng))
+              epoch, self._lender.lend(chunk, rng))
       self._check_found(found)
       start = Position(epoch + 1)
 
@@ -375,19 +283,29 @@ class ExampleStream:
     sizes = [split.end - split.start for split in mine]
     for group in range(start.group, -(-len(mine) // SPLITS_PER_GROUP)):
       members = slice(group * SPLITS_PER_GROUP, (group + 1) * SPLITS_PER_GROUP)
-      size, done = sum(sizes[members]), 0
+      size, done = sum(sizes[members]), 0.0
       first = start.window if group == start.group else 0
       windows = self._group(epoch, group, mine[members])
       for window, chunks in enumerate(windows):
-        # Of a .gz file it is an estimate.
+        # An estimate if files can't be split.
         before = min(done, size)
-        done += sum(map(self._corpus.num_bytes_on_disk, chunks))
+        done += sum(map(self._bytes_on_disk, chunks))
         if window >= first:
           before, after = (
               epoch + (sum(sizes[:members.start]) + part) / sum(sizes)
               for part in (before, min(done, size)))
           yield _Window(Position(epoch, group, window),
                         (before, after)), chunks
+
+  def _bytes_on_disk(self, chunk) -> float:
+    """Estimates how many bytes of its files a chunk takes up."""
+    total = 0.0
+    for path, _, data in chunk.parts:
+      kind = readers.format_of(path)
+      if not kind.is_splittable and path not in self._compression:
+        self._compression[path] = len(kind.compress(data)) / max(1, len(data))
+      total += len(data) * self._compression.get(path, 1.0)
+    return total
 
   def _group(self, epoch, group, splits):
     """Yields a group's windows: lists of chunks, in shuffled order."""
@@ -403,26 +321,10 @@ class ExampleStream:
   def _check_found(self, found):
     """Raises ValueError unless something was found in an epoch."""
     if not found:
-      raise _no_example(self._corpus, self._shard)
+      raise no_example_error(self._corpus, self._shard)
 
 
-def check_corpus(corpus, options):
-  """Checks that a corpus yields an example: reads and builds up to its first.
-
-  Args:
-    corpus: corpus.Corpus; options: StreamOptions.
-
-  Raises:
-    ValueError: it yields none, or can't be read up to there.
-  """
-  builder = ExampleBuilder(options)
-  for split in corpus.splits():
-    if any(builder.build(0, chunk) for chunk in corpus.chunks(split)):
-      return
-  raise _no_example(corpus, Shard())
-
-
-def _no_example(corpus, shard):
+def no_example_error(corpus, shard=Shard()):
   """Returns the ValueError for a corpus without an example for a host."""
   several = shard.num_hosts > 1
   return ValueError(
@@ -433,35 +335,18 @@ def _no_example(corpus, shard):
 
 
 def _checked(window, mapper):
-  """Yields examples; looks at the workers every now and then.
+  """Yields examples; checks from time to time that the workers are alive.
 
-  A slow trainer should not learn of a death at the window's end.
+  A slow trainer should learn of a death before the window's end.
   """
   for i in range(0, len(window), _EXAMPLES_PER_CHECK):
     mapper.check()
     yield from window[i:i + _EXAMPLES_PER_CHECK]
 
 
-def default_num_workers():
-  """Returns how many workers serve this machine: the usable cores but one.
-
-  At most 8; on Windows, where there are none, 0.
-  """
-  if os.name == "nt":
-    return 0
-  if hasattr(os, "sched_getaffinity"):
-    cores = len(os.sched_getaffinity(0))
-  else:
-    cores = os.cpu_count() or 1
-  return min(cores - 1, MAX_DEFAULT_WORKERS)
-
-
 def _check_num_workers(num_workers):
-  """Raises ValueError for a number of workers that there can't be."""
-  if num_workers < 0:
-    raise ValueError(
-        "--num_workers=%d is negative; 0 builds the examples in the trainer's "
-        "process." % num_workers)
+  """Raises ValueError for a number of workers that is not supported."""
+  check_value("num_workers", num_workers)
   if num_workers and os.name == "nt":
     raise ValueError(
         "--num_workers=%d does not work on Windows; pass --num_workers=0, "

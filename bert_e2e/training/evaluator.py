@@ -84,7 +84,7 @@ class Evaluator:
 
   def _open(self, source):
     """Opens the text; returns the estimator's input_fn."""
-    if source.options:
+    if source.text:
       # A few hundred batches do not justify processes of their own.
       source.open_flow(num_epochs=1)
       self._stop.on_signal(source.flow.stop)

@@ -14,7 +14,7 @@ from program import LENGTHS, ROOT, command
 import run_pretraining_e2e as e2e
 from bert_e2e.common import file_io
 from bert_e2e.data import corpus as corpus_lib
-from bert_e2e.data import resume
+from bert_e2e.data import resume, text_lines
 from bert_e2e.data import stream as stream_lib
 from bert_e2e.training import training_plan
 
@@ -95,7 +95,7 @@ def test_a_bad_byte_of_a_remote_file_is_named(
     remote, tmp_path, num_workers):
   with open(str(tmp_path / "train.txt"), "ab") as stream:
     stream.write(b"caf\xe9 au lait\n")
-  with pytest.raises(corpus_lib.InvalidUtf8) as caught:
+  with pytest.raises(text_lines.InvalidUtf8) as caught:
     for _ in flow_of(remote["train"], remote["vocab"],
                      num_workers=num_workers):
       pass
@@ -129,7 +129,7 @@ def test_records_go_to_remote_folders(remote, tmp_path):
   (tmp_path / "out").mkdir()
   folder = remote["out"]
   record = resume.describe(
-      corpus_lib.Corpus([remote["train"]]), remote["vocab"],
+      corpus_lib.Corpus([remote["train"]]).fingerprint(), remote["vocab"],
       {"chunk_lines": 50})
   assert resume.load(folder) is None
   record.save(folder)

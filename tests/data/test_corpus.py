@@ -8,6 +8,7 @@ import pytest
 
 from bert_e2e.common import file_io
 from bert_e2e.data import corpus as corpus_lib
+from bert_e2e.data import line_cutter, readers, text_lines
 from bert_e2e.data.corpus import Corpus
 
 SPACES = ["", " ", "\t", "\u3000", "\u2028", "\x1c \x85", "\r"]
@@ -111,7 +112,7 @@ def test_small_files_share_a_chunk(write):
 
 def test_a_document_beyond_the_cap_is_cut_and_warned_of(
     write, monkeypatch, caplog):
-  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 200)
+  monkeypatch.setattr(line_cutter, "CARRY_BYTES", 200)
   long = "".join("long %d\n" % i for i in range(400))
   path = write("a.txt", "short 1\nshort 2\n\n" + long + "\nlast 1\nlast 2\n")
   for split_bytes in (150, 700, 1 << 20):
@@ -129,7 +130,7 @@ def test_a_document_beyond_the_cap_is_cut_and_warned_of(
 
 def test_a_document_that_a_splits_end_cuts_is_counted(write, monkeypatch):
   """Its lines are too long for a chunk to have its number of them."""
-  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 200)
+  monkeypatch.setattr(line_cutter, "CARRY_BYTES", 200)
   path = write("a.txt", "".join("%d %s\n" % (i, "x" * 90) for i in range(60)))
   corpus = Corpus([path], split_bytes=700)
   chunks = [c for s in corpus.splits() for c in corpus.chunks(s)]
@@ -153,7 +154,7 @@ def test_a_gzip_file_is_in_one_split(write):
 
 def test_one_endless_line(write, monkeypatch):
   """No line end far and wide: the line stays whole."""
-  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 100)
+  monkeypatch.setattr(line_cutter, "CARRY_BYTES", 100)
   path = write("a.txt", "word " * 5000 + "\nnext\n")
   corpus = Corpus([path], split_bytes=1000)
   chunks = [c for s in corpus.splits() for c in corpus.chunks(s)]
@@ -161,7 +162,7 @@ def test_one_endless_line(write, monkeypatch):
 
 
 def test_a_file_without_line_ends_is_refused(write, monkeypatch):
-  monkeypatch.setattr(corpus_lib, "MAX_LINE_BYTES", 3000)
+  monkeypatch.setattr(line_cutter, "MAX_LINE_BYTES", 3000)
   corpus = Corpus([write("mac.txt", "one\n" + "line\r" * 1000)],
                   split_bytes=1000)
   with pytest.raises(ValueError, match=r"mac\.txt has no line end.*from byte"):
@@ -170,17 +171,17 @@ def test_a_file_without_line_ends_is_refused(write, monkeypatch):
 
 def test_each_byte_is_read_a_few_times_only(write, monkeypatch):
   """With lines almost as long as a split, and chunks of one line."""
-  monkeypatch.setattr(corpus_lib, "_BLOCK_BYTES", 1 << 12)
+  monkeypatch.setattr(readers, "BLOCK_BYTES", 1 << 12)
   monkeypatch.setattr(corpus_lib, "_BOUNDARY_BLOCK_BYTES", 1 << 8)
   read = []
-  blocks = corpus_lib._blocks
+  blocks = readers.read_blocks
 
   def noting(*args, **options):
     for block in blocks(*args, **options):
       read.append(len(block))
       yield block
 
-  monkeypatch.setattr(corpus_lib, "_blocks", noting)
+  monkeypatch.setattr(readers, "read_blocks", noting)
   text = ("word " * 2000 + "\n") * 10 + "short\n\n" * 2000
   corpus = Corpus([write("a.txt", text)], chunk_lines=1, split_bytes=1 << 14)
   found = texts(c for s in corpus.splits() for c in corpus.chunks(s))
@@ -191,37 +192,37 @@ def test_each_byte_is_read_a_few_times_only(write, monkeypatch):
 
 def test_lines_end_at_newline_only_and_cr_is_dropped(write):
   path = write("a.txt", "a\rb\r\n\u2028c\x0bd\n\re\n\r\n\x85\nf\r")
-  lines = list(corpus_lib.read_file(path))
+  lines = list(text_lines.read_lines(path))
   assert lines == ["ab", "\u2028c\x0bd", "e", "", "\x85", "f"]
   corpus = Corpus([path])
   assert chunk_lines(next(corpus.chunks(corpus.splits()[0]))) == lines
 
 
 def test_a_rest_of_carriage_returns_is_no_line(write):
-  assert list(corpus_lib.read_file(write("a.txt", "a\n\r\r"))) == ["a"]
+  assert list(text_lines.read_lines(write("a.txt", "a\n\r\r"))) == ["a"]
 
 
-def test_read_file_across_blocks(write, monkeypatch):
-  monkeypatch.setattr(corpus_lib, "_BLOCK_BYTES", 16)
+def test_read_lines_across_blocks(write, monkeypatch):
+  monkeypatch.setattr(readers, "BLOCK_BYTES", 16)
   lines = ["x" * n for n in (0, 3, 40, 15, 16, 17, 0, 0, 200)]
   for end in ("", "\n"):
     path = write("a.txt", "\n".join(lines) + end)
-    assert list(corpus_lib.read_file(path)) == lines
+    assert list(text_lines.read_lines(path)) == lines
 
 
 def test_multibyte_characters_across_blocks(write, monkeypatch):
-  monkeypatch.setattr(corpus_lib, "_BLOCK_BYTES", 7)
+  monkeypatch.setattr(readers, "BLOCK_BYTES", 7)
   lines = ["汉字 кириллица €" * n for n in range(6)]
-  assert list(corpus_lib.read_file(write("a.txt", "\n".join(lines)))) == lines
+  assert list(text_lines.read_lines(write("a.txt", "\n".join(lines)))) == lines
 
 
 def test_invalid_utf8_names_file_line_and_byte(write, monkeypatch):
-  monkeypatch.setattr(corpus_lib, "_BLOCK_BYTES", 64)
+  monkeypatch.setattr(readers, "BLOCK_BYTES", 64)
   good = "".join("ligne numéro %d\n" % i for i in range(100)).encode("utf-8")
   path = write("bad.txt", good + b"caf\xe9 au lait\n" + good)
   message = r"bad\.txt.*0xe9.*offset %d, line 101, byte 4" % (len(good) + 3)
   with pytest.raises(ValueError, match=message):
-    list(corpus_lib.read_file(path))
+    list(text_lines.read_lines(path))
   corpus = Corpus([path], chunk_lines=10, split_bytes=500)
   with pytest.raises(ValueError, match=message):
     texts(c for s in corpus.splits() for c in corpus.chunks(s))
@@ -233,7 +234,7 @@ def test_invalid_utf8_names_file_line_and_byte(write, monkeypatch):
 def test_invalid_utf8_in_gzip(write):
   path = write("bad.gz", gzip.compress(b"one\ntwo\n\xff\n"))
   with pytest.raises(ValueError, match="offset 8, line 3"):
-    list(corpus_lib.read_file(path))
+    list(text_lines.read_lines(path))
 
 
 @pytest.mark.parametrize("data", [
@@ -243,7 +244,7 @@ def test_invalid_utf8_in_gzip(write):
 def test_broken_gzip_is_one_error(write, data):
   path = write("broken.gz", data)
   with pytest.raises(ValueError, match=r"broken\.gz cannot be read"):
-    list(corpus_lib.read_file(path))
+    list(text_lines.read_lines(path))
 
 
 def test_refusals(write, tmp_path):

@@ -40,7 +40,7 @@ def examples_of(case):
       **dict({"dupe_factor": 10}, **flags)).validated()
   instances = cpd.instances_from_documents(
       cpd.documents_of_files(case.input_files, tokenizer), options,
-      cpd.id_pieces(tokenizer), sampling.ReferenceDraws(rng))
+      cpd.id_pieces(tokenizer), sampling.ReferenceSampler(rng))
   return cpd.create_instance_to_example_files(
       instances, tokenizer, options.max_seq_length,
       options.max_predictions_per_seq)
@@ -283,7 +283,7 @@ class TestProgramRefuses:
     assert "nowhere.txt" in run(vocab_file=str(tmp_path / "nowhere.txt"))
 
   def test_output_folder(self, run, tmp_path):
-    assert "no folder" in run(output_file=str(tmp_path / "no" / "out"))
+    assert "does not exist" in run(output_file=str(tmp_path / "no" / "out"))
     assert "cannot be written" in run(output_file=str(tmp_path))
 
   def test_vocabulary_that_is_not_utf8(self, run, tmp_path):

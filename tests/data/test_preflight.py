@@ -15,7 +15,7 @@ from program import ROOT, WORDS
 import create_pretraining_data as cpd
 import show_examples
 from bert_e2e.common import file_io
-from bert_e2e.data import preflight
+from bert_e2e.data import preflight, preflight_text
 from bert_e2e.data import stream as stream_lib
 from bert_e2e.data.corpus import Corpus
 
@@ -52,10 +52,11 @@ def options(write):
   return options
 
 
-def look(files, options, **changes):
-  values = dict({"num_train_steps": 10, "num_warmup_steps": 1,
-                 "train_batch_size": 2}, **changes)
-  return preflight.look(Corpus(files), options, **values)
+def check(files, options, num_train_steps=10, num_warmup_steps=1, **changes):
+  """Returns the Preflight of files, for a training with batches of 2."""
+  return preflight.plan(
+      preflight.check_text(Corpus(files), options, **changes),
+      num_train_steps, num_warmup_steps, train_batch_size=2)
 
 
 def names(found):
@@ -83,7 +84,7 @@ def first_epoch(files, options):
 
 def test_counts_of_a_text(write, options):
   path = write("a.txt", "w0 w1 w2\nw3 xyz\n\n \n\nW5\n\n\u200b\n")
-  found = look([path], options())
+  found = check([path], options())
   assert (found.files, found.num_bytes) == (1, os.path.getsize(path))
   assert found.looked_at == found.num_bytes and not found.is_estimate
   assert (found.lines, found.documents, found.sentences) == (8, 2, 3)
@@ -97,7 +98,7 @@ def test_counts_of_a_text(write, options):
 @pytest.mark.parametrize("last", ["", "\n", "\n\n", "\n \n"])
 def test_the_end_of_a_file_ends_a_document(write, options, last):
   files = [write("%d.txt" % i, "w1 w2\nw3" + last) for i in range(3)]
-  found = look(files, options())
+  found = check(files, options())
   assert (found.files, found.documents, found.sentences) == (3, 3, 6)
   assert found.lines == 3 * (2 + (last.count("\n") == 2))
 
@@ -128,7 +129,7 @@ def test_examples_are_those_of_the_first_epoch(write, options, case):
   options = options(words, **changes)
   examples, num_bytes = first_epoch(files, options)
   lengths = sorted(sum(e["input_mask"]) for e in examples)
-  found = look(files, options)
+  found = check(files, options)
   count = len(examples)
   assert not found.is_estimate
   assert found.examples_per_epoch == count
@@ -147,7 +148,7 @@ def test_examples_are_those_of_the_first_epoch(write, options, case):
 
 def test_two_steps_write_so_many_bytes(write, options, tmp_path):
   path = write("a.txt", random_text(random.Random(1), 200))
-  found = look([path], options())
+  found = check([path], options())
   output = str(tmp_path / "records")
   subprocess.run(
       [sys.executable, os.path.join(ROOT, "create_pretraining_data.py"),
@@ -169,7 +170,7 @@ def test_two_steps_write_so_many_bytes(write, options, tmp_path):
     ("%s\n\n%s\n" % ((" ".join(WORDS[:30]),) * 2), 46 / 60, 1),
 ])
 def test_share_cut_off(write, options, text, truncated, long_sentences):
-  found = look([write("a.txt", text)], options(short_seq_prob=0))
+  found = check([write("a.txt", text)], options(short_seq_prob=0))
   assert found.truncated_share == pytest.approx(truncated, abs=0.04)
   assert found.truncated_share == 0 or truncated
   assert found.long_sentence_share == long_sentences
@@ -181,30 +182,30 @@ def test_words_behind_unk(write, options):
   lines = ["W1 %s, w2" % word.upper() for word in others]
   lines += ["xc xd", "xd", "w3"]
   options = options([*WORDS, ","])
-  found = look([write("a.txt", "\n".join(lines))], options)
+  found = check([write("a.txt", "\n".join(lines))], options)
   assert found.unknown_words == (
       ("xd", 3), ("xc", 2),
       *((word, 1) for word in others[:10] if word not in ("xc", "xd")))
   assert found.unknown_share == round(17 / (17 + 3 * 14 + 1), 6)
-  assert "most often for xd, xc, xa" in preflight.to_text(found)
+  assert "most often for xd, xc, xa" in preflight_text.to_text(found)
 
 
 def test_chinese_text_by_vocabularies(write, options):
   path = write("a.txt", random_text(random.Random(0), 30, CHINESE))
-  assert look([path], options(CHINESE)).unknown_share == 0
-  found = look([path], options())
+  assert check([path], options(CHINESE)).unknown_share == 0
+  found = check([path], options())
   assert found.unknown_share == 1 and "unknown" in names(found)
   assert set("".join(item.word for item in found.unknown_words)) < set(CHINESE)
   assert sum(item.times for item in found.unknown_words) < found.tokens
-  half = look([path], options(CHINESE[:5]))
+  half = check([path], options(CHINESE[:5]))
   assert 0.5 < half.unknown_share < 1
-  json.loads(preflight.to_json(half))
+  json.loads(preflight_text.to_json(half))
 
 
 def test_a_gz_file_is_as_good_as_a_plain_one(write, options):
   text = random_text(random.Random(2), 50)
-  plain = look([write("a.txt", text)], options())
-  packed = look([write("a.txt.gz", text)], options())
+  plain = check([write("a.txt", text)], options())
+  packed = check([write("a.txt.gz", text)], options())
   assert packed.num_bytes < plain.num_bytes == packed.looked_at
   assert packed._replace(num_bytes=plain.num_bytes) == plain
 
@@ -252,9 +253,9 @@ def test_estimates_are_close(write, options, case):
   files = [write("%d.txt%s" % (i, ending), text)
            for i, text in enumerate(texts)]
   num_bytes = sum(len(text) for text in texts)
-  found = look(files, options(), max_bytes=num_bytes // 4)
+  found = check(files, options(), max_bytes=num_bytes // 4)
   assert num_bytes // 8 < found.looked_at <= num_bytes // 4
-  true = look(files, options(), max_bytes=num_bytes)
+  true = check(files, options(), max_bytes=num_bytes)
   close(found, true, 0.08, 0.5 if case == "long documents" else None)
   assert [item.word for item in found.unknown_words] == ["unknown"]
   assert found.unknown_words[0].times == pytest.approx(
@@ -268,8 +269,8 @@ def test_a_gz_file_of_several_parts_is_estimated_by_its_start(write, options):
   with open(path, "wb") as stream:
     for start in range(0, len(text), 50000):
       stream.write(gzip.compress(text[start:start + 50000]))
-  found = look([path], options(), max_bytes=len(text) // 4)
-  close(found, look([path], options(), max_bytes=len(text)), 0.1)
+  found = check([path], options(), max_bytes=len(text) // 4)
+  close(found, check([path], options(), max_bytes=len(text)), 0.1)
 
 
 class CountingFile:
@@ -305,7 +306,7 @@ def test_reads_few_bytes_of_a_large_corpus(write, options, ending,
       lambda name, mode="rb": CountingFile(real(name, mode), sizes))
   for max_bytes in (1 << 16, 1 << 18):
     sizes.clear()
-    found = look([path], options, max_bytes=max_bytes)
+    found = check([path], options, max_bytes=max_bytes)
     assert found.is_estimate and found.looked_at <= max_bytes
     # The vocabulary twice or so, and Python's own reading ahead of a .gz file.
     assert sum(sizes) <= max_bytes + 40000 + 140000 * bool(ending)
@@ -317,7 +318,7 @@ def test_a_huge_file_without_text_takes_no_longer(options, tmp_path):
   with open(path, "wb") as stream:
     stream.truncate(1 << 36)
   start = time.process_time()
-  found = look([path], options())
+  found = check([path], options())
   assert time.process_time() - start < 20
   assert found.num_bytes == 1 << 36
   assert 0 < found.looked_at <= preflight.MAX_BYTES
@@ -328,7 +329,7 @@ def test_lines_longer_than_what_is_looked_at(write, options):
   """They are looked at all the same, and warned of."""
   for text in ("w1 w2 w3 " * 40000,
                ("w1 w2 w3 " * 2000 + "\n\n") * 20):
-    found = look([write("a.txt", text)], options(), max_bytes=64 << 8)
+    found = check([write("a.txt", text)], options(), max_bytes=64 << 8)
     assert found.is_estimate and found.examples_per_epoch
     assert found.long_sentence_share > 0.9
     assert "truncated" in names(found)
@@ -336,7 +337,7 @@ def test_lines_longer_than_what_is_looked_at(write, options):
 
 def test_a_chinese_line_may_be_cut_anywhere(write, options):
   for invalid_utf8 in ("error", "replace"):
-    found = look([write("a.txt", CHINESE * 5000)],
+    found = check([write("a.txt", CHINESE * 5000)],
                  options(CHINESE, invalid_utf8=invalid_utf8),
                  max_bytes=64 * 301)
     assert found.unknown_share == 0
@@ -347,12 +348,12 @@ def test_other_documents_are_lent_where_there_are_some(write, options):
   """A place with but one document has random pairs, unless it is the only one
   of the corpus."""
   document = "w1 w2 w3 w4\n" * 4000
-  alone = look([write("a.txt", document)], options(), max_bytes=1 << 14)
+  alone = check([write("a.txt", document)], options(), max_bytes=1 << 14)
   assert alone.random_pair_share == 0 and alone.documents == 1
   assert "one_document" in names(alone)
   for files in ([write("b.txt", "\n".join([document] * 8))],
                 [write("c.txt", document), write("d.txt", document)]):
-    found = look(files, options(), max_bytes=1 << 14)
+    found = check(files, options(), max_bytes=1 << 14)
     assert 0.3 < found.random_pair_share < 0.7
     assert "one_document" not in names(found)
 
@@ -362,7 +363,7 @@ def test_the_draw_of_short_documents_makes_no_estimate_by_chance(
   """Of long documents one in ten gives many examples more than the others."""
   text = "\n".join(["w1 w2\n" * 3000] * 40)
   path, options = write("a.txt", text), options(short_seq_prob=0.3)
-  counts = [look([path], options._replace(random_seed=seed),
+  counts = [check([path], options._replace(random_seed=seed),
                  max_bytes=1 << 16).examples_per_epoch for seed in range(8)]
   assert max(counts) < 1.2 * min(counts)
 
@@ -373,17 +374,17 @@ def test_the_draw_of_short_documents_makes_no_estimate_by_chance(
 @pytest.mark.parametrize("text", ["\n", " \n\n\u3000\n", "\u200b\n\u200b\n"])
 @pytest.mark.parametrize("max_bytes", [1 << 20, 0])
 def test_a_text_without_an_example(write, options, text, max_bytes):
-  found = look([write("a.txt", text)], options(), max_bytes=max_bytes)
+  found = check([write("a.txt", text)], options(), max_bytes=max_bytes)
   assert names(found) == ["empty"]
   assert (found.examples_per_epoch, found.epochs, found.tokens) == (0, None, 0)
-  assert json.loads(preflight.to_json(found))["epochs"] is None
-  assert "No example comes" in preflight.to_text(found)
+  assert json.loads(preflight_text.to_json(found))["epochs"] is None
+  assert "yield no example" in preflight_text.to_text(found)
 
 
 def test_empty_files_among_others(write, options):
   files = [write("%d.txt" % i, "w1 w2\nw3\n" * (i % 2 * 50)) for i in range(40)]
   for max_bytes in (1 << 20, 1 << 12):
-    found = look(files, options(), max_bytes=max_bytes)
+    found = check(files, options(), max_bytes=max_bytes)
     assert found.files == 40
     assert found.documents == pytest.approx(20, abs=4 * found.is_estimate)
 
@@ -392,8 +393,8 @@ def test_empty_files_among_others(write, options):
 def test_text_that_is_not_utf8(write, options, max_bytes):
   path = write("a.txt", b"w1 w2\nw3 \xff\n\n" * 4000)
   with pytest.raises(ValueError, match="0xff"):
-    look([path], options(), max_bytes=max_bytes)
-  found = look([path], options(invalid_utf8="replace"), max_bytes=max_bytes)
+    check([path], options(), max_bytes=max_bytes)
+  found = check([path], options(invalid_utf8="replace"), max_bytes=max_bytes)
   assert found.unknown_share == 0
 
 
@@ -405,26 +406,26 @@ def test_a_damaged_gz_file(write, options, max_bytes):
     stream.seek(20)
     stream.write(bytes(range(200)))
   with pytest.raises(ValueError, match=r"a\.txt\.gz cannot be read"):
-    look([path], options(), max_bytes=max_bytes)
+    check([path], options(), max_bytes=max_bytes)
 
 
 def test_options_and_vocabulary_are_checked(write, options):
   path = write("a.txt", "w1\n")
   with pytest.raises(ValueError, match="--max_seq_length=2"):
-    look([path], options(max_seq_length=2))
+    check([path], options(max_seq_length=2))
   options = options()
   write("vocab", "[PAD]\n")
   with pytest.raises(ValueError, match=r"\[UNK\]"):
-    look([path], options)
+    check([path], options)
 
 
 @pytest.mark.parametrize("max_bytes", [1 << 21, 1 << 14])
 def test_the_same_every_time(write, options, max_bytes):
   path = write("a.txt", random_text(random.Random(7), 1500))
   options = options()
-  found = look([path], options, max_bytes=max_bytes)
-  assert look([path], options, max_bytes=max_bytes) == found
-  other = look([path], options._replace(random_seed=1), max_bytes=max_bytes)
+  found = check([path], options, max_bytes=max_bytes)
+  assert check([path], options, max_bytes=max_bytes) == found
+  other = check([path], options._replace(random_seed=1), max_bytes=max_bytes)
   assert other.tokens == found.tokens
   assert other.examples_per_epoch != found.examples_per_epoch
 
@@ -433,8 +434,7 @@ def test_leaves_the_corpus_as_it_is(write, options):
   """What a stream logs of its progress must not hang on the look before."""
   corpus = Corpus([write("a.txt.gz", random_text(random.Random(8), 2000))])
   before = {name: repr(value) for name, value in vars(corpus).items()}
-  preflight.look(corpus, options(), num_train_steps=1, num_warmup_steps=0,
-                 train_batch_size=1, max_bytes=1 << 14)
+  preflight.check_text(corpus, options(), max_bytes=1 << 14)
   assert {n: repr(value) for n, value in vars(corpus).items()} == before
 
 
@@ -444,7 +444,7 @@ def test_leaves_the_corpus_as_it_is(write, options):
 @pytest.fixture
 def good(write, options):
   """Returns a Preflight without a warning."""
-  found = look([write("a.txt", random_text(random.Random(9), 200))], options())
+  found = check([write("a.txt", random_text(random.Random(9), 200))], options())
   assert not found.warnings
   return found
 
@@ -508,7 +508,7 @@ def test_threshold_of_a_warning(good, name, fine, bad, said):
 ])
 def test_a_corpus_that_is_warned_of(write, options, name, text, words,
                                     changes):
-  found = look([write("a.txt", text)], options(words, **changes))
+  found = check([write("a.txt", text)], options(words, **changes))
   expected = [name]
   if changes:
     expected.insert(0, "unknown")  # Of these, capitals are the reason.
@@ -517,12 +517,12 @@ def test_a_corpus_that_is_warned_of(write, options, name, text, words,
 
 def test_a_long_training_is_warned_of(write, options):
   path = write("a.txt", random_text(random.Random(1), 30))
-  found = look([path], options(), num_train_steps=100000,
+  found = check([path], options(), num_train_steps=100000,
                num_warmup_steps=100000)
   assert names(found) == ["epochs", "warmup"]
   steps = 40 * found.examples_per_epoch // 2
-  assert "--num_train_steps=%d," % steps in found.warnings[0].text
-  again = look([path], options(), num_train_steps=steps)
+  assert "--num_train_steps=%d for 40 epochs" % steps in found.warnings[0].text
+  again = check([path], options(), num_train_steps=steps)
   assert names(again) == [] and again.epochs <= 40
 
 
@@ -532,7 +532,7 @@ def test_a_long_training_is_warned_of(write, options):
     ("\u1100", 0, 0), ("\uac00", 0, 1)])
 def test_case_of_a_vocabulary(write, options, piece, capital, unreachable):
   """Korean syllables, too, do not outlast lower-casing: it takes them apart."""
-  found = look([write("a.txt", "w1\n")], options(["w1", piece, "[unused1]"]))
+  found = check([write("a.txt", "w1\n")], options(["w1", piece, "[unused1]"]))
   assert found.capital_piece_share == capital / 2
   assert found.unreachable_piece_share == unreachable / 2
 
@@ -552,13 +552,13 @@ def plain(value):
 @pytest.mark.parametrize("max_bytes", [1 << 21, 1 << 14])
 def test_json_and_back(write, options, max_bytes):
   path = write("a.txt", random_text(random.Random(1), 900, [*WORDS, "\u5b66"]))
-  found = look([path], options(), max_bytes=max_bytes)
+  found = check([path], options(), max_bytes=max_bytes)
   assert found.unknown_words and found.warnings
-  written = preflight.to_json(found)
+  written = preflight_text.to_json(found)
   read = json.loads(written)
   assert written.isascii()
   assert tuple(read) == preflight.Preflight._fields
-  assert plain(read) and read == preflight.to_dict(found)
+  assert plain(read) and read == preflight_text.to_dict(found)
   assert read["unknown_words"][0]["word"] == "\u5b66"
   assert read["warnings"][0]["name"] == "unknown"
   assert read["is_estimate"] is (max_bytes < 1 << 21)
@@ -566,35 +566,37 @@ def test_json_and_back(write, options, max_bytes):
 
 def test_a_preflight_comes_back_from_json(write, options):
   path = write("a.txt", random_text(random.Random(1), 900, [*WORDS, "\u5b66"]))
-  found = look([path], options(), max_bytes=1 << 14)
+  found = check([path], options(), max_bytes=1 << 14)
   assert found.unknown_words and found.warnings
-  read = json.loads(preflight.to_json(found))
-  again = preflight.from_dict(dict(read, seconds_left=3.5))
-  assert again == found and preflight.to_text(again) == preflight.to_text(found)
+  read = json.loads(preflight_text.to_json(found))
+  again = preflight_text.from_dict(dict(read, seconds_left=3.5))
+  assert again == found
+  assert preflight_text.to_text(again) == preflight_text.to_text(found)
   del read["warnings"]
-  assert preflight.from_dict(read) == found._replace(warnings=())
+  assert preflight_text.from_dict(read) == found._replace(warnings=())
   del read["sentences"], read["documents"]
-  with pytest.raises(ValueError, match="lacks documents, sentences; make it"):
-    preflight.from_dict(read)
+  with pytest.raises(ValueError, match="has no documents, sentences; write it"):
+    preflight_text.from_dict(read)
   with pytest.raises(ValueError, match="another form"):
-    preflight.from_dict(dict(preflight.to_dict(found), warnings=[{"a": 1}]))
+    preflight_text.from_dict(
+        dict(preflight_text.to_dict(found), warnings=[{"a": 1}]))
 
 
 def test_the_rows_are_those_of_the_text(write, options):
   path = write("a.txt", random_text(random.Random(1), 9, [*WORDS, "other"]))
-  found = look([path], options())
-  assert [line.split("  ")[0] for line in preflight.to_text(found).splitlines()
-          ][:2] == ["looked at", "files"]
-  for name, text in preflight.rows(found):
+  found = check([path], options())
+  lines = preflight_text.to_text(found).splitlines()
+  assert [line.split("  ")[0] for line in lines][:2] == ["sampled", "files"]
+  for name, text in preflight_text.rows(found):
     assert any(line.startswith(name) and line.endswith("  " + text)
-               for line in preflight.to_text(found).splitlines())
+               for line in lines)
 
 
 @pytest.mark.parametrize("max_bytes", [1 << 21, 1 << 14])
 def test_text_is_an_aligned_table_and_the_warnings(write, options, max_bytes):
   path = write("a.txt", random_text(random.Random(1), 900, [*WORDS, "other"]))
-  found = look([path], options(), max_bytes=max_bytes)
-  lines = preflight.to_text(found).splitlines()
+  found = check([path], options(), max_bytes=max_bytes)
+  lines = preflight_text.to_text(found).splitlines()
   table = [line for line in lines if not line.startswith("warning: ")]
   assert lines[len(table):] == [
       "warning: " + item.text for item in found.warnings]
@@ -605,15 +607,15 @@ def test_text_is_an_aligned_table_and_the_warnings(write, options, max_bytes):
   shown = dict((line[:start].strip(), line[start:]) for line in table)
   about = "~" * found.is_estimate
   assert shown["lines"] == about + format(found.lines, ",")
-  assert shown["examples an epoch"] == about + format(
+  assert shown["examples per epoch"] == about + format(
       found.examples_per_epoch, ",")
-  assert ("~" in preflight.to_text(found)) == found.is_estimate
+  assert ("~" in preflight_text.to_text(found)) == found.is_estimate
 
 
 def test_a_long_word_is_shown_in_part(write, options):
-  found = look([write("a.txt", "x" * 5000 + "\n")], options())
+  found = check([write("a.txt", "x" * 5000 + "\n")], options())
   assert found.unknown_words == (("x" * 5000, 1),)
-  assert max(map(len, preflight.to_text(found).splitlines())) < 300
+  assert max(map(len, preflight_text.to_text(found).splitlines())) < 300
 
 
 def test_starts_without_tensorflow():

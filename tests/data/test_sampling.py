@@ -1,4 +1,4 @@
-"""The stream's draws have the distributions of the reference's."""
+"""The stream's sampler have the distributions of the reference's."""
 
 import collections
 import random
@@ -12,24 +12,24 @@ ROUNDS = 20000
 
 
 OPERATIONS = {
-    "chance": lambda draws: draws.chance(0.3),
-    "integer": lambda draws: draws.integer(3, 9),
-    "other": lambda draws: draws.other(2, 5),
-    "shuffle": lambda draws: _shuffled(draws, 4),
-    "order": lambda draws: tuple(draws.order([1, 2, 3, 4])),
-    "first_of_order": lambda draws: next(iter(draws.order(list(range(9))))),
-    "few": lambda draws: tuple(sorted(draws.subset("abcde", 2))),
-    "most": lambda draws: tuple(sorted(draws.subset("abcde", 4))),
-    "all": lambda draws: tuple(sorted(draws.subset("abcde", 7))),
-    "cuts": lambda draws: tuple(draws.cuts_in_front([0, 0, 1, 0, 1])),
-    "no_cuts_in_b": lambda draws: tuple(draws.cuts_in_front([0, 0])),
-    "replacements": lambda draws: tuple(draws.replacements(2, "M", "abcd")),
+    "chance": lambda sampler: sampler.chance(0.3),
+    "integer": lambda sampler: sampler.integer(3, 9),
+    "other": lambda sampler: sampler.other(2, 5),
+    "shuffle": lambda sampler: _shuffled(sampler, 4),
+    "order": lambda sampler: tuple(sampler.order([1, 2, 3, 4])),
+    "first_of_order": lambda sampler: next(iter(sampler.order(list(range(9))))),
+    "few": lambda sampler: tuple(sorted(sampler.subset("abcde", 2))),
+    "most": lambda sampler: tuple(sorted(sampler.subset("abcde", 4))),
+    "all": lambda sampler: tuple(sorted(sampler.subset("abcde", 7))),
+    "cuts": lambda sampler: tuple(sampler.cuts_in_front([0, 0, 1, 0, 1])),
+    "no_cuts_in_b": lambda sampler: tuple(sampler.cuts_in_front([0, 0])),
+    "replacements": lambda sampler: tuple(sampler.replacements(2, "M", "abcd")),
 }
 
 
-def _shuffled(draws, size):
+def _shuffled(sampler, size):
   items = list(range(size))
-  draws.shuffle(items)
+  sampler.shuffle(items)
   return tuple(items)
 
 
@@ -40,10 +40,10 @@ def test_both_have_one_distribution(name):
   The seeds are fixed. Five standard deviations of a difference of two counts.
   """
   counts = []
-  for kind in (sampling.ReferenceDraws, sampling.StreamDraws):
-    draws = kind(random.Random(17))
+  for kind in (sampling.ReferenceSampler, sampling.StreamSampler):
+    sampler = kind(random.Random(17))
     counts.append(collections.Counter(
-        OPERATIONS[name](draws) for _ in range(ROUNDS)))
+        OPERATIONS[name](sampler) for _ in range(ROUNDS)))
   reference, stream = counts
   for outcome in set(reference) | set(stream):
     both = reference[outcome] + stream[outcome]
@@ -54,8 +54,8 @@ def test_both_have_one_distribution(name):
 
 
 def test_replacements_follow_the_paper():
-  draws = sampling.StreamDraws(random.Random(1))
-  drawn = collections.Counter(draws.replacements(ROUNDS, "M", "abcdefghij"))
+  sampler = sampling.StreamSampler(random.Random(1))
+  drawn = collections.Counter(sampler.replacements(ROUNDS, "M", "abcdefghij"))
   assert abs(drawn["M"] / ROUNDS - 0.8) < 0.015
   assert abs(drawn[None] / ROUNDS - 0.1) < 0.01
   assert set(drawn) == set("abcdefghij") | {"M", None}
@@ -63,16 +63,16 @@ def test_replacements_follow_the_paper():
 
 def test_the_streams_other_is_never_the_same():
   """With two documents the reference gives up once in a thousand times."""
-  draws = sampling.StreamDraws(random.Random(2))
-  assert {draws.other(1, 2) for _ in range(ROUNDS)} == {0}
-  assert {draws.other(3, 3) for _ in range(ROUNDS)} == {0, 1}
+  sampler = sampling.StreamSampler(random.Random(2))
+  assert {sampler.other(1, 2) for _ in range(ROUNDS)} == {0}
+  assert {sampler.other(3, 3) for _ in range(ROUNDS)} == {0, 1}
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 64, 65, 127, 500])
-def test_shuffle_draws_as_the_standard_librarys(size):
+def test_shuffle_sampler_as_the_standard_librarys(size):
   expected, items = list(range(size)), list(range(size))
   rng, other = random.Random(size), random.Random(size)
   rng.shuffle(expected)
-  sampling.ReferenceDraws(other).shuffle(items)
+  sampling.ReferenceSampler(other).shuffle(items)
   assert items == expected
   assert other.getstate() == rng.getstate()

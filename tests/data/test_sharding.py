@@ -97,8 +97,8 @@ def test_a_flow_that_is_closed_leaves_no_worker(files):
     session.run(tf.data.make_one_shot_iterator(e2e.input_fn_builder(
         [], LENGTHS["max_seq_length"], LENGTHS["max_predictions_per_seq"],
         is_training=True, flow=flow)({"batch_size": 4})).get_next())
-  workers = [worker.process for reading in flow._readings
-             for worker in reading._mapper._workers]
+  workers = [worker.process for examples in flow._iterators
+             for worker in examples._mapper._workers]
   assert len(workers) == 2
   flow.close()
   deadline = time.monotonic() + 60

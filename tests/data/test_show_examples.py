@@ -56,7 +56,7 @@ def test_marks_masks_and_pair(files):
   names = tokenization.FullTokenizer(files["vocab"]).inv_vocab
   said = [show_examples.show(e, names) for e in flow_of(files, 3)]
   assert any("B follows A; " in text for text in said)
-  assert any("B is a random text, not what follows A; " in text
+  assert any("B is a random text and does not follow A; " in text
              for text in said)
   assert all(text.startswith("A: [CLS] ") for text in said)
   joined = "".join(said)
@@ -67,7 +67,7 @@ def test_marks_masks_and_pair(files):
     marks = sum("(" in word for word in text.split("\nB ")[0].split())
     masked = int(sum(features["masked_lm_weights"]))
     assert marks == masked
-    assert "of which %d are to be" % masked in text
+    assert ", %d of them to predict" % masked in text
 
 
 def test_errors_are_one_sentence(files):

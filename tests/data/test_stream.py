@@ -26,8 +26,15 @@ import pytest
 import create_pretraining_data as cpd
 import tokenization
 from bert_e2e.data import corpus as corpus_lib
-from bert_e2e.data import instances as instances_lib
-from bert_e2e.data import sampling, worker_pool
+from bert_e2e.data import (
+  lending,
+  line_cutter,
+  pairing,
+  readers,
+  sampling,
+  text_lines,
+  worker_pool,
+)
 from bert_e2e.data import stream as es
 
 ROOT = str(pathlib.Path(cpd.__file__).resolve().parent)
@@ -98,7 +105,7 @@ def maker(tmp_path):
 @pytest.fixture
 def odd_corpus(maker, monkeypatch):
   """Files with odd ends, and a document that is longer than the cap."""
-  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 120)
+  monkeypatch.setattr(line_cutter, "CARRY_BYTES", 120)
   maker.write("a.txt", maker.documents(7, 1, 12, 3, 9, 4, 6, 2, 8))
   maker.write("b.txt", "\n\n \t\n" + maker.documents(4, 5)[:-1])
   for i in range(9):
@@ -275,12 +282,14 @@ def test_the_same_in_another_process_with_another_hash_seed(
   stream = odd_corpus.stream(2)
   script = """
       import hashlib, sys
-      from bert_e2e.data import corpus, stream as example_stream
-      corpus.CARRY_BYTES = 120
+      from bert_e2e.data import corpus, line_cutter
+      from bert_e2e.config import InstanceConfig
+      from bert_e2e.data import stream as example_stream
+      line_cutter.CARRY_BYTES = 120
       stream = example_stream.ExampleStream(
           corpus.Corpus(%r, chunk_lines=5),
           example_stream.StreamOptions(
-              %r, instances=example_stream.instances_lib.InstanceOptions(
+              %r, instances=InstanceConfig(
                   max_seq_length=160, max_predictions_per_seq=24)),
           num_epochs=2, num_workers=%d)
       digest = hashlib.sha256()
@@ -334,14 +343,14 @@ def test_a_chunks_examples_are_those_of_create_pretraining_data(odd_corpus):
         12345, epoch, "chunk", chunk.file_index, chunk.parts[0].offset)
     texts = [corpus_lib.chunk_text(chunk)]
     if chunk.borrowed:
-      texts.append(corpus_lib.part_text(chunk.borrowed))
+      texts.append(text_lines.part_text(chunk.borrowed))
     documents = [
         cpd.group_documents(
             tokenizer.tokenize(line) if line.strip() else None
             for line in text.split("\n")) for text in texts]
     instances = cpd.instances_from_documents(
         documents[0], options.instances,
-        cpd.text_pieces(list(tokenizer.vocab)), sampling.StreamDraws(rng),
+        cpd.text_pieces(list(tokenizer.vocab)), sampling.StreamSampler(rng),
         *documents[1:])
     assert builder.build(epoch, chunk) == cpd.create_instance_to_example_files(
         instances, tokenizer, 160, 24)
@@ -349,7 +358,8 @@ def test_a_chunks_examples_are_those_of_create_pretraining_data(odd_corpus):
 
 def chunks_of(corpus):
   """Returns all chunks of a corpus, with what they borrow."""
-  return [corpus.lend(chunk, random.Random(1)) for split in corpus.splits()
+  lender = lending.Lender(corpus)
+  return [lender.lend(chunk, random.Random(1)) for split in corpus.splits()
           for chunk in corpus.chunks(split)]
 
 
@@ -376,7 +386,7 @@ def documents_of_lines(maker):
 @pytest.mark.parametrize("kind", ["one.txt", "one.txt.gz"])
 def test_a_random_next_is_of_another_document(
     maker, monkeypatch, sizes, chunk_lines, kind):
-  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 40)
+  monkeypatch.setattr(line_cutter, "CARRY_BYTES", 40)
   maker.write(kind, "\n \n" + maker.documents(*sizes) + "\n\n")
   document = documents_of_lines(maker)
   found = seen(maker.stream(3, chunk_lines=chunk_lines,
@@ -389,7 +399,7 @@ def test_a_random_next_is_of_another_document(
 
 
 def test_a_random_next_comes_from_other_files(maker, monkeypatch):
-  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 40)
+  monkeypatch.setattr(line_cutter, "CARRY_BYTES", 40)
   for i in range(3):  # Each a document that is cut into many chunks.
     maker.write("%d.txt" % i, maker.documents(60))
   document = documents_of_lines(maker)
@@ -404,7 +414,7 @@ def test_a_random_next_comes_from_other_files(maker, monkeypatch):
 @pytest.mark.parametrize("num_workers", KNOWN_WORKERS)
 def test_a_single_document_has_true_pairs_only_and_one_warning(
     maker, monkeypatch, caplog, blank, num_workers):
-  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 40)
+  monkeypatch.setattr(line_cutter, "CARRY_BYTES", 40)
   maker.write("one.txt", blank + maker.lines(80) + "w0\n" + blank)
   found = seen(maker.stream(2, num_workers, chunk_lines=5,
                             split_bytes=300).examples())
@@ -413,7 +423,7 @@ def test_a_single_document_has_true_pairs_only_and_one_warning(
   assert used == collections.Counter(
       {i: 2 + 2 * (i == 0) for i in range(80)})
   messages = [r.getMessage() for r in caplog.records
-              if "always the true ones" in r.getMessage()]
+              if "always follows the first" in r.getMessage()]
   assert len(messages) == 1 and maker.files[0] in messages[0]
 
 
@@ -428,22 +438,25 @@ def test_a_document_of_one_line_is_cut_in_two(maker):
 
 def test_lending_reads_little_of_a_large_document(maker, monkeypatch):
   """Once no other document was found, it is not looked for again."""
-  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 40)
+  monkeypatch.setattr(line_cutter, "CARRY_BYTES", 40)
   maker.write("one.txt", maker.lines(1500))
   corpus = maker.corpus(chunk_lines=10)
-  chunks = chunks_of(corpus)
-  read = _calls(monkeypatch, corpus_lib, "_blocks")
+  lender = lending.Lender(corpus)
+  chunks = [c for split in corpus.splits() for c in corpus.chunks(split)]
   for chunk in chunks:
-    assert corpus.lend(chunk, random.Random(2)).borrowed is None
+    lender.lend(chunk, random.Random(1))
+  read = _calls(monkeypatch, readers, "read_blocks")
+  for chunk in chunks:
+    assert lender.lend(chunk, random.Random(2)).borrowed is None
   assert not read
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_what_is_lent_hangs_on_the_chunk_alone(maker, monkeypatch, seed):
   """Not on what was lent before: a resumed run has lent nothing yet."""
-  monkeypatch.setattr(corpus_lib, "CARRY_BYTES", 40)
-  monkeypatch.setattr(corpus_lib, "_SEARCH_BYTES", 300)
-  monkeypatch.setattr(corpus_lib, "_LENT_BYTES", 80)
+  monkeypatch.setattr(line_cutter, "CARRY_BYTES", 40)
+  monkeypatch.setattr(lending, "_SEARCH_BYTES", 300)
+  monkeypatch.setattr(lending, "_LENT_BYTES", 80)
   rng = random.Random(seed)
   for i in range(rng.randint(1, 3)):
     sizes = [rng.choice((1, 3, 80)) for _ in range(rng.randint(1, 3))]
@@ -454,10 +467,11 @@ def test_what_is_lent_hangs_on_the_chunk_alone(maker, monkeypatch, seed):
   warm = maker.corpus(**options)
   chunks = [c for split in warm.splits() for c in warm.chunks(split)]
   rng.shuffle(chunks)
+  lender = lending.Lender(warm)
   for chunk in chunks:
     number = rng.random()
-    cold = maker.corpus(**options)
-    lent = warm.lend(chunk, random.Random(number))
+    cold = lending.Lender(maker.corpus(**options))
+    lent = lender.lend(chunk, random.Random(number))
     assert lent == cold.lend(chunk, random.Random(number))
 
 
@@ -476,11 +490,11 @@ def test_whitespace_of_any_script_is_no_text_of_a_document(maker, space):
 def test_every_borrowed_document_may_come_next():
   documents = [cpd.Document(list(range(9)), [0, 3, 6, 9])]
   borrowed = [cpd.Document([i] * 4, [0, 2, 4]) for i in (101, 102, 103)]
-  draws = sampling.StreamDraws(random.Random(4))
-  random_next = instances_lib.RandomNext(documents, 0, borrowed, draws)
-  assert random_next.is_there
+  sampler = sampling.StreamSampler(random.Random(4))
+  others = pairing.OtherDocuments(documents, 0, borrowed, sampler)
+  assert others.exist
   drawn = collections.Counter(
-      random_next.stretch(2)[0][0] for _ in range(3000))
+      others.random_text(2)[0][0] for _ in range(3000))
   assert set(drawn) == {101, 102, 103}
   assert min(drawn.values()) > 900
 
@@ -581,7 +595,7 @@ def _noted(items, drawn):
 
 def test_pools_hold_a_bounded_number_of_bytes(monkeypatch):
   monkeypatch.setattr(es, "POOL_BYTES", 1000)
-  chunks = [corpus_lib.Chunk(0, [corpus_lib.Part("a", i, b"x" * 300)])
+  chunks = [corpus_lib.Chunk(0, [text_lines.Part("a", i, b"x" * 300)])
             for i in range(10)]
   drawn: List[object] = []
   pools = es._pools(_noted(chunks, drawn))
@@ -858,23 +872,23 @@ def test_stop_ends_a_wait_for_a_worker_that_hangs(started, size):
 
 
 @pytest.mark.parametrize("num_workers", KNOWN_WORKERS)
-def test_a_reading_that_is_stopped_ends(plain_corpus, num_workers):
-  reading = plain_corpus.stream(None, num_workers, **SMALL).examples()
-  next(reading)
-  reading.check()
-  reading.stop()
-  assert len(list(reading)) < 1000  # The stream itself is endless.
-  reading.check()  # Its workers have gone, as they should.
+def test_an_iterator_that_is_stopped_ends(plain_corpus, num_workers):
+  examples = plain_corpus.stream(None, num_workers, **SMALL).examples()
+  next(examples)
+  examples.check()
+  examples.stop()
+  assert len(list(examples)) < 1000  # The stream itself is endless.
+  examples.check()  # Its workers have gone, as they should.
 
 
 @needs_workers
-def test_a_reading_tells_of_a_death_without_being_read(plain_corpus, started):
-  reading = plain_corpus.stream(None, 2).examples()
-  next(reading)
+def test_an_iterator_reports_a_death_without_being_read(plain_corpus, started):
+  examples = plain_corpus.stream(None, 2).examples()
+  next(examples)
   os.kill(started[1], signal.SIGKILL)
   os.waitid(os.P_PID, started[1], os.WEXITED | os.WNOWAIT)
   with pytest.raises(worker_pool.WorkerError, match="Worker 2 of 2"):
-    reading.check()
+    examples.check()
 
 
 @needs_workers
@@ -1126,7 +1140,7 @@ def test_a_worker_is_light_and_has_no_tensorflow(functions, odd_corpus):
   builder = es.ExampleBuilder(odd_corpus.options())
   with worker_pool.WorkerPool(functions.Probe(builder), 1, 1, str) as pool:
     (_, (modules, status)), = pool.map([("tag", ())])
-  assert "bert_e2e.data.stream" in modules
+  assert "bert_e2e.data.example_builder" in modules
   assert not {"tensorflow", "numpy", "multiprocessing"} & set(modules)
   resident = int(status.split("VmRSS:")[1].split()[0])
   assert resident < 60000  # KB.

@@ -328,7 +328,7 @@ class TestProgram:
         from absl import app
         import run_pretraining_e2e
         from bert_e2e.data import preflight
-        preflight.look.__kwdefaults__["max_bytes"] = 1000
+        preflight.check_text.__kwdefaults__["max_bytes"] = 1000
         run_pretraining_e2e.define_flags()
         app.run(run_pretraining_e2e.main)"""))
     run = forked_programs.run([str(script)] + command(

@@ -1,0 +1,110 @@
+"""Builds the examples of a chunk: what worker processes run.
+
+Everything here is a pure function of the text, the options and the place in the
+stream. This module must stay light: workers import it and nothing heavier.
+"""
+
+import hashlib
+import random
+from typing import List, NamedTuple, Tuple
+
+from bert_e2e.config import InstanceConfig, check_value
+from bert_e2e.data import corpus as corpus_lib
+from bert_e2e.data import instances as instances_lib
+from bert_e2e.data import sampling, text_lines
+from bert_e2e.data.pieces import id_pieces, packing_tokenizer
+
+
+class StreamOptions(NamedTuple):
+  """What the stream depends on besides the corpus; the flags of the same names.
+
+  Attributes:
+    vocab_file: path.
+    do_lower_case: bool.
+    instances: config.InstanceConfig.
+    random_seed: int.
+    invalid_utf8: see text_lines.decode.
+  """
+  vocab_file: str
+  do_lower_case: bool = True
+  instances: InstanceConfig = InstanceConfig()
+  random_seed: int = 12345
+  invalid_utf8: str = "error"
+
+  def validated(self):
+    """Returns self; raises ValueError for a value out of its range."""
+    self.instances.validated()
+    check_value("invalid_utf8", self.invalid_utf8)
+    return self
+
+
+def derived_rng(*place):
+  """Returns a random.Random of its own for a place in the stream.
+
+  Args:
+    *place: numbers and strings that identify the place.
+
+  Returns:
+    random.Random; the same in every process for the same place.
+  """
+  digest = hashlib.sha256(repr(place).encode("utf-8")).digest()
+  return random.Random(int.from_bytes(digest[:16], "big"))
+
+
+class ExampleBuilder:
+  """Turns chunks into examples.
+
+  It is pickled with its vocabulary, so that a worker reads no file.
+
+  Args:
+    options: StreamOptions.
+    held_out: set of bytes, see text_lines.document_hashes: of documents that
+      should not be trained on.
+
+  Raises:
+    OSError, ValueError: the vocabulary can't be read.
+  """
+
+  def __init__(self, options, held_out=frozenset()):
+    self._options = options
+    self._held_out = held_out
+    self._tokenizer = packing_tokenizer(
+        options.vocab_file, options.do_lower_case)
+    self._pieces = id_pieces(self._tokenizer)
+
+  def build(self, epoch, chunk) -> List[bytes]:
+    """Returns the examples of a chunk in an epoch, in their order.
+
+    Args:
+      epoch: int; every epoch has other pairs and masks.
+      chunk: corpus.Chunk.
+
+    Returns:
+      list of bytes; see tf_example.ExampleSerializer.serialize.
+
+    Raises:
+      ValueError: the chunk is not UTF-8.
+    """
+    rng = derived_rng(self._options.random_seed, epoch, "chunk", *chunk.key)
+    invalid_utf8 = self._options.invalid_utf8
+    borrowed = chunk.borrowed and text_lines.part_text(
+        chunk.borrowed, invalid_utf8)
+    return instances_lib.examples_from_text(
+        corpus_lib.chunk_text(chunk, invalid_utf8), self._tokenizer,
+        self._pieces, self._options.instances, sampling.StreamSampler(rng),
+        borrowed or "")
+
+  def build_and_compare(self, epoch, chunk):
+    """Returns (the examples of a chunk, its documents that are held out).
+
+    Args, raises: see `build`.
+
+    Returns:
+      (list of bytes, list of (hash, first words)).
+    """
+    found: List[Tuple[bytes, str]] = []
+    if self._held_out:
+      text = corpus_lib.chunk_text(chunk, self._options.invalid_utf8)
+      found = [item for item in text_lines.document_hashes(text)
+               if item[0] in self._held_out]
+    return self.build(epoch, chunk), found

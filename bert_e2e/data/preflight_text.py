@@ -1,0 +1,112 @@
+"""Writes a Preflight as a table for people and as JSON, and reads the JSON."""
+
+import json
+
+from bert_e2e.data.preflight import (
+  TWO_STEP_DUPE_FACTOR,
+  Preflight,
+  PreflightWarning,
+  UnknownWord,
+  list_words,
+  percent,
+)
+
+
+def to_dict(found):
+  """Returns a Preflight as a dict of numbers, strings, lists and dicts."""
+  return dict(
+      found._asdict(),
+      unknown_words=[dict(item._asdict()) for item in found.unknown_words],
+      warnings=[dict(item._asdict()) for item in found.warnings],
+      held_out=list(found.held_out))
+
+
+def to_json(found):
+  """Returns a Preflight as JSON (str, ASCII); its keys are the attributes."""
+  return json.dumps(to_dict(found), indent=1)
+
+
+def from_dict(values):
+  """Returns the Preflight that `to_dict` was given; the inverse for JSON.
+
+  Args:
+    values: dict, as from `to_dict`. Unknown keys are ignored; those with a
+      default may be missing.
+
+  Raises:
+    ValueError: a key is missing, or a value has another form.
+  """
+  values = dict(Preflight._field_defaults, **values)
+  missing = sorted(set(Preflight._fields) - set(values))
+  if missing:
+    raise ValueError("The preflight has no %s; write it again with "
+                     "--preflight_only." % ", ".join(missing))
+  kept = {name: values[name] for name in Preflight._fields}
+  try:
+    kept["unknown_words"] = tuple(
+        UnknownWord(**item) for item in kept["unknown_words"])
+    kept["warnings"] = tuple(
+        PreflightWarning(**item) for item in kept["warnings"])
+    kept["held_out"] = tuple(kept["held_out"])
+  except TypeError as e:
+    raise ValueError("The preflight's words or warnings have another form "
+                     "(%s); write it again with --preflight_only." % e) from e
+  return Preflight(**kept)
+
+
+def rows(found):
+  """Yields the rows of a table of a Preflight.
+
+  Args:
+    found: Preflight.
+
+  Yields:
+    (name, text), both str. A row without a name continues the one above it.
+  """
+  about = "~" if found.is_estimate else ""
+
+  def count(number):
+    return about + format(number, ",")
+
+  yield "sampled", "%s bytes of text%s" % (
+      format(found.looked_at, ","),
+      "; ~ marks estimates from them" if about else ", all of it")
+  yield "files", "%s of %s bytes" % (
+      format(found.files, ","), format(found.num_bytes, ","))
+  yield "lines", count(found.lines)
+  yield "sentences", "%s; %s longer than an example" % (
+      count(found.sentences), about + percent(found.long_sentence_share))
+  yield "documents", "%s of %s%.1f sentences; %s of one only" % (
+      count(found.documents), about, found.sentences_per_document,
+      about + percent(found.one_sentence_share))
+  yield "tokens", "%s; %s [UNK]" % (
+      count(found.tokens), about + percent(found.unknown_share))
+  if found.unknown_words:
+    yield "", "most often for " + list_words(found)
+  yield "tokens truncated", about + percent(found.truncated_share)
+  yield "capitals in the text", about + percent(found.capital_share)
+  yield "", "in the vocabulary's pieces %s; --do_lower_case=%s" % (
+      percent(found.capital_piece_share), found.do_lower_case)
+  yield "examples per epoch", count(found.examples_per_epoch)
+  yield "tokens per example", "%s%.1f of %d; 90th percentile %d" % (
+      about, found.mean_length, found.max_seq_length, found.length_90)
+  yield "padding", about + percent(found.padding_share)
+  yield "random pairs", about + percent(found.random_pair_share)
+  yield "steps", "%s of %s examples; warm-up %s" % (
+      format(found.num_train_steps, ","), format(found.train_batch_size, ","),
+      format(found.num_warmup_steps, ","))
+  yield "epochs", "-" if found.epochs is None else about + format(
+      found.epochs, ",.1f")
+  if found.eta_seconds is not None:
+    yield "seconds to train", format(found.eta_seconds, ",")
+  yield "TFRecords not written", "%s bytes, at --dupe_factor=%d" % (
+      count(found.two_step_bytes), TWO_STEP_DUPE_FACTOR)
+
+
+def to_text(found):
+  """Returns a Preflight as a table for a terminal, the warnings below (str)."""
+  table = list(rows(found))
+  width = max(len(name) for name, _ in table)
+  lines = ["%-*s  %s" % (width, name, text) for name, text in table]
+  lines += ["warning: " + item.text for item in found.warnings]
+  return "\n".join(lines) + "\n"

@@ -1,0 +1,198 @@
+"""Text as lines and documents: decoding, blank lines, whole files.
+
+Text is UTF-8, one sentence per line, with a blank line between documents. Lines
+end at "\\n" only, and every "\\r" is deleted, as in the reader of
+google-research/bert. A line of whitespace alone is blank.
+"""
+
+import hashlib
+import re
+from typing import NamedTuple
+
+from bert_e2e.common import file_io
+from bert_e2e.data import readers
+
+# How much of a document a message quotes.
+_QUOTED_CHARACTERS = 60
+
+# What str.strip() removes, except the "\n" that ends a line, in UTF-8.
+_SPACE = (
+    rb"(?:[\x09\x0b-\x0d\x1c-\x20]|\xc2[\x85\xa0]|\xe1\x9a\x80"
+    rb"|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)")
+# The end of a line and the blank lines after it: where a document ends.
+DOCUMENT_END = re.compile(rb"\n(?:" + _SPACE + rb"*\n)+")
+# The same in decoded text.
+_BLANK_LINES = re.compile(r"\n\s*\n")
+_BLANKS = re.compile(rb"(?:\n|" + _SPACE + rb")*")
+
+
+def text_start(data, offset=0) -> int:
+  """Returns the offset of the first byte, from `offset` on, that is not
+  whitespace; the end of `data` if there is none."""
+  return _BLANKS.match(data, offset).end()  # type: ignore[union-attr]
+
+
+class Part(NamedTuple):
+  """Consecutive whole lines of one file.
+
+  Attributes:
+    path: the file.
+    offset: int, where the lines start in the file's text, in bytes.
+    data: bytes, the lines as they are in the file.
+  """
+  path: str
+  offset: int
+  data: bytes
+
+  @property
+  def text_start(self) -> int:
+    """Where the first text in `data` starts; its end if there is none."""
+    return text_start(self.data)
+
+  @property
+  def has_text(self) -> bool:
+    """Whether anything but whitespace is in it."""
+    return self.text_start < len(self.data)
+
+
+class InvalidUtf8(ValueError):
+  """Text that is not UTF-8; its message names file, line and byte.
+
+  The file is read to count the lines when the message is formatted. This is
+  done by the process that shows it, because a worker process can open local
+  files only.
+
+  Args:
+    path: the file.
+    byte: int, the invalid one; offset: int, where in the text it is.
+    place: int, which byte of its line it is, from 1.
+    reason: str, what is wrong with it.
+  """
+
+  def __init__(self, path, byte, offset, place, reason):
+    super().__init__(path, byte, offset, place, reason)  # What is pickled.
+
+  def __str__(self):
+    path, byte, offset, place, reason = self.args
+    return (
+        "%s is not UTF-8: byte 0x%02x at byte offset %d, line %d, byte %d of "
+        "that line (%s). Convert the file (e.g. `iconv -t UTF-8`), or pass "
+        "--invalid_utf8=replace to drop such bytes." % (
+            path, byte, offset, line_number(path, offset), place, reason))
+
+
+def decode(data, path, offset, invalid_utf8="error"):
+  """Decodes UTF-8 text.
+
+  Args:
+    data: bytes, whole lines.
+    path: the file that they come from, for the error.
+    offset: their offset in the file, in bytes, for the error.
+    invalid_utf8: "error", or "replace" to read each invalid byte as U+FFFD
+      (which the tokenizer drops).
+
+  Returns:
+    str, with every "\\r" deleted.
+
+  Raises:
+    InvalidUtf8: the text is not UTF-8.
+  """
+  try:
+    text = data.decode(
+        "utf-8", "replace" if invalid_utf8 == "replace" else "strict")
+  except UnicodeDecodeError as e:
+    line_start = data.rfind(b"\n", 0, e.start) + 1
+    raise InvalidUtf8(path, data[e.start], offset + e.start,
+                      e.start - line_start + 1, e.reason) from None
+  return text.replace("\r", "")
+
+
+def part_text(part, invalid_utf8="error"):
+  """Returns the text of a Part, decoded; see `decode`."""
+  return decode(part.data, part.path, part.offset, invalid_utf8)
+
+
+def line_number(path, offset):
+  """Counts the lines up to a byte, for an error message.
+
+  Args:
+    path: a file of text.
+    offset: int, the byte's offset in its text.
+
+  Returns:
+    The 1-based number of the line that contains the byte.
+  """
+  number = 1
+  with readers.open_text(path) as stream:
+    while offset > 0:
+      block = stream.read(min(offset, readers.BLOCK_BYTES))
+      if not block:
+        break
+      number += block.count(b"\n")
+      offset -= len(block)
+  return number
+
+
+def read_texts(path, invalid_utf8="error"):
+  """Reads a text file, about a megabyte at a time.
+
+  Args:
+    path: a file of text.
+    invalid_utf8: see `decode`.
+
+  Yields:
+    str, whole lines; joined they are the file, without its "\\r".
+
+  Raises:
+    ValueError: the file can't be read or is not UTF-8.
+  """
+  for part in _whole_lines(path):
+    yield part_text(part, invalid_utf8)
+
+
+def read_lines(path, invalid_utf8="error"):
+  """Reads a text file line by line.
+
+  Args, raises: see `read_texts`.
+
+  Yields:
+    str, each line without its end, as file_io.split_lines splits them.
+  """
+  for text in read_texts(path, invalid_utf8):
+    yield from file_io.split_lines(text)
+
+
+def _whole_lines(path):
+  """Yields a file as Parts of whole lines, each of about a block."""
+  offset = 0
+  rest = []
+  for block in readers.read_blocks(path):
+    end = block.rfind(b"\n") + 1
+    if not end:
+      rest.append(block)
+      continue
+    data = b"".join(rest + [block[:end]])
+    yield Part(path, offset, data)
+    offset += len(data)
+    rest = [block[end:]]
+  data = b"".join(rest)
+  if data:
+    yield Part(path, offset, data)
+
+
+def document_hashes(text):
+  """Hashes each document of a text, ignoring differences in whitespace.
+
+  Args:
+    text: str, documents separated by blank lines. A document that is cut off at
+      the end of the text has another hash than the whole one.
+
+  Yields:
+    (bytes [8], the document's first words, str).
+  """
+  for document in _BLANK_LINES.split(text):
+    words = " ".join(document.split())
+    if words:
+      yield (hashlib.blake2b(words.encode("utf-8", "surrogatepass"),
+                             digest_size=8).digest(),
+             words[:_QUOTED_CHARACTERS])

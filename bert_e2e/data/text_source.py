@@ -1,0 +1,234 @@
+"""Raw text as a source of examples: opened, checked and sampled once.
+
+`TextSource` is built once from files and options, checks and describes itself,
+and opens streams of its examples. `take_write_2_flow` opens one in a call.
+TensorFlow is not needed here.
+"""
+
+import itertools
+import logging
+from typing import Any, Dict, Optional
+
+from bert_e2e import config
+from bert_e2e.common import file_io
+from bert_e2e.data import corpus as corpus_lib
+from bert_e2e.data import preflight, resume, text_lines
+from bert_e2e.data import stream as stream_lib
+from bert_e2e.data.pieces import check_vocabulary
+
+logger = logging.getLogger(__name__)
+
+# Of an evaluation text; the hashes take memory in each worker.
+_MAX_HASHED_BYTES = 1 << 26
+_LOGGED_SPLITS = 16
+
+
+class TextSource:
+  """Raw text as a source of examples.
+
+  Args:
+    files: list of paths; a file that is named again is taken once.
+    options: stream.StreamOptions.
+    chunk_lines: int, lines that are turned into examples at once.
+
+  Attributes:
+    corpus: corpus.Corpus.
+    options: as given.
+
+  Raises:
+    OSError, ValueError: a file can't be read, there is none, or all are empty;
+      the vocabulary can't be read or has no special tokens; an option is out of
+      range.
+  """
+
+  def __init__(self, files, options, *, chunk_lines=1000):
+    self.options = options.validated()
+    check_vocabulary(options.vocab_file)
+    self.corpus = corpus_lib.Corpus(files, chunk_lines=chunk_lines)
+    self._fingerprint: Optional[Dict[str, Any]] = None
+    self._has_example = False
+
+  @classmethod
+  def from_arguments(cls, input_files, vocab_file, *, do_lower_case=True,
+                     random_seed=12345, chunk_lines=1000, invalid_utf8="error",
+                     **instances):
+    """Returns the TextSource of the arguments of `take_write_2_flow`."""
+    options = stream_lib.StreamOptions(
+        vocab_file=vocab_file, do_lower_case=do_lower_case,
+        instances=config.InstanceConfig(**instances),
+        random_seed=random_seed, invalid_utf8=invalid_utf8)
+    return cls(file_io.expand(input_files), options, chunk_lines=chunk_lines)
+
+  def check(self):
+    """Checks that the text yields an example, unless that is known already.
+
+    Text is read, and examples are built, until the first one is found.
+
+    Raises:
+      OSError, ValueError: the vocabulary can't be read; the text yields no
+        example, or can't be read up to its first one.
+    """
+    if self._has_example:
+      return
+    corpus = self.corpus.with_num_hosts(1)
+    builder = stream_lib.ExampleBuilder(self.options)
+    for split in corpus.splits():
+      if any(builder.build(0, chunk) for chunk in corpus.chunks(split)):
+        self._has_example = True
+        return
+    raise stream_lib.no_example_error(corpus)
+
+  def preflight(self, held_out=frozenset()):
+    """Samples the text; checks that it yields an example, too.
+
+    Args:
+      held_out: set of bytes, see preflight.check_text.
+
+    Returns:
+      preflight.Preflight, without a training schedule.
+
+    Raises:
+      OSError, ValueError: see preflight.check_text and `check`.
+    """
+    found = preflight.check_text(
+        self.corpus.with_num_hosts(1), self.options, held_out=held_out)
+    self._has_example = self._has_example or found.examples_per_epoch > 0
+    self.check()
+    return found
+
+  def document_hashes(self):
+    """Returns the hashes of the text's documents, or of its first megabytes'.
+
+    Returns:
+      frozenset of bytes, see text_lines.document_hashes.
+
+    Raises:
+      ValueError: a file can't be read or is not UTF-8.
+    """
+    hashes, num_bytes = set(), 0
+    corpus = self.corpus.with_num_hosts(1)
+    for chunk in itertools.chain.from_iterable(
+        map(corpus.chunks, corpus.splits())):
+      text = corpus_lib.chunk_text(chunk, self.options.invalid_utf8)
+      hashes.update(digest for digest, _ in text_lines.document_hashes(text))
+      num_bytes += chunk.num_bytes
+      if num_bytes > _MAX_HASHED_BYTES:
+        logger.warning(
+            "only the first %d megabytes of the evaluation text %s are "
+            "compared with the training text", _MAX_HASHED_BYTES >> 20,
+            self.corpus.files[0])
+        break
+    return frozenset(hashes)
+
+  def fingerprint(self):
+    """Returns what identifies the text, a dict; see Corpus.fingerprint."""
+    if self._fingerprint is None:
+      self._fingerprint = self.corpus.fingerprint()
+    return self._fingerprint
+
+  def record(self, num_hosts=1):
+    """Returns the resume.StreamRecord of a stream that starts now.
+
+    Args:
+      num_hosts: int, how many hosts share the text.
+    """
+    options = config.stream_options(self.options.instances)
+    # A run that met an invalid byte may be resumed with --invalid_utf8=replace:
+    # up to there the stream is the same. So that option is not recorded.
+    options.update(
+        do_lower_case=self.options.do_lower_case,
+        random_seed=self.options.random_seed,
+        chunk_lines=self.corpus.chunk_lines)
+    if num_hosts > 1:  # A record without the number is of one host.
+      options["num_hosts"] = num_hosts
+    return resume.describe(
+        self.fingerprint(), self.options.vocab_file, options)
+
+  def count_examples(self):
+    """Returns the number of examples of the first epoch, by building them."""
+    return sum(1 for _ in self.open(num_epochs=1))
+
+  def open(self, *, shard=stream_lib.Shard(), first_example=0, log=None,
+           **how):
+    """Opens the stream of a host.
+
+    Args:
+      shard: stream.Shard; several hosts divide a small text more finely.
+      first_example: int, examples at the start of the stream to skip.
+      log: resume.WindowLog, or None.
+      **how: num_epochs, num_workers, held_out; see stream.ExampleStream.
+
+    Returns:
+      stream.ExampleIterator.
+
+    Raises:
+      OSError, ValueError: see stream.ExampleStream.
+    """
+    stream = stream_lib.ExampleStream(
+        self.corpus.with_num_hosts(shard.num_hosts), self.options, shard=shard,
+        **how)
+    if shard.num_hosts > 1:
+      splits = stream.splits(0)
+      logger.info(
+          "host %d of %d reads %d splits of the corpus; in the first epoch, in "
+          "bytes of all files: %s%s", shard.host, shard.num_hosts, len(splits),
+          ", ".join("%d-%d" % split for split in splits[:_LOGGED_SPLITS]),
+          ", ..." * (len(splits) > _LOGGED_SPLITS))
+    return stream.examples_from(first_example, log or resume.WindowLog(None))
+
+
+def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
+                      do_whole_word_mask=False, max_seq_length=128,
+                      max_predictions_per_seq=20, masked_lm_prob=0.15,
+                      short_seq_prob=0.1, random_seed=12345, chunk_lines=1000,
+                      num_workers=0, num_epochs=None, dupe_factor=1,
+                      invalid_utf8="error", shard_index=0, num_shards=1,
+                      first_example=0, log=None, held_out=frozenset()):
+  """Turns raw text into a stream of serialized tf.Examples.
+
+  The text is read in chunks of `chunk_lines` lines, each extended to the end of
+  its last document; every epoch has another order, other sentence pairs and
+  other masks. The same arguments give the same stream.
+
+  Args:
+    input_files: list of files or patterns (the matches of each are sorted, and
+      each file is read once), or one str of them, separated by commas.
+    vocab_file: path of the vocabulary.
+    do_lower_case: bool, whether the model is an uncased one.
+    do_whole_word_mask, max_seq_length, max_predictions_per_seq, masked_lm_prob,
+      short_seq_prob, dupe_factor: see config.InstanceConfig.
+    random_seed: int, seed of all random choices.
+    chunk_lines: int, lines that are turned into examples at once.
+    num_workers: int, processes that build examples; 0 builds in this one.
+    num_epochs: int, passes over the text; None continues indefinitely.
+    invalid_utf8: "error" or "replace".
+    shard_index, num_shards: which part of the text this host reads.
+    first_example: int, examples at the start of the stream to skip.
+    log: a resume.WindowLog, whose file this call reads and appends to: a later
+      call finds its `first_example` there without building all before it.
+    held_out: set of bytes, see text_lines.document_hashes: documents that are
+      warned of if they are in the text.
+
+  Returns:
+    A stream.ExampleIterator of bytes; see
+    tf_example.ExampleSerializer.serialize.
+
+  Raises:
+    ValueError: no file, an unreadable or empty one, a vocabulary without the
+      special tokens, an option out of range. While iterating: text that is not
+      UTF-8, or a whole epoch without an example.
+
+  >>> flow = take_write_2_flow(["corpus.txt"], "vocab.txt")  # doctest: +SKIP
+  >>> example = next(flow)  # doctest: +SKIP
+  """
+  source = TextSource.from_arguments(
+      input_files, vocab_file, do_lower_case=do_lower_case,
+      do_whole_word_mask=do_whole_word_mask, max_seq_length=max_seq_length,
+      max_predictions_per_seq=max_predictions_per_seq,
+      masked_lm_prob=masked_lm_prob, short_seq_prob=short_seq_prob,
+      random_seed=random_seed, chunk_lines=chunk_lines,
+      dupe_factor=dupe_factor, invalid_utf8=invalid_utf8)
+  return source.open(
+      shard=stream_lib.Shard(shard_index, num_shards),
+      first_example=first_example, log=log, num_epochs=num_epochs,
+      num_workers=num_workers, held_out=held_out)

@@ -475,7 +475,7 @@ class TestRefusals:
   def test_vocabulary(self, refused, tmp_path):
     path = tmp_path / "v.txt"
     path.write_text("\n".join(VOCAB[:4] + WORDS))
-    assert "lacks the special token [MASK]" in refused(vocab_file=str(path))
+    assert "has no special token [MASK]" in refused(vocab_file=str(path))
     path.write_text("\n".join(VOCAB + ["[SEP]"]))
     assert "more than once" in refused(vocab_file=str(path))
     path.write_text("\n".join(VOCAB + ["more"]))

@@ -11,7 +11,7 @@ import re
 import statistics
 from typing import List, Tuple
 
-from bert_e2e.data import preflight as preflight_lib
+from bert_e2e.data import preflight_text
 from bert_e2e.reporting import charts, evaluation_table
 from bert_e2e.reporting.markup import format_fixed, plural, section, tag
 from bert_e2e.reporting.run_data import is_count, is_finite
@@ -145,7 +145,7 @@ def _preflight(data):
         "The output directory has no preflight.json of this version; "
         "--preflight_only writes one.")))
   pairs: List[Tuple[str, List[str]]] = []
-  for name, text in preflight_lib.rows(found):
+  for name, text in preflight_text.rows(found):
     if name or not pairs:
       pairs.append((name, [text]))
     else:

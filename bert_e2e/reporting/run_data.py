@@ -12,6 +12,7 @@ import tensorflow.compat.v1 as tf
 
 from bert_e2e.common import file_io, json_files
 from bert_e2e.data import preflight as preflight_lib
+from bert_e2e.data import preflight_text
 from bert_e2e.reporting import run_record
 from bert_e2e.training import evaluation, metrics
 
@@ -172,7 +173,7 @@ def _read_preflight(path):
   if not file_io.exists(path):
     return None
   try:
-    return preflight_lib.from_dict(json_files.read_object(path))
+    return preflight_text.from_dict(json_files.read_object(path))
   except ValueError:
     return None
 

@@ -138,12 +138,12 @@ def test_the_check_ends_with_the_first_example_and_is_not_repeated(
   assert len(built) == 1
 
 
-def test_text_without_an_example_is_an_error(write, vocab_file):
+@pytest.mark.parametrize("method", ["check", "preflight"])
+def test_text_without_an_example_is_an_error(write, vocab_file, method):
   path = write("a.txt", "\n \n\u200b\n" * 10)
-  for check in (TextSource.check, TextSource.preflight):
-    source = TextSource.from_arguments([path], vocab_file)
-    with pytest.raises(ValueError, match="yields no example.*a.txt, 70 bytes"):
-      check(source)
+  source = TextSource.from_arguments([path], vocab_file)
+  with pytest.raises(ValueError, match="yields no example.*a.txt, 70 bytes"):
+    getattr(source, method)()
 
 
 def test_a_sample_without_an_example_is_not_the_whole_text(

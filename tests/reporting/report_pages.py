@@ -24,8 +24,9 @@ FOUND = preflight.Preflight(
     unknown_words=(preflight.UnknownWord("<b>&\"'", 7),), do_lower_case=True,
     capital_share=0.0, capital_piece_share=0.0, unreachable_piece_share=0.0,
     two_step_bytes=99999,
-    warnings=(preflight.Warned("epochs", "Too often: pass --num_train_steps=9,"
-                               " or give <more> text."),))
+    warnings=(preflight.PreflightWarning(
+        "epochs",
+        "Too often: pass --num_train_steps=9, or give <more> text."),))
 
 
 # The metrics of an evaluation, in the order of `evaluation`'s arguments.

@@ -15,7 +15,7 @@ from report_pages import (
   run,
 )
 
-from bert_e2e.data import preflight
+from bert_e2e.data import preflight, preflight_text
 from bert_e2e.reporting import page as page_lib
 from bert_e2e.reporting import run_data
 
@@ -60,7 +60,7 @@ def test_the_preflight_is_shown_and_its_warnings_before_all():
   assert "--num_train_steps=9" in page.texts("code")
   assert text.index('class="warnings"') < text.index("<h2>Before and after")
   rows = page.rows()
-  expected = list(preflight.rows(FOUND))
+  expected = list(preflight_text.rows(FOUND))
   for i, (name, said) in enumerate(expected):
     if name:
       follows = dict(expected[i + 1:i + 2]).get("", "")
@@ -125,7 +125,7 @@ def test_all_texts_are_escaped():
            "versions": {EVIL: [EVIL]}, "corpus": {EVIL: EVIL}}
   found = FOUND._replace(
       unknown_words=(preflight.UnknownWord(EVIL[:20], 1),),
-      warnings=(preflight.Warned("case", EVIL + " --flag=" + EVIL),))
+      warnings=(preflight.PreflightWarning("case", EVIL + " --flag=" + EVIL),))
   text = render(
       {EVIL: [(1, 2.0)], "loss": [(1, 2.0)]},
       {"domain": [evaluation(0, 9, 5.0)]}, [start, start], found, EVIL)

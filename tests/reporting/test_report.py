@@ -17,7 +17,7 @@ from report_pages import (
 )
 
 from bert_e2e.common import file_io
-from bert_e2e.data import preflight
+from bert_e2e.data import preflight_text
 from bert_e2e.reporting import report, run_data
 
 
@@ -40,7 +40,7 @@ def test_a_complete_directory(tmp_path):
   (tmp_path / "runs.jsonl").write_text("".join(
       json.dumps(start) + "\n" for start in STARTS))
   (tmp_path / "preflight.json").write_text(json.dumps(
-      dict(preflight.to_dict(FOUND), seconds_left=9.0)))
+      dict(preflight_text.to_dict(FOUND), seconds_left=9.0)))
   read = run_data.read(str(tmp_path) + "/")
   assert read.name == tmp_path.name and read.preflight == FOUND
   assert read.starts == STARTS

@@ -311,7 +311,7 @@ class TestProgram:
     refused = run_program(command(files, input_file=records, vocab_file=None,
                                   max_seq_length=32))
     assert refused.returncode == 1
-    assert "--max_seq_length=16, and this run has --max_seq_length=32" in (
+    assert "--max_seq_length=16, but this run has --max_seq_length=32" in (
         refused.stdout)
 
   def test_text_that_goes_bad_while_training(self, files, tmp_path):

@@ -117,8 +117,7 @@ def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
     tf.distribute.InputContext to a tf.data.Dataset of dicts. Each host reads
     its part of a flow, or of the files if there are at least as many as hosts.
     The input context or, on a TPU, `params["context"]` says which host it is.
-    The dicts:
-    input_ids, input_mask, segment_ids int32 [B, L];
+    The dicts: input_ids, input_mask, segment_ids int32 [B, L];
     masked_lm_positions, masked_lm_ids int32 [B, P]; masked_lm_weights
     float32 [B, P]; next_sentence_labels int32 [B, 1].
 

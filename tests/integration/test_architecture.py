@@ -12,6 +12,12 @@ LAYERS_FILE = os.path.join(ROOT, "bert_e2e", "layers.txt")
 DIRECTORIES = ("", "bert_e2e", "scripts", "demo", "benchmarks")
 # The package's directories that worker processes import from.
 IN_WORKERS = ("bert_e2e.data",)
+MAX_LINES, MAX_METHODS = 60, 20
+# Longer for their docstrings, which state the shape of every tensor, or for the
+# long list of arguments that they document.
+LONG_FUNCTIONS = {
+    "modeling.__init__", "modeling.attention_layer",
+    "modeling.transformer_model"}
 DROP_IN_MODULES = {"run_pretraining_e2e", "create_pretraining_data", "modeling",
                    "optimization", "tokenization"}
 
@@ -170,6 +176,40 @@ def test_flags_are_read_in_programs_only(module):
   for node in ast.walk(tree):
     if isinstance(node, ast.Attribute) and node.attr == "FLAGS":
       assert id(node) in inside, "line %d" % node.lineno
+
+
+def size_of(function):
+  """Returns the number of lines of a function, its docstring included."""
+  lines = [node.lineno for node in ast.walk(function)
+           if hasattr(node, "lineno")]
+  return max(lines) - function.lineno + 1
+
+
+def test_functions_fit_on_a_screen():
+  long = {}
+  for module in PRODUCT:
+    for node in ast.walk(tree_of(module)):
+      if isinstance(node, ast.FunctionDef) and size_of(node) > MAX_LINES:
+        long["%s.%s" % (module, node.name)] = size_of(node)
+  assert set(long) == LONG_FUNCTIONS, long
+
+
+def test_classes_have_few_methods():
+  for module in PRODUCT:
+    for node in ast.walk(tree_of(module)):
+      if isinstance(node, ast.ClassDef):
+        methods = [n for n in node.body if isinstance(n, ast.FunctionDef)]
+        assert len(methods) <= MAX_METHODS, (module, node.name)
+
+
+def test_the_architecture_page_names_every_module():
+  path = os.path.join(ROOT, "docs", "architecture.md")
+  with open(path, encoding="utf-8") as stream:
+    text = stream.read()
+  missing = [path for module, path in sorted(MODULES.items())
+             if module in PRODUCT and not path.endswith("__init__.py")
+             and "`%s`" % os.path.basename(path) not in text]
+  assert not missing
 
 
 def test_both_programs_import_together():

@@ -1,11 +1,14 @@
 """Flags, their bounds and their documentation come from config.py."""
 
 import dataclasses
+import inspect
 import os
 
 import pytest
 from program import ROOT
 
+import optimization
+import run_pretraining_e2e as e2e
 from bert_e2e import config, flags
 
 
@@ -63,6 +66,24 @@ def test_an_unknown_choice_is_refused():
 def test_the_config_cannot_be_changed():
   with pytest.raises(dataclasses.FrozenInstanceError):
     config.DataConfig().input_file = "other.txt"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("function, others", [
+    # Alone, the generator starts no processes.
+    (e2e.take_write_2_flow, {"num_workers": 0}),
+    (e2e.fusion_input_and_out, {})])
+def test_functions_have_the_defaults_of_the_flags(function, others):
+  parameters = inspect.signature(function).parameters.values()
+  found = {p.name: p.default for p in parameters
+           if config.is_field(p.name) and p.kind is p.KEYWORD_ONLY}
+  assert {"max_seq_length", "masked_lm_prob", "dupe_factor"} < set(found)
+  for name, default in found.items():
+    assert default == others.get(name, config.default_of(name)), name
+
+
+def test_tables_and_choices_agree():
+  assert set(optimization.OPTIMIZERS) == set(config.OPTIMIZERS)
+  assert set(optimization.DECAYS) == set(config.DECAYS)
 
 
 def test_new_options_leave_the_fingerprint_of_old_runs_alone():

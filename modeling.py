@@ -1,15 +1,15 @@
-"""BERT: its configuration, the encoder, the pretraining heads and their losses.
+"""BERT: the configuration, the encoder, the pretraining heads and their losses.
 
 A graph-mode model for TensorFlow 1.15 and 2.x. Shapes in this file use these
 letters:
 
   B  batch size (may be unknown until the graph runs)
   S  sequence length
-  F  length of the sequence that attends, T of the one attended to
-  N  attention heads, D width of one head
+  F  length of the attending sequence ("from"), T of the one attended to ("to")
+  N  number of attention heads, D size of each head
   H  hidden size, N * D
   P  masked-LM predictions per sequence
-  Q  positions of the last layer's output: all S, or those that are asked for
+  Q  positions of the last layer's output: all S, or the requested ones
   V  vocabulary size
 
 Variables have the names that Google's checkpoints use (`variable_shapes` lists
@@ -25,21 +25,21 @@ import re
 
 import tensorflow.compat.v1 as tf
 
-from bert_e2e.common import file_io
+from bert_e2e.common import json_files
 
 _LAYER_NORM_EPSILON = 1e-12
-# What a masked position's attention score is lowered by: far below any real
-# score, so that its probability is 0 after the softmax.
+# Added to the attention scores of masked positions: so far below any other
+# score that their probability is 0 after the softmax.
 _MASKED_SCORE = -10000.0
-# Keeps the masked-LM loss finite for a batch without a single prediction.
+# Keeps the masked-LM loss finite for a batch without predictions.
 _DENOMINATOR_EPSILON = 1e-5
 
 
 class BertConfig:
-  """The size and shape of a BERT model.
+  """Configuration of a BERT model.
 
   Source: google-research/bert, modeling.BertConfig; the same keys, order and
-  defaults, unknown keys included. Changed: `from_json_file` checks its values.
+  defaults; unknown keys are kept. Changed: `from_json_file` validates values.
   """
 
   def __init__(self,
@@ -54,22 +54,22 @@ class BertConfig:
                max_position_embeddings=512,
                type_vocab_size=16,
                initializer_range=0.02):
-    """Makes a configuration.
+    """Creates a configuration.
 
     Args:
-      vocab_size: int, V, rows of the word embedding table.
+      vocab_size: int, V, number of word embeddings.
       hidden_size: int, H, a multiple of `num_attention_heads`.
-      num_hidden_layers: int, Transformer layers.
+      num_hidden_layers: int, number of Transformer layers.
       num_attention_heads: int, N.
-      intermediate_size: int, width of a layer's feed-forward part.
+      intermediate_size: int, size of the feed-forward layer.
       hidden_act: str for `get_activation`, or a function of a tensor.
-      hidden_dropout_prob: float, share of embeddings and layer outputs dropped
-        in training.
-      attention_probs_dropout_prob: float, share of attention probabilities
-        dropped in training.
-      max_position_embeddings: int, longest possible sequence.
+      hidden_dropout_prob: float, dropout probability of embeddings and of the
+        outputs of layers.
+      attention_probs_dropout_prob: float, dropout probability of attention
+        probabilities.
+      max_position_embeddings: int, the maximum sequence length.
       type_vocab_size: int, number of segment ids.
-      initializer_range: float, standard deviation of fresh weights.
+      initializer_range: float, standard deviation of newly initialized weights.
     """
     self.vocab_size = vocab_size
     self.hidden_size = hidden_size
@@ -85,7 +85,7 @@ class BertConfig:
 
   @classmethod
   def from_dict(cls, json_object):
-    """Makes a configuration from a dict; keys of any name become attributes."""
+    """Creates a configuration from a dict; all keys become attributes."""
     config = cls(vocab_size=None)
     vars(config).update(json_object)
     return config
@@ -101,23 +101,10 @@ class BertConfig:
       A BertConfig.
 
     Raises:
-      ValueError: the file is not JSON, is not an object, or holds a value that
-        no model can be built from; the message names file, key and value.
+      ValueError: the file is not a JSON object, or a value is invalid; the
+        message names file, key and value.
     """
-    with file_io.open_binary(json_file) as reader:
-      content = reader.read()
-    try:
-      # utf-8-sig: editors on Windows put a byte order mark before the brace.
-      json_object = json.loads(content.decode("utf-8-sig"))
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError
-      raise ValueError("%s is not a BERT configuration in JSON: %s"
-                       % (json_file, error)) from error
-    if not isinstance(json_object, dict):
-      raise ValueError(
-          "%s is not a BERT configuration: it holds a JSON %s where an object"
-          " such as {\"vocab_size\": 30522, ...} is expected."
-          % (json_file, type(json_object).__name__))
-    config = cls.from_dict(json_object)
+    config = cls.from_dict(json_files.read_object(json_file))
     check_config(config, json_file)
     return config
 
@@ -136,29 +123,31 @@ def is_number(value, types):
 
 
 def check_config(config, source):
-  """Raises ValueError if no model can be built from a configuration.
+  """Checks that a model can be built from a configuration.
 
   Args:
     config: BertConfig.
-    source: str, the file it came from, for the message.
+    source: str, the file that it was read from, for the message.
+
+  Raises:
+    ValueError: a value is invalid, or sizes contradict each other.
   """
   for key in ("vocab_size", "hidden_size", "num_hidden_layers",
               "num_attention_heads", "intermediate_size",
               "max_position_embeddings", "type_vocab_size"):
     value = getattr(config, key)
     if not is_number(value, int) or value < 1:
-      raise ValueError(
-          "%s: %r must be an integer of at least 1, got %s." %
-          (source, key, "no such key" if value is None else repr(value)))
+      raise ValueError("%s: %r must be an integer of at least 1, but %s." % (
+          source, key, "is missing" if value is None else "is %r" % value))
   for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
     value = getattr(config, key)
     if not is_number(value, (int, float)) or not 0 <= value < 1:
-      raise ValueError("%s: %r must be a number from 0 to below 1, got %r." %
+      raise ValueError("%s: %r must be at least 0 and less than 1, got %r." %
                        (source, key, value))
   if not (is_number(config.initializer_range, (int, float))
           and config.initializer_range >= 0):
-    raise ValueError("%s: 'initializer_range' must be a number of at least 0,"
-                     " got %r." % (source, config.initializer_range))
+    raise ValueError("%s: 'initializer_range' must be at least 0, got %r." %
+                     (source, config.initializer_range))
   try:
     _head_size(config.hidden_size, config.num_attention_heads)
     get_activation(config.hidden_act)
@@ -167,7 +156,7 @@ def check_config(config, source):
 
 
 def _head_size(hidden_size, num_attention_heads):
-  """Returns D, the width of one attention head."""
+  """Returns D, the size of one attention head."""
   if hidden_size % num_attention_heads:
     raise ValueError(
         "hidden_size %d is not a multiple of num_attention_heads %d."
@@ -182,9 +171,9 @@ def variable_shapes(config):
     config: BertConfig.
 
   Returns:
-    OrderedDict from variable name to shape (list of int), in the order in which
-    the graph creates them: what `BertModel`, `get_masked_lm_output` and
-    `get_next_sentence_output` make at the root scope.
+    OrderedDict from variable name to shape (list of int): the variables that
+    `BertModel`, `get_masked_lm_output` and `get_next_sentence_output` create in
+    the root scope, in the order of their creation.
   """
   hidden, inner = config.hidden_size, config.intermediate_size
   shapes = collections.OrderedDict()  # type: collections.OrderedDict
@@ -222,7 +211,7 @@ def variable_shapes(config):
 
 
 class BertModel:
-  """The encoder: embeddings, Transformer layers and the pooler.
+  """The encoder: embeddings, Transformer layers and pooler.
 
   ```python
   config = modeling.BertConfig(vocab_size=32000)
@@ -250,30 +239,30 @@ class BertModel:
     """Builds the graph.
 
     Args:
-      config: BertConfig; it is not changed.
-      is_training: bool, whether dropout happens.
-      input_ids: int32 [B, S], word piece ids.
+      config: BertConfig; it is not modified.
+      is_training: bool, dropout is applied.
+      input_ids: int32 [B, S], WordPiece ids.
       input_mask: int32 [B, S], 1 for a token and 0 for padding; all 1 if None.
       token_type_ids: int32 [B, S], segment ids; all 0 if None.
-      use_one_hot_embeddings: bool, whether words are looked up by a matrix
-        product (fast on a TPU only).
+      use_one_hot_embeddings: bool, look up words by a matrix product, which is
+        faster on a TPU only.
       scope: str or variable scope to build in, "bert" if None.
-      dropout_seeds: DropoutSeeds, for dropout that a resumed run repeats; None
-        for TensorFlow's ordinary random numbers.
-      output_positions: int32 [B, Q], the positions in [0, S) whose vectors are
-        wanted of the last layer, the first one being [CLS]'s, for the pooler;
-        None for all. The last layer computes these only.
-      compute_dtype: tf.float32 or tf.bfloat16, the type of matrix products, of
-        activations and of the outputs. In float32 anyway are variables, sums of
-        embeddings and of residuals, softmax, dropout and layer normalization.
+      dropout_seeds: DropoutSeeds, for dropout that a resumed run reproduces;
+        None for TensorFlow's ordinary random numbers.
+      output_positions: int32 [B, Q], the positions in [0, S) at which the last
+        layer is computed; None for all. The first one must be that of [CLS],
+        for the pooler.
+      compute_dtype: tf.float32 or tf.bfloat16, the type of matrix products,
+        activations and outputs. Variables, the sums of embeddings and of
+        residuals, softmax, dropout and layer normalization are always float32.
 
     Raises:
       ValueError: a tensor's rank is not 2, or the sizes contradict each other.
 
     Source: google-research/bert, modeling.BertModel; Devlin et al. 2018,
-    arXiv 1810.04805. Changed: the attention mask stays [B, 1, S] and is spread
-    over the attending positions by the addition that uses it; the last layer
-    can be computed at some positions only.
+    arXiv 1810.04805. Changed: the attention mask stays [B, 1, S] and is
+    broadcast over the attending positions where it is added; the last layer
+    can be computed at selected positions only.
     """
     batch_size, seq_length = get_shape_list(input_ids, expected_rank=2)
     if input_mask is None:
@@ -316,14 +305,14 @@ class BertModel:
             output_positions=output_positions)
       self.sequence_output = self.all_encoder_layers[-1]
       with tf.variable_scope("pooler"):
-        # The vector at [CLS] stands for the sequence.
+        # The vector at [CLS] represents the whole sequence.
         self.pooled_output = dense(
             self.sequence_output[:, 0, :],  # [B, H]
             config.hidden_size,
             activation=tf.tanh,
             kernel_initializer=create_initializer(config.initializer_range))
 
-  # The next four are of `compute_dtype`.
+  # The outputs have the type `compute_dtype`.
 
   def get_pooled_output(self):
     """Returns [B, H], the [CLS] vector after one more tanh layer."""
@@ -334,14 +323,14 @@ class BertModel:
     return self.sequence_output
 
   def get_all_encoder_layers(self):
-    """Returns a list with one [B, S, H] for each layer, the last [B, Q, H]."""
+    """Returns a list of the layers' outputs: [B, S, H], the last [B, Q, H]."""
     return self.all_encoder_layers
 
   def get_embedding_output(self):
-    """Returns [B, S, H], what goes into the first layer.
+    """Returns [B, S, H], the input of the first layer.
 
-    The sum of word, position and segment embeddings after layer normalization
-    and dropout.
+    It is the sum of word, position and segment embeddings after layer
+    normalization and dropout.
     """
     return self.embedding_output
 
@@ -351,7 +340,7 @@ class BertModel:
 
 
 def gelu(x):
-  """Gaussian error linear unit, in its tanh approximation.
+  """Gaussian error linear unit, the tanh approximation.
 
   Args:
     x: float tensor.
@@ -360,9 +349,9 @@ def gelu(x):
     A tensor like `x`: x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))).
 
   Source: Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2;
-  google-research/bert, modeling.gelu. Changed: (1 + tanh(z)) / 2 is written as
+  google-research/bert, modeling.gelu. Changed: (1 + tanh(z)) / 2 is computed as
   sigmoid(2 z), which takes fewer passes over memory; the gradient recomputes it
-  from x, so that nothing else is kept for it.
+  from x, so that no other tensor is kept for it.
   """
   return _gelu(x)
 
@@ -375,19 +364,19 @@ def _gelu(x):
 
   def gradient(upstream):
     with tf.control_dependencies([upstream]):
-      again = tf.identity(x)  # Not before it is needed.
+      again = tf.identity(x)  # Not recomputed before it is needed.
     square = tf.square(again)
-    share = tf.sigmoid(again * (cubic * square + linear))
-    # x times the sigmoid's derivative by x.
+    sigmoid = tf.sigmoid(again * (cubic * square + linear))
+    # x times the derivative of the sigmoid with respect to x.
     slope = tf.raw_ops.SigmoidGrad(
-        y=share, dy=again * (3.0 * cubic * square + linear))
-    return upstream * (share + slope)
+        y=sigmoid, dy=again * (3.0 * cubic * square + linear))
+    return upstream * (sigmoid + slope)
 
   return x * tf.sigmoid(x * (cubic * tf.square(x) + linear)), gradient
 
 
 def gelu_erf(x):
-  """Gaussian error linear unit, exact: x * Phi(x), with Phi through erf.
+  """Gaussian error linear unit, exact: x * Phi(x), with Phi computed by erf.
 
   Args:
     x: float tensor.
@@ -402,11 +391,11 @@ def gelu_erf(x):
 
 
 def get_activation(activation_string):
-  """Finds the activation function that a configuration names.
+  """Returns the activation function of a name.
 
   Args:
-    activation_string: str: "gelu" (tanh form), "gelu_erf", "relu", "tanh" or
-      "linear", in any case; None; or a function, returned as it is.
+    activation_string: str, "gelu" (tanh form), "gelu_erf", "relu", "tanh" or
+      "linear", in upper or lower case; None; or a function, which is returned.
 
   Returns:
     A function of a tensor; None for "linear", "" and None.
@@ -420,13 +409,13 @@ def get_activation(activation_string):
                "gelu_erf": gelu_erf, "tanh": tf.tanh}
   name = (activation_string or "").lower()
   if name not in functions:
-    raise ValueError("Unknown activation %r; known are %s." % (
+    raise ValueError("Unknown activation %r; it must be one of %s." % (
         activation_string, ", ".join(sorted(filter(None, functions)))))
   return functions[name]
 
 
 def get_assignment_map_from_checkpoint(tvars, init_checkpoint):
-  """Finds the variables that a checkpoint can initialize, by name.
+  """Finds the variables that a checkpoint can initialize, by their names.
 
   Args:
     tvars: list of variables.
@@ -434,9 +423,9 @@ def get_assignment_map_from_checkpoint(tvars, init_checkpoint):
 
   Returns:
     (assignment_map, initialized_variable_names): an OrderedDict from each
-    shared name to itself, in the checkpoint's order, as
-    `tf.train.init_from_checkpoint` takes it; and a dict whose keys are the same
-    names, each with and without ":0".
+    common name to itself, in the order of the checkpoint, for
+    `tf.train.init_from_checkpoint`; and a dict whose keys are the same names,
+    each with and without ":0".
   """
   names = {re.sub(r":\d+$", "", var.name) for var in tvars}
   assignment_map = collections.OrderedDict(
@@ -450,22 +439,22 @@ def get_assignment_map_from_checkpoint(tvars, init_checkpoint):
 
 
 def create_initializer(initializer_range=0.02):
-  """Returns a truncated normal initializer of that standard deviation."""
+  """Returns a truncated normal initializer of the given standard deviation."""
   return tf.truncated_normal_initializer(stddev=initializer_range)
 
 
 class DropoutSeeds:
-  """A seed for each place of a model at which dropout happens.
+  """A seed for each place in a model where dropout is applied.
 
-  With these, what is dropped is a pure function of step, place and salt: a
-  resumed run drops what the uninterrupted one does. Without, TensorFlow draws
-  from generators whose state no checkpoint holds.
+  With these seeds dropout is a pure function of step, place and salt, so a
+  resumed run reproduces the masks of an uninterrupted one. Otherwise TensorFlow
+  uses random generators whose state is not saved in checkpoints.
 
   Args:
     step: integer tensor [], the global step.
-    random_seed: int; runs with other seeds drop otherwise.
-    salt: int or integer tensor [], 0 or more, which tells replicas and
-      micro-batches of one step apart.
+    random_seed: int, the seed of the run.
+    salt: int or integer tensor [], at least 0; different for each replica and
+      micro-batch of a step.
   """
 
   _MAX_PLACES = 1 << 12
@@ -477,17 +466,19 @@ class DropoutSeeds:
     self._places = itertools.count()
 
   def next(self):
-    """Returns int32 [2], the seed of one more place."""
+    """Returns int32 [2], the seed of the next place."""
     return tf.stack([self._salt + next(self._places), self._step])
 
 
 def dropout(input_tensor, dropout_prob, *, seeds=None):
-  """Drops elements at random and scales the others up: all dropout is here.
+  """Sets random elements to 0 and scales the others up.
+
+  All dropout of the model is applied by this function.
 
   Args:
     input_tensor: float tensor.
-    dropout_prob: float, the probability of dropping an element; 0.0 or None
-      adds nothing to the graph.
+    dropout_prob: float, the probability of dropping an element; if it is 0.0
+      or None, the input itself is returned.
     seeds: DropoutSeeds; None for TensorFlow's ordinary random numbers.
 
   Returns:
@@ -500,9 +491,11 @@ def dropout(input_tensor, dropout_prob, *, seeds=None):
     uniform = tf.random.uniform(shape)
   else:
     uniform = tf.random.stateless_uniform(shape, seeds.next())
-  # 1 where it is kept, else 0: faster than to compare, which makes booleans.
+  # 1 for an element to keep, else 0. Faster than a comparison, whose booleans
+  # would have to be cast.
   kept = tf.cast(tf.floor(uniform + (1.0 - dropout_prob)), input_tensor.dtype)
-  # The factors first: that leaves one product here, and one in the gradient.
+  # The factors are multiplied first: this leaves one product with the input
+  # here, and one in the gradient.
   return input_tensor * (kept * (1.0 / (1.0 - dropout_prob)))
 
 
@@ -511,15 +504,15 @@ def dense(input_tensor, units, activation=None, kernel_initializer=None,
   """A fully connected layer over the last dimension.
 
   Args:
-    input_tensor: float32 or bfloat16 [..., width]; the type computed in.
-    units: int, width of the output.
+    input_tensor: float32 or bfloat16 [..., width]; its type is computed in.
+    units: int, size of the output.
     activation: function of a tensor, or None.
     kernel_initializer: initializer of `kernel` [width, units]; `bias` [units]
       starts at 0.
     name: str, variable scope; "dense" (made unique) if None.
 
   Returns:
-    [..., units], of the input's type.
+    [..., units], of the type of the input.
   """
   shape = get_shape_list(input_tensor)
   with tf.variable_scope(name, default_name="dense"):
@@ -537,28 +530,29 @@ def dense(input_tensor, units, activation=None, kernel_initializer=None,
 
 @tf.custom_gradient
 def _affine(rows, kernel, bias):
-  """Multiplies a matrix by another one and adds a bias to its rows.
+  """Multiplies a matrix by a kernel and adds a bias to the rows.
 
   Args:
-    rows: float32 or bfloat16 [any number, width].
+    rows: float32 or bfloat16 [number of rows, width].
     kernel: of the same type, [width, units].
     bias: float32 [units].
 
   Returns:
-    [any number, units], of the type of `rows`.
+    [number of rows, units], of the type of `rows`.
   """
   product = tf.cast(tf.matmul(rows, kernel), tf.float32)
 
   def gradient(upstream):
-    of_rows = tf.matmul(upstream, kernel, transpose_b=True)
+    rows_gradient = tf.matmul(upstream, kernel, transpose_b=True)
     width, units = kernel.shape.as_list()
-    if width > units:  # A CPU's product is faster with the wider side last.
-      of_kernel = tf.transpose(tf.matmul(upstream, rows, transpose_a=True))
+    if width > units:  # On a CPU faster with the larger dimension last.
+      kernel_gradient = tf.transpose(
+          tf.matmul(upstream, rows, transpose_a=True))
     else:
-      of_kernel = tf.matmul(rows, upstream, transpose_a=True)
-    # In float32: bfloat16 would get a sum over so many rows wrong by far.
-    of_bias = tf.reduce_sum(tf.cast(upstream, tf.float32), 0)
-    return of_rows, of_kernel, of_bias
+      kernel_gradient = tf.matmul(rows, upstream, transpose_a=True)
+    # In float32: a sum over so many rows is far off in bfloat16.
+    bias_gradient = tf.reduce_sum(tf.cast(upstream, tf.float32), 0)
+    return rows_gradient, kernel_gradient, bias_gradient
 
   return tf.cast(tf.nn.bias_add(product, bias), rows.dtype), gradient
 
@@ -574,7 +568,7 @@ def layer_norm(input_tensor, name=None):
     A tensor like `input_tensor`, with `gamma` and `beta` [width] applied.
 
   Source: Ba et al. 2016, arXiv 1607.06450; google-research/bert,
-  modeling.layer_norm. Changed: a gradient of its own.
+  modeling.layer_norm. Changed: a custom gradient.
   """
   shape = get_shape_list(input_tensor)
   width = shape[-1]
@@ -594,13 +588,14 @@ def _normalize(rows, gamma, beta):
   """Normalizes the rows of a matrix to mean 0 and variance 1.
 
   Args:
-    rows: float32 [any number, width].
-    gamma: float32 [width], what normalized columns are multiplied by.
-    beta: float32 [width], what is added to them.
+    rows: float32 [number of rows, width].
+    gamma: float32 [width], the scale of the normalized columns.
+    beta: float32 [width], their offset.
 
   Returns:
-    A tensor like `rows`. With n for a normalized row of deviation s, d for the
-    gradient of the output and mean() over the row, the gradient of the row is
+    A tensor like `rows`. Let n be a normalized row, s the standard deviation of
+    the row, d the gradient of the output, and mean() the mean over the row.
+    Then the gradient of the row is
     (d gamma - mean(d gamma) - n mean(d gamma n)) / s.
   """
   centered = rows - tf.reduce_mean(rows, -1, keepdims=True)
@@ -613,15 +608,15 @@ def _normalize(rows, gamma, beta):
     scaled = upstream * gamma
     mean = tf.reduce_mean(scaled, -1, keepdims=True)
     slope = tf.reduce_mean(product * gamma, -1, keepdims=True)
-    of_rows = (scaled - (normalized * slope + mean)) * inverse
-    return of_rows, tf.reduce_sum(product, 0), tf.reduce_sum(upstream, 0)
+    rows_gradient = (scaled - (normalized * slope + mean)) * inverse
+    return rows_gradient, tf.reduce_sum(product, 0), tf.reduce_sum(upstream, 0)
 
   return normalized * gamma + beta, gradient
 
 
 def layer_norm_and_dropout(input_tensor, dropout_prob, name=None, *,
                            seeds=None):
-  """`layer_norm`, then `dropout`."""
+  """Applies `layer_norm`, then `dropout`; shapes as there."""
   return dropout(layer_norm(input_tensor, name), dropout_prob, seeds=seeds)
 
 
@@ -631,15 +626,15 @@ def embedding_lookup(input_ids,
                      initializer_range=0.02,
                      word_embedding_name="word_embeddings",
                      use_one_hot_embeddings=False):
-  """Looks word vectors up.
+  """Looks up word embeddings.
 
   Args:
-    input_ids: int32 [B, S], or [B, S, K] for K ids side by side.
+    input_ids: int32 [B, S], or [B, S, K] to concatenate K embeddings.
     vocab_size: int, V.
-    embedding_size: int, E, width of a vector.
-    initializer_range: float, standard deviation of a fresh table.
+    embedding_size: int, E, size of an embedding.
+    initializer_range: float, standard deviation of a newly initialized table.
     word_embedding_name: str, name of the table.
-    use_one_hot_embeddings: bool, look up by a matrix product, not by a gather.
+    use_one_hot_embeddings: bool, use a matrix product instead of a gather.
 
   Returns:
     (embeddings, table): float32 [B, S, E] (or [B, S, K * E]) and the variable
@@ -672,19 +667,20 @@ def embedding_postprocessor(input_tensor,
                             dropout_prob=0.1,
                             *,
                             dropout_seeds=None):
-  """Adds segment and position vectors, then normalizes and drops.
+  """Adds segment and position embeddings; applies layer norm and dropout.
 
   Args:
-    input_tensor: float32 [B, S, H], word vectors.
-    use_token_type: bool, whether to add segment vectors.
-    token_type_ids: int32 [B, S]; needed if `use_token_type`.
+    input_tensor: float32 [B, S, H], word embeddings.
+    use_token_type: bool, add segment embeddings.
+    token_type_ids: int32 [B, S]; required if `use_token_type`.
     token_type_vocab_size: int, number of segment ids.
-    token_type_embedding_name: str, name of the table [that number, H].
-    use_position_embeddings: bool, whether to add position vectors.
+    token_type_embedding_name: str, name of the table
+      [token_type_vocab_size, H].
+    use_position_embeddings: bool, add position embeddings.
     position_embedding_name: str, name of the table
       [max_position_embeddings, H].
-    initializer_range: float, standard deviation of fresh tables.
-    max_position_embeddings: int, longest possible S.
+    initializer_range: float, standard deviation of newly initialized tables.
+    max_position_embeddings: int, the maximum S.
     dropout_prob: float.
     dropout_seeds: see `dropout`.
 
@@ -699,7 +695,7 @@ def embedding_postprocessor(input_tensor,
   output = input_tensor
   if use_token_type:
     if token_type_ids is None:
-      raise ValueError("use_token_type needs token_type_ids.")
+      raise ValueError("use_token_type requires token_type_ids.")
     table = tf.get_variable(
         token_type_embedding_name, [token_type_vocab_size, width],
         initializer=initializer)
@@ -714,10 +710,10 @@ def embedding_postprocessor(input_tensor,
 
 
 def _segment_embeddings(table, token_type_ids, output_shape):
-  """Looks segment vectors up, float32 [B, S, H].
+  """Looks up segment embeddings, float32 [B, S, H].
 
-  By a matrix product: for so few rows it is as fast as a gather, and its
-  gradient is one small product in place of a sum over all B * S rows.
+  A matrix product with so few rows is as fast as a gather, and its gradient is
+  one small product instead of a sum over all B * S rows.
   """
   one_hot_ids = tf.one_hot(
       tf.reshape(token_type_ids, [-1]), depth=table.shape.as_list()[0])
@@ -725,8 +721,8 @@ def _segment_embeddings(table, token_type_ids, output_shape):
 
 
 def _position_embeddings(table, seq_length, max_position_embeddings):
-  """Returns the first S position vectors, float32 [1, S, H]."""
-  too_long = ("The sequence length %s is beyond the model's"
+  """Returns the first S position embeddings, float32 [1, S, H]."""
+  too_long = ("The sequence length %s is greater than the model's"
               " max_position_embeddings %d.")
   checks = []
   if not isinstance(seq_length, int):
@@ -740,15 +736,15 @@ def _position_embeddings(table, seq_length, max_position_embeddings):
 
 
 def create_attention_mask_from_input_mask(from_tensor, to_mask):
-  """Makes a mask that says which positions attend to which.
+  """Creates a mask that says which positions attend to which.
 
   Args:
     from_tensor: tensor [B, F, ...].
     to_mask: int32 [B, T], 1 for a token and 0 for padding.
 
   Returns:
-    float32 [B, F, T], `to_mask` repeated for every attending position (which
-    attends whether it is padding or not).
+    float32 [B, F, T], `to_mask` repeated for each attending position, padding
+    included.
   """
   shape = get_shape_list(from_tensor, expected_rank=[2, 3])
   assert_rank(to_mask, 2)
@@ -772,37 +768,38 @@ def attention_layer(from_tensor,
                     to_seq_length=None,
                     *,
                     dropout_seeds=None):
-  """Multi-headed attention from one sequence to another (or itself).
+  """Multi-headed attention from one sequence to another, or to itself.
 
   Args:
     from_tensor: float32 or bfloat16 [B, F, width], or [B * F, width].
     to_tensor: of the same type, [B, T, width], or [B * T, width].
-    attention_mask: [B, F, T], or [B, 1, T] where all attending positions share
-      it: 1 for a position to attend to, 0 for one to pass over.
+    attention_mask: [B, F, T], or [B, 1, T] for all attending positions: 1 for a
+      position to attend to, 0 for one to ignore.
     num_attention_heads: int, N.
     size_per_head: int, D.
-    query_act: activation of the queries, a function or None.
+    query_act: activation function of the queries, or None.
     key_act: activation of the keys.
     value_act: activation of the values.
     attention_probs_dropout_prob: float.
-    initializer_range: float, standard deviation of fresh kernels.
+    initializer_range: float, standard deviation of newly initialized kernels.
     do_return_2d_tensor: bool, see Returns.
-    batch_size: B; like the next two, needed for tensors of rank 2 only.
+    batch_size: B; like the next two, required for tensors of rank 2 only.
     from_seq_length: F.
     to_seq_length: T.
     dropout_seeds: see `dropout`.
 
   Returns:
     [B, F, N * D], or [B * F, N * D] if `do_return_2d_tensor`, of the type of
-    the arguments; the softmax is float32.
+    the arguments; the softmax is computed in float32.
 
   Raises:
     ValueError: the ranks differ, or a size is missing.
 
   Source: Vaswani et al. 2017, arXiv 1706.03762, section 3.2;
-  google-research/bert, modeling.attention_layer. Changed: 1/sqrt(D) scales the
-  queries, which are fewer numbers than the scores; that is the same to the bit
-  where it is a power of two (D = 16, 64: all of Google's models).
+  google-research/bert, modeling.attention_layer. Changed: the queries, which
+  are fewer numbers, are scaled by 1/sqrt(D) instead of the scores. The results
+  are bitwise the same if that is a power of two (D = 16 or 64, as in all of
+  Google's models).
   """
   from_shape = get_shape_list(from_tensor, expected_rank=[2, 3])
   to_shape = get_shape_list(to_tensor, expected_rank=[2, 3])
@@ -813,8 +810,8 @@ def attention_layer(from_tensor,
     batch_size, from_seq_length = from_shape[:2]
     to_seq_length = to_shape[1]
   elif batch_size is None or from_seq_length is None or to_seq_length is None:
-    raise ValueError("Tensors of rank 2 need batch_size, from_seq_length and"
-                     " to_seq_length.")
+    raise ValueError("Tensors of rank 2 require batch_size, from_seq_length"
+                     " and to_seq_length.")
 
   def heads(tensor, seq_length, activation, name):
     """Projects [..., width] to [B, N, seq_length, D]."""
@@ -843,7 +840,7 @@ def attention_layer(from_tensor,
 
 
 def _mask_adder(attention_mask):
-  """Turns a mask [B, F or 1, T] into what is added to scores [B, N, F, T]."""
+  """Converts a mask [B, F or 1, T] to a summand of scores [B, N, F, T]."""
   mask = tf.expand_dims(tf.cast(attention_mask, tf.float32), 1)
   return (1.0 - mask) * _MASKED_SCORE  # [B, 1, F or 1, T]
 
@@ -870,22 +867,23 @@ def transformer_model(input_tensor,
     hidden_size: int, H.
     num_hidden_layers: int.
     num_attention_heads: int, N.
-    intermediate_size: int, width of the feed-forward part.
-    intermediate_act_fn: its activation, a function or None.
+    intermediate_size: int, size of the feed-forward layer.
+    intermediate_act_fn: its activation function, or None.
     hidden_dropout_prob: float.
     attention_probs_dropout_prob: float.
-    initializer_range: float, standard deviation of fresh kernels.
-    do_return_all_layers: bool.
+    initializer_range: float, standard deviation of newly initialized kernels.
+    do_return_all_layers: bool, see Returns.
     dropout_seeds: see `dropout`.
     output_positions: int32 [B, Q], the positions at which the last layer is
       computed; None for all. They attend to all S positions.
 
   Returns:
-    [B, Q, H], the last layer's output, like the input; or a list with every
-    layer's, the others [B, S, H].
+    [B, Q, H], the output of the last layer, of the type of the input. If
+    `do_return_all_layers`, a list of the outputs of all layers, the others
+    [B, S, H].
 
   Raises:
-    ValueError: H is not a multiple of N, or not the input's width.
+    ValueError: H is not a multiple of N, or not the size of the input.
 
   Source: Vaswani et al. 2017, arXiv 1706.03762; google-research/bert,
   modeling.transformer_model, the same arithmetic.
@@ -894,12 +892,13 @@ def transformer_model(input_tensor,
   input_shape = get_shape_list(input_tensor, expected_rank=3)
   batch_size, seq_length, width = input_shape
   if width != hidden_size:
-    raise ValueError("The input is %s wide, but hidden_size is %d: they are"
-                     " added, so they must agree." % (width, hidden_size))
+    raise ValueError("The size of the input is %s, but hidden_size is %d: both"
+                     " are added, so they must be equal." %
+                     (width, hidden_size))
   initializer = create_initializer(initializer_range)
 
   def add_and_norm(tensor, residual):
-    """One projection to H, dropout, the residual, normalization."""
+    """Projects to H; applies dropout, the residual and layer norm."""
     projected = dense(tensor, hidden_size, kernel_initializer=initializer)
     dropped = dropout(tf.cast(projected, tf.float32), hidden_dropout_prob,
                       seeds=dropout_seeds)
@@ -907,7 +906,7 @@ def transformer_model(input_tensor,
     return tf.cast(normalized, tensor.dtype)
 
   outputs = []
-  # A matrix [B * S, H] all the way: most of the work is matrix products.
+  # A matrix [B * S, H] throughout: most operations are matrix products.
   hidden = reshape_to_matrix(input_tensor)
   attending, output_shape = hidden, input_shape
   for layer in range(num_hidden_layers):
@@ -938,9 +937,9 @@ def transformer_model(input_tensor,
 
 
 def _mask_at(attention_mask, positions):
-  """Takes the rows [B, Q, T] of attending positions out of a mask [B, F, T].
+  """Returns the rows [B, Q, T] of some positions of a mask [B, F, T].
 
-  None, and a mask [B, 1, T] that is every position's, stay as they are.
+  None and a mask [B, 1, T] for all positions are returned as they are.
   """
   if attention_mask is None or attention_mask.shape.as_list()[1] == 1:
     return attention_mask
@@ -950,24 +949,24 @@ def _mask_at(attention_mask, positions):
 
 def get_masked_lm_output(bert_config, input_tensor, output_weights, positions,
                          label_ids, label_weights):
-  """The masked-LM head: its loss and log probabilities.
+  """The masked-LM head: loss and log probabilities.
 
   Args:
     bert_config: BertConfig.
     input_tensor: [B, S, H], the encoder's output.
     output_weights: float32 [V, H], the word embeddings.
     positions: int32 [B, P], token offsets in [0, S); see `masked_lm_logits`.
-    label_ids: int32 [B, P], the ids that belong there, in [0, V).
+    label_ids: int32 [B, P], the original ids at these positions, in [0, V).
     label_weights: float32 [B, P], 1.0 for a prediction and 0.0 for padding.
 
   Returns:
     (loss, per_example_loss, log_probs): float32 [], [B * P] and [B * P, V].
-    `log_probs` costs nothing where nobody reads it. A caller that wants the
-    commonest guess takes `masked_lm_logits`' argmax, which is the same.
+    `log_probs` is only computed if it is fetched. The predicted ids are also
+    the argmax of `masked_lm_logits`, which is cheaper.
 
   Source: google-research/bert, run_pretraining.get_masked_lm_output. Changed:
   the loss is computed without a one-hot matrix [B * P, V] and without log
-  probabilities; it is equal to float precision.
+  probabilities; it is equal up to float precision.
   """
   logits = masked_lm_logits(
       bert_config, input_tensor, output_weights, positions)
@@ -976,15 +975,15 @@ def get_masked_lm_output(bert_config, input_tensor, output_weights, positions,
 
 
 def masked_lm_logits(bert_config, input_tensor, output_weights, positions):
-  """Scores every word for every masked position.
+  """Returns a score of each word at each masked position.
 
   Args:
     bert_config: BertConfig.
-    input_tensor: float32 or bfloat16 [B, S, H], the encoder's output; products
-      are computed in that type.
+    input_tensor: float32 or bfloat16 [B, S, H], the encoder's output; matrix
+      products are computed in its type.
     output_weights: float32 [V, H], the word embeddings.
     positions: int32 [B, P], token offsets in [0, S); None if `input_tensor` is
-      [B, P, H], the vectors at the masked positions already.
+      [B, P, H], the vectors at the masked positions.
 
   Returns:
     float32 [B * P, V]; row b * P + p belongs to positions[b, p].
@@ -1014,8 +1013,8 @@ def masked_lm_loss(logits, label_ids, label_weights, *, num_predictions=None):
     logits: float32 [B * P, V].
     label_ids: int32 [B, P], in [0, V).
     label_weights: float32 [B, P].
-    num_predictions: float32 [], what to divide by, where the batch is a part of
-      a larger one: the sum of weights of that; None for that of label_weights.
+    num_predictions: float32 [], the sum of the weights of a larger batch that
+      this one is a part of; None for the sum of label_weights.
 
   Returns:
     (loss, per_example_loss): float32 [], the weighted sum over the batch
@@ -1034,8 +1033,8 @@ def masked_lm_loss(logits, label_ids, label_weights, *, num_predictions=None):
 def _cross_entropy(logits, labels):
   """The cross-entropy of each row, in nats.
 
-  In place of TensorFlow's fused operation, which takes two to three times as
-  long on a CPU: it computes the gradient one element at a time.
+  TensorFlow's fused operation takes two to three times as long on a CPU: it
+  computes the gradient element by element.
 
   Args:
     logits: float32 [rows, V].
@@ -1044,34 +1043,35 @@ def _cross_entropy(logits, labels):
   Returns:
     float32 [rows]: log(sum over v of exp(logits[v])) - logits[label].
   """
-  of_labels = tf.stack([tf.range(tf.size(labels)), labels], axis=1)
+  label_indices = tf.stack(  # [rows, 2]
+      [tf.range(tf.size(labels)), labels], axis=1)
   largest = tf.reduce_max(logits, -1, keepdims=True)
-  powers = tf.exp(logits - largest)
-  total = tf.reduce_sum(powers, -1)
+  exponentials = tf.exp(logits - largest)
+  total = tf.reduce_sum(exponentials, -1)
 
   def gradient(upstream):
-    shares = powers * tf.expand_dims(upstream / total, 1)
-    return tf.tensor_scatter_sub(shares, of_labels, upstream), None
+    softmax = exponentials * tf.expand_dims(upstream / total, 1)
+    return tf.tensor_scatter_sub(softmax, label_indices, upstream), None
 
   losses = (tf.log(total) + tf.squeeze(largest, 1)
-            - tf.gather_nd(logits, of_labels))
+            - tf.gather_nd(logits, label_indices))
   return losses, gradient
 
 
 def get_next_sentence_output(bert_config, input_tensor, labels):
-  """The next-sentence head: its loss and log probabilities.
+  """The next-sentence head: loss and log probabilities.
 
   Args:
     bert_config: BertConfig.
     input_tensor: [B, H], the pooled output; it is cast to float32.
-    labels: int32 [B] or [B, 1]; 0 = B follows A, 1 = B is random.
+    labels: int32 [B] or [B, 1]; 0 if B follows A, 1 if B is random.
 
   Returns:
     (loss, per_example_loss, log_probs): float32 [] (the mean), [B], [B, 2].
 
   Source: google-research/bert, run_pretraining.get_next_sentence_output, the
-  same values. Changed: the label's log probability is picked, not summed out of
-  a one-hot row.
+  same values. Changed: the log probability of the label is selected, not
+  computed by a product with one-hot labels.
   """
   with tf.variable_scope("cls/seq_relationship"):
     output_weights = tf.get_variable(
@@ -1110,7 +1110,7 @@ def gather_indexes(sequence_tensor, positions):
 
 
 def get_shape_list(tensor, expected_rank=None, name=None):
-  """Returns a tensor's shape, as far as possible in integers.
+  """Returns a tensor's shape, in integers as far as it is known.
 
   Args:
     tensor: tensor of known rank.
@@ -1118,8 +1118,7 @@ def get_shape_list(tensor, expected_rank=None, name=None):
     name: str for the message of that check.
 
   Returns:
-    list: an int for each dimension that is known, a scalar int32 tensor for
-    each other.
+    list of int, with a scalar int32 tensor for each unknown dimension.
 
   Raises:
     ValueError: the rank is not the expected one.
@@ -1134,10 +1133,10 @@ def get_shape_list(tensor, expected_rank=None, name=None):
 
 
 def reshape_to_matrix(input_tensor):
-  """Joins all dimensions but the last one: [..., width] to [rows, width]."""
+  """Flattens all dimensions but the last: [..., width] to [rows, width]."""
   rank = input_tensor.shape.ndims
   if rank < 2:
-    raise ValueError("A matrix needs a tensor of rank 2 or more, got shape %s."
+    raise ValueError("The tensor must have rank 2 or more, got shape %s."
                      % input_tensor.shape)
   if rank == 2:
     return input_tensor
@@ -1145,12 +1144,12 @@ def reshape_to_matrix(input_tensor):
 
 
 def reshape_from_matrix(output_tensor, orig_shape_list):
-  """Undoes `reshape_to_matrix`.
+  """Reverts `reshape_to_matrix`.
 
   Args:
     output_tensor: tensor [rows, width].
-    orig_shape_list: what `get_shape_list` returned for the original; its last
-      entry is not read, as the width may have changed.
+    orig_shape_list: result of `get_shape_list` for the original tensor; the
+      last entry is ignored, as the width may have changed.
 
   Returns:
     Tensor [..., width].
@@ -1170,12 +1169,12 @@ def assert_rank(tensor, expected_rank, name=None):
     name: str for the message; the tensor's own if None.
 
   Raises:
-    ValueError: the rank is another.
+    ValueError: the tensor has another rank.
   """
   expected = ([expected_rank] if isinstance(expected_rank, int)
               else list(expected_rank))
   if tensor.shape.ndims not in expected:
     raise ValueError(
-        "Tensor %s (scope %r) has shape %s, rank %s; expected is rank %s."
+        "Tensor %s (scope %r) has shape %s, rank %s; expected rank %s."
         % (name or tensor.name, tf.get_variable_scope().name, tensor.shape,
            tensor.shape.ndims, " or ".join(map(str, expected))))

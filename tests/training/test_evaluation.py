@@ -44,7 +44,7 @@ def evaluation_set(text_name, losses, asked=None):
 
 
 def save(folder, step):
-  """Writes what stands for a checkpoint; returns its path prefix."""
+  """Writes files named like a checkpoint's; returns their path prefix."""
   prefix = os.path.join(str(folder), "model.ckpt-%d" % step)
   for end in (".index", ".data-00000-of-00001"):
     with open(prefix + end, "w") as stream:
@@ -53,7 +53,7 @@ def save(folder, step):
 
 
 def rows_of(out):
-  """Returns a folder's table without what no two runs have alike."""
+  """Returns the rows of a table, without the times."""
   return [{key: value for key, value in row.items()
            if key not in ("seconds", "time")} for row in evaluation.load(out)]
 
@@ -76,7 +76,7 @@ class TestEvaluations:
     def due(found):
       return [step for step in range(101) if found.is_due(step)]
 
-    every_ten = list(range(0, 100, 10))  # The last comes behind the training.
+    every_ten = list(range(0, 100, 10))  # The last follows the training.
     found, _ = self.run(tmp_path, {})
     assert due(found) == every_ten
     found.start(7)  # A run that was not evaluated before.
@@ -91,7 +91,7 @@ class TestEvaluations:
     found, _ = self.run(tmp_path, {}, every_steps=0, is_before=False)
     assert due(found) == []
 
-  def test_rows_are_kept_and_not_made_twice(self, tmp_path):
+  def test_rows_are_kept_and_not_computed_twice(self, tmp_path):
     asked = []
     self.run(tmp_path, {0: 3.0, 10: 2.0}, asked=asked)
     assert asked == [("domain", 0), ("general", 0),
@@ -105,7 +105,7 @@ class TestEvaluations:
         ("domain", 0, 3), ("general", 0, 3), ("domain", 10, 3),
         ("general", 10, 3)]
 
-  def test_anew_takes_the_place(self, tmp_path):
+  def test_anew_replaces_a_row(self, tmp_path):
     found, _ = self.run(tmp_path, {0: 3.0})
     found, _ = self.run(tmp_path, {0: 2.0}, steps=[])
     assert not found.run(0, save(tmp_path, 0), anew=True)
@@ -113,7 +113,7 @@ class TestEvaluations:
         str(tmp_path), [evaluation_set("domain", {})]).rows("domain")):
       assert [row["masked_lm_loss"] for row in rows] == [2.0]
 
-  def test_a_row_that_a_kill_cut_off_is_none(self, tmp_path):
+  def test_an_incomplete_row_is_ignored(self, tmp_path):
     self.run(tmp_path, {0: 3.0, 10: 2.0})
     path = tmp_path / evaluation.TABLE_FILE
     path.write_bytes(path.read_bytes()[:-20])
@@ -125,7 +125,7 @@ class TestEvaluations:
     assert len(path.read_text().splitlines()) == 4
     assert all(map(json.loads, path.read_text().splitlines()))
 
-  def test_rows_of_lost_steps_go(self, tmp_path):
+  def test_rows_of_lost_steps_are_removed(self, tmp_path):
     found, _ = self.run(tmp_path, {0: 3.0, 10: 2.0, 20: 1.0})
     found.start(15)
     assert [row["step"] for row in evaluation.load(str(tmp_path))] == [
@@ -150,7 +150,7 @@ class TestEvaluations:
       again, _ = self.run(tmp_path, losses, steps=[], patience=patience)
       assert again.is_exhausted() is is_over
 
-  def test_no_number_is_no_good_one(self, tmp_path):
+  def test_nan_is_never_the_best(self, tmp_path):
     losses = {0: float("nan"), 10: 5.0, 20: float("nan")}
     found, ended = self.run(tmp_path, losses, patience=1)
     assert found.best()["step"] == 10
@@ -176,7 +176,7 @@ RUN = dict(num_train_steps=20, save_checkpoints_steps=7, eval_every_steps=5,
 
 
 def trained(files, out, **changes):
-  """Trains with evaluations; returns the paths, with the folder."""
+  """Trains with evaluations; returns the paths, with the output directory."""
   files = dict(files, out=files["out"] + "_" + out)
   run = run_program(command(files, **dict(
       RUN, eval_input_file=files["eval"],
@@ -207,7 +207,7 @@ def test_a_run_with_evaluations(files):
   kept = tf.train.latest_checkpoint(os.path.join(run["out"], "best"))
   assert kept.endswith("best/model.ckpt-%d" % best)
   assert tf.train.load_variable(kept, "global_step") == best
-  # What the evaluation of a checkpoint alone gives.
+  # The same as an evaluation of the checkpoint alone.
   for step in (5, 20):
     alone = dict(files, out=files["out"] + "_alone%d" % step)
     done = run_program(command(
@@ -218,12 +218,12 @@ def test_a_run_with_evaluations(files):
     row = next(row for row in domain if row["step"] == step)
     for name in FIGURES:
       assert "%s = %s" % (name, np.float32(row[name])) in done.stdout
-  # The results file has its own form, of the last one.
+  # The results file has the last evaluation.
   with open(os.path.join(run["out"], "eval_results.txt")) as stream:
     lines = stream.read().splitlines()
   assert lines == ["global_step = 20"] + [
       "%s = %s" % (name, np.float32(domain[-1][name])) for name in FIGURES]
-  # TensorBoard has them, too.
+  # TensorBoard has them as well.
   for folder, name in (("eval", "domain"), ("eval_general", "general")):
     events, = tf.io.gfile.glob(os.path.join(run["out"], folder, "events.*"))
     scalars = {(event.step, value.tag): value.simple_value
@@ -233,7 +233,7 @@ def test_a_run_with_evaluations(files):
       if row["text"] == name:
         assert scalars[row["step"], "masked_lm_loss"] == pytest.approx(
             row["masked_lm_loss"])
-  # Behind the eval steps and its own, a checkpoint each.
+  # There is a checkpoint for each evaluation, and those of the saver.
   steps = {int(n.split("-")[1].split(".")[0]) for n in os.listdir(run["out"])
            if n.endswith(".index")}
   assert steps == {0, 5, 7, 10, 14, 15, 20}
@@ -249,7 +249,7 @@ def test_evaluations_change_nothing_and_survive_kills(files):
   arguments = command(killed, **dict(
       RUN, eval_input_file=files["eval"], do_eval=True, log_every_steps=1,
       general_eval_input_file=files["general"]))
-  # In the middle of an evaluation, and between two.
+  # During an evaluation, and between two.
   for line, number in (("evaluation at step 5, domain", signal.SIGKILL),
                        ("step 12/20", signal.SIGKILL),
                        ("step 17/20", signal.SIGTERM)):
@@ -298,7 +298,7 @@ def test_several_devices_train_while_one_evaluates(files):
                  devices="cpu:0,cpu:1")
   for mine, theirs in zip(rows_of(both["out"]), rows_of(alone["out"])):
     assert mine["step"] == theirs["step"] and mine["set"] == theirs["set"]
-    # Dropout and fresh weights differ.
+    # Dropout and initial weights differ.
     assert mine["masked_lm_loss"] == pytest.approx(
         theirs["masked_lm_loss"], abs=0.5)
 
@@ -313,7 +313,7 @@ def test_several_machines_evaluate_and_end_together(files):
   assert said[0][-1] == said[1][-1]
   last = int(said[0][-1][0])
   steps = [row["step"] for row in rows_of(out)]
-  # The machines agree on the end one step behind the evaluation.
+  # The workers agree to stop one step after the evaluation.
   assert steps[-2:] == [last - 1, last] and last < 50
 
 
@@ -329,7 +329,7 @@ def test_tfrecords_are_evaluated_once_and_whole(files, tmp_path):
   text_run = trained(files, "text", num_train_steps=5, eval_batch_size=len(
       examples))
   for mine, theirs in zip(rows_of(run["out"]), rows_of(text_run["out"])):
-    # In batches of another size the mean of their losses is another.
+    # The mean of the losses of batches depends on their size.
     for name in FIGURES[1:]:
       assert mine[name] == pytest.approx(theirs[name], rel=1e-5), name
     if mine["text"] == "domain":
@@ -338,7 +338,7 @@ def test_tfrecords_are_evaluated_once_and_whole(files, tmp_path):
 
 @pytest.mark.parametrize("is_flow", [True, False])
 def test_fixed_batches_are_filled_up_with_padding(files, tmp_path, is_flow):
-  """As a TPU needs them; padding counts nothing in any metric."""
+  """As a TPU requires; padding has no weight in any metric."""
   examples = list(e2e.take_write_2_flow(
       [files["eval"]], files["vocab"], num_epochs=1, **LENGTHS))[:10]
   path = str(tmp_path / "eval.tfrecord")
@@ -389,7 +389,7 @@ class _Reading:
     pass
 
 
-# ------------------------------------------------- what is held out stays so
+# ----------------------------------------------------- held-out text is unseen
 
 
 class TestOverlap:
@@ -456,7 +456,7 @@ class TestOverlap:
 
 def test_a_training_in_parts_evaluates_between_them(files, parse_flags,
                                                     monkeypatch):
-  """As on a TPU, whose place the CPU takes here."""
+  """As on a TPU, simulated by the CPU."""
   run = trained(files, "run")
   parts = dict(files, out=files["out"] + "_parts")
   made = Run(prepared(parse_flags(command(parts, **dict(
@@ -479,7 +479,7 @@ def test_a_training_in_parts_evaluates_between_them(files, parse_flags,
   for row in expected:
     other, = [r for r in found if (r["step"], r["text"]) == (
         row["step"], row["text"])]
-    for name in FIGURES[1:]:  # Padded, the last batch is another one.
+    for name in FIGURES[1:]:  # Padding changes the mean over batches.
       assert other[name] == pytest.approx(row[name], rel=1e-4), name
   for name, value in tensors(run["out"], 20).items():
     np.testing.assert_array_equal(tensors(parts["out"], 20)[name], value)

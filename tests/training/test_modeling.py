@@ -1,9 +1,9 @@
-"""The model: equal to the reference's, same names, clear errors.
+"""The model: the reference's values and variable names, clear errors.
 
-Where the environment variable BERT_REFERENCE names a checkout of
-google-research/bert, and under TensorFlow 1.15, the reference is run beside our
-own code: both agree to the bit but for what has a gradient of its own. Else its
-recorded outputs stand in (tests/golden/model), to the tolerances of
+If the environment variable BERT_REFERENCE names a checkout of
+google-research/bert, and on TensorFlow 1.15, the reference is run as well: but
+for custom gradients, all values are bitwise equal. Otherwise they are compared
+with its recorded outputs (tests/golden/model), up to the tolerances of
 `assert_close`.
 """
 
@@ -54,7 +54,7 @@ def run(tensors, feed_dict=None):
 # --- Equal to the reference ---
 
 
-def test_outputs_and_gradients_are_the_references(recorded):
+def test_outputs_and_gradients_match_the_reference(recorded):
   actual = golden.record_outputs(OURS, TINY)
   names = {name for name in recorded if name.startswith(("eval/", "train/"))}
   assert set(actual) == names
@@ -63,7 +63,7 @@ def test_outputs_and_gradients_are_the_references(recorded):
 
 
 def reference_masked_lm_loss(logits, label_ids, label_weights):
-  """The cross-entropy by one-hot labels, as the reference has it."""
+  """The cross-entropy by one-hot labels, as in the reference."""
   log_probs = tf.nn.log_softmax(logits, axis=-1)
   one_hot = tf.one_hot(
       tf.reshape(label_ids, [-1]), depth=logits.shape.as_list()[-1])
@@ -99,7 +99,7 @@ def reference_checkout():
 
 
 def run_reference(*args):
-  """Runs the generator of golden arrays in a process of its own."""
+  """Runs the generator of golden arrays in a subprocess."""
   subprocess.run([sys.executable, golden.__file__, reference_checkout()]
                  + [str(arg) for arg in args], check=True)
 
@@ -113,8 +113,8 @@ def fixture_live(tmp_path_factory):
     return dict(arrays)
 
 
-def test_bitwise_but_for_the_own_gradients(live, monkeypatch):
-  """With what has a gradient of its own written out, every bit is the same."""
+def test_bitwise_equal_without_custom_gradients(live, monkeypatch):
+  """With the ops that have custom gradients replaced by the reference's."""
   monkeypatch.setattr(modeling, "masked_lm_loss", reference_masked_lm_loss)
   monkeypatch.setattr(modeling, "gelu", reference_gelu)
   monkeypatch.setattr(modeling, "_normalize", reference_normalize)
@@ -130,13 +130,13 @@ def test_bitwise_but_for_the_own_gradients(live, monkeypatch):
   assert not different
 
 
-def test_outputs_and_gradients_of_a_wider_model_are_the_references(live):
+def test_outputs_and_gradients_of_a_wider_model_match_the_reference(live):
   actual = golden.record_outputs(OURS, golden.CONFIGS["wide"])
   for name in actual:
     assert_close(actual[name], live[name], name)
 
 
-def test_our_checkpoint_goes_on_in_the_reference(tmp_path):
+def test_the_reference_resumes_our_checkpoint(tmp_path):
   reference_checkout()
   prefix = str(tmp_path / "ours.ckpt")
   expected = golden.record_training(
@@ -214,7 +214,7 @@ def test_dropout_rate_and_scale(seeded):
   assert modeling.dropout(ones, None) is ones
 
 
-def test_training_makes_nothing_over_the_vocabulary_but_logits_and_powers():
+def test_training_creates_few_tensors_of_the_size_of_the_vocabulary():
   loss, _ = golden.build(OURS, TINY, golden.placeholders(), is_training=True)
   gradients = tf.gradients(loss, tf.trainable_variables())
   wide = collections.Counter(
@@ -226,7 +226,7 @@ def test_training_makes_nothing_over_the_vocabulary_but_logits_and_powers():
                   "TensorScatterSub": 1, "IdentityN": 1}
 
 
-def test_guess_by_logits_is_the_guess_by_log_probs(recorded):
+def test_argmax_of_logits_is_that_of_log_probs(recorded):
   features = golden.placeholders()
   config = modeling.BertConfig(
       hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **TINY)
@@ -241,7 +241,7 @@ def test_guess_by_logits_is_the_guess_by_log_probs(recorded):
   assert guesses.tolist() == expected.tolist()
 
 
-# --- The last layer at some positions, types, gradients of their own ---
+# --- Output positions, bfloat16, custom gradients ---
 
 
 def without_dropout(sizes):
@@ -291,7 +291,7 @@ def test_last_layer_at_some_positions_is_the_same_there(one_hot):
     assert_close(actual, expected, "gradient/" + var.name)
 
 
-def test_positions_of_the_last_layer_take_their_rows_of_a_mask():
+def test_output_positions_select_rows_of_the_attention_mask():
   random = np.random.RandomState(4)
   inputs = tf.constant(random.randn(2, 5, 8), tf.float32)
   mask = tf.constant(random.randint(0, 2, [2, 5, 5]))
@@ -330,7 +330,7 @@ def test_bfloat16_is_near_float32_and_trains_float32_variables():
   assert abs(rough[0] - exact[0]) < 2e-2 * exact[0]
   for name, actual, expected in zip(shapes, rough[1], exact[1]):
     error = np.linalg.norm(actual - expected)
-    # What a key's bias adds to all scores of a position, the softmax cancels.
+    # A key's bias adds the same to all scores of a position: no gradient.
     if not name.endswith("key/bias"):
       assert error < 0.1 * np.linalg.norm(expected), name
 
@@ -349,12 +349,12 @@ def test_bfloat16_trains():
   assert losses[-1] < 0.5 * losses[0]
 
 
-OWN_GRADIENTS = ("gelu", "affine", "affine_narrowing", "normalize",
+CUSTOM_GRADIENTS = ("gelu", "affine", "affine_narrowing", "normalize",
                  "cross_entropy")
 
 
-def own_gradients():
-  """Returns name -> (function, the same by TensorFlow's gradients, inputs)."""
+def custom_gradients():
+  """Returns name -> (function, one with TensorFlow's gradients, inputs)."""
   random = np.random.RandomState(6)
 
   def values(*shape):
@@ -376,9 +376,9 @@ def own_gradients():
   }
 
 
-@pytest.mark.parametrize("name", OWN_GRADIENTS)
-def test_own_gradients_are_tensorflows(name):
-  own, plain, inputs = own_gradients()[name]
+@pytest.mark.parametrize("name", CUSTOM_GRADIENTS)
+def test_custom_gradients_match_tensorflows(name):
+  own, plain, inputs = custom_gradients()[name]
   outputs = [own(*inputs), plain(*inputs)]
   upstream = tf.constant(np.random.RandomState(7).randn(
       *outputs[0].shape.as_list()), tf.float32)
@@ -388,9 +388,9 @@ def test_own_gradients_are_tensorflows(name):
     np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", OWN_GRADIENTS)
-def test_own_gradients_are_the_slopes(name):
-  own, _, inputs = own_gradients()[name]
+@pytest.mark.parametrize("name", CUSTOM_GRADIENTS)
+def test_custom_gradients_match_finite_differences(name):
+  own, _, inputs = custom_gradients()[name]
   output = own(*inputs)
   with golden.session():
     for tensor in inputs:
@@ -400,9 +400,9 @@ def test_own_gradients_are_the_slopes(name):
       assert error < 2e-2
 
 
-def test_own_gradients_in_a_loop():
-  """As where a batch is cut into micro-batches."""
-  own = own_gradients()
+def test_custom_gradients_in_a_loop():
+  """As in gradient accumulation."""
+  own = custom_gradients()
 
   def gradients():
     return [gradient for function, _, inputs in own.values()
@@ -418,7 +418,7 @@ def test_own_gradients_in_a_loop():
     np.testing.assert_allclose(total, 3 * one, rtol=1e-5, atol=1e-5)
 
 
-def test_losses_of_certain_and_of_impossible_words():
+def test_losses_of_extreme_logits():
   loss, losses = run(modeling.masked_lm_loss(
       tf.constant([[0.0, 500.0], [0.0, 500.0]]), tf.constant([[1], [0]]),
       tf.ones([2, 1])))
@@ -430,7 +430,7 @@ def test_losses_of_certain_and_of_impossible_words():
 
 
 @pytest.mark.parametrize("sizes", [TINY, dict(TINY, num_hidden_layers=11)])
-def test_variable_shapes_are_the_graphs(sizes):
+def test_variable_shapes_match_the_graph(sizes):
   golden.build(OURS, sizes, golden.placeholders(), is_training=True)
   graph = collections.OrderedDict(
       (var.name[:-2], var.shape.as_list()) for var in tf.trainable_variables())
@@ -478,10 +478,10 @@ def test_config_file(tmp_path):
     (b"{", "JSON"),
     (b"\xff", "JSON"),
     (b"[1]", "list"),
-    (b"{}", "'vocab_size' must be an integer of at least 1, got no such key"),
-    (b'{"vocab_size": 0}', "'vocab_size'.*got 0"),
-    (b'{"vocab_size": true}', "'vocab_size'.*got True"),
-    (b'{"vocab_size": 9, "hidden_size": "8"}', "'hidden_size'.*got '8'"),
+    (b"{}", "'vocab_size' must be an integer of at least 1, but is missing"),
+    (b'{"vocab_size": 0}', "'vocab_size'.*but is 0"),
+    (b'{"vocab_size": true}', "'vocab_size'.*but is True"),
+    (b'{"vocab_size": 9, "hidden_size": "8"}', "'hidden_size'.*but is '8'"),
     (b'{"vocab_size": 9, "hidden_size": 10}', "10 is not a multiple.* 12"),
     (b'{"vocab_size": 9, "hidden_act": "swish"}', "activation 'swish'"),
     (b'{"vocab_size": 9, "hidden_dropout_prob": 1}', "'hidden_dropout_prob'"),
@@ -533,7 +533,7 @@ def test_layer_norm_has_mean_0_and_deviation_1():
   np.testing.assert_allclose(plain.std(-1), 1, atol=1e-4)
 
 
-def test_words_by_one_hot_are_words_by_gather():
+def test_lookup_by_one_hot_equals_gather():
   ids = tf.constant([[3, 1, 3], [0, 4, 2]])
   with tf.variable_scope("", reuse=tf.AUTO_REUSE):
     gathered, table = modeling.embedding_lookup(ids, 5, 8)
@@ -601,15 +601,15 @@ def test_wrong_shapes_are_refused():
   with pytest.raises(ValueError, match="10 is not a multiple.* 4"):
     modeling.transformer_model(
         tf.zeros([1, 2, 10]), hidden_size=10, num_attention_heads=4)
-  with pytest.raises(ValueError, match="6 wide, but hidden_size is 8"):
+  with pytest.raises(ValueError, match="input is 6, but hidden_size is 8"):
     modeling.transformer_model(
         tf.zeros([1, 2, 6]), hidden_size=8, num_attention_heads=2)
-  with pytest.raises(ValueError, match="'here'.*rank 1; expected is rank 2 or"):
+  with pytest.raises(ValueError, match="'here'.*rank 1; expected rank 2 or"):
     with tf.variable_scope("here"):
       modeling.get_shape_list(tf.zeros([3]), expected_rank=[2, 3])
   with pytest.raises(ValueError, match="rank 2 or more"):
     modeling.reshape_to_matrix(tf.zeros([3]))
-  with pytest.raises(ValueError, match="expected is rank 3"):
+  with pytest.raises(ValueError, match="expected rank 3"):
     modeling.gather_indexes(tf.zeros([3, 4]), tf.zeros([3, 1], tf.int32))
 
 

@@ -1,4 +1,4 @@
-"""The optimizer: the reference's arithmetic and slots, without its race."""
+"""The optimizers: the reference's values and slots, without its race."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def fixture_graph():
 
 @pytest.fixture(name="variable_kind", params=["ref", "resource"])
 def fixture_variable_kind(request):
-  """Runs a test with both kinds of variables, whatever the runtime's own."""
+  """Runs a test with both kinds of variables on both runtimes."""
   was_resource = tf.resource_variables_enabled()
   switch = {True: tf.enable_resource_variables,
             False: tf.disable_resource_variables}
@@ -51,18 +51,19 @@ def assert_all_close(actual, recorded, prefix):
 # --- Equal to the reference ---
 
 
-def test_trained_weights_and_slots_are_the_references(recorded, variable_kind):
+def test_trained_weights_and_slots_match_the_reference(recorded, variable_kind):
   actual = golden.record_training(OURS, TINY, is_reference=False)
   assert_all_close(actual, recorded, "trained/")
 
 
-def test_the_references_checkpoint_goes_on_here(recorded, variable_kind):
+def test_training_resumes_from_a_checkpoint_of_the_reference(
+    recorded, variable_kind):
   actual = golden.continue_training(
       OURS, TINY, is_reference=False, checkpoint=CHECKPOINT)
   assert_all_close(actual, recorded, "trained/")
 
 
-def test_variables_are_those_of_the_references_checkpoint():
+def test_variables_match_a_checkpoint_of_the_reference():
   golden.train_graph(OURS, TINY)
   ours = {var.name[:-2]: (var.shape.as_list(), var.dtype.base_dtype)
           for var in tf.global_variables()}
@@ -95,10 +96,10 @@ def rate(step, peak, end, warmup):
 
 
 def test_each_update_uses_the_rate_of_its_own_step(variable_kind):
-  """The weights show it: the rate at N+1 in place of N is 1/40 more.
+  """Shown by the weights: the rate of the next step would be 1/40 higher.
 
-  A constant gradient of norm below 1 (no clipping), so that the slots, and from
-  them each update but for its rate, are known.
+  The gradient is constant, with a norm below 1 (no clipping), so the slots and
+  each update, apart from its rate, are known.
   """
   peak, end, warmup, steps = 0.1, 80, 40, 90
   weights = tf.get_variable("bias", [500], initializer=tf.zeros_initializer())
@@ -125,7 +126,7 @@ def test_each_update_uses_the_rate_of_its_own_step(variable_kind):
         rtol=1e-3, err_msg="step %d" % step)
 
 
-def test_the_step_is_advanced_behind_the_update(variable_kind):
+def test_the_step_is_advanced_after_the_update(variable_kind):
   """Holds for any timing: the increment depends on every assignment."""
   weights = tf.get_variable("kernel", [3])
   train_op = optimization.create_optimizer(
@@ -168,7 +169,7 @@ def lamb_by_numpy(p, gradients, rate, decay):
 @pytest.mark.parametrize("name, start", [
     ("dense/kernel", [[0.5, -1.0], [2.0, 0.0]]), ("dense/bias", [3.0, -0.2]),
     ("LayerNorm/gamma", [1.0, 1.0]), ("zeros", [0.0, 0.0])])
-def test_lamb_is_that_of_the_paper(name, start, variable_kind):
+def test_lamb_matches_the_paper(name, start, variable_kind):
   rng = np.random.RandomState(0)
   gradients = [rng.standard_normal(np.shape(start)) for _ in range(6)]
   gradients[3][:] = 0
@@ -199,7 +200,7 @@ def test_create_optimizer_takes_lamb(variable_kind):
   with tf.Session() as session:
     session.run(tf.global_variables_initializer())
     session.run(train_op)
-    # A step of 0.1 times the norm, 5; the direction is (1, 1) but for decay.
+    # 0.1 times the norm, 5, in the direction (1, 1) apart from weight decay.
     moved = np.array([3.0, 4.0]) - session.run(variable)
     assert session.run(tf.train.get_global_step()) == 1
   assert np.linalg.norm(moved) == pytest.approx(0.5, rel=1e-5)
@@ -349,7 +350,7 @@ def test_decay_is_excluded_by_a_search_in_the_name():
   assert not decays("bert/pooler/dense/kernel")
 
 
-def test_gradients_of_a_tpus_cores_are_summed_before_the_update():
+def test_gradients_of_tpu_cores_are_summed_before_the_update():
   """The graph only: CPUs have no kernel for the sum over cores."""
   for name in "ab":
     tf.get_variable(name, [2])
@@ -368,7 +369,7 @@ def test_gradients_of_a_tpus_cores_are_summed_before_the_update():
 
 
 def train_replicas(optimizer, loss_scale=False):
-  """Trains by two replicas, each of which knows half of the gradient.
+  """Trains with two replicas, each of which has a part of the gradient.
 
   Returns:
     list with the values of a variable and its slots, for each replica.
@@ -404,7 +405,7 @@ def train_replicas(optimizer, loss_scale=False):
 
 
 def train_one(optimizer):
-  """Trains one device by the sums of what `train_replicas` has."""
+  """Trains one device with the sums of the gradients of `train_replicas`."""
   weights = tf.get_variable("kernel", initializer=tf.constant([3.0, -4.0]))
   rows = tf.get_variable("rows", initializer=tf.constant([[1.0], [2.0]]))
   train_op = optimization.create_optimizer(
@@ -421,7 +422,7 @@ def train_one(optimizer):
 
 @pytest.mark.parametrize("loss_scale", [False, True])
 @pytest.mark.parametrize("optimizer", optimization.OPTIMIZERS)
-def test_replicas_make_the_very_same_update_of_their_sum(
+def test_replicas_make_the_same_update_bitwise(
     optimizer, loss_scale):
   first, second = train_replicas(optimizer, loss_scale)
   for one, other in zip(first, second):
@@ -432,7 +433,7 @@ def test_replicas_make_the_very_same_update_of_their_sum(
     np.testing.assert_allclose(found, value, rtol=1e-6, atol=1e-7)
 
 
-def test_rows_of_a_sparse_gradient_are_summed_up(variable_kind):
+def test_rows_of_a_sparse_gradient_are_summed(variable_kind):
   optimizer = optimization.AdamWeightDecayOptimizer(0.1, clip_norm=1.0)
   found = []
   for name, gradient in (
@@ -451,7 +452,7 @@ def test_rows_of_a_sparse_gradient_are_summed_up(variable_kind):
 
 
 def test_micro_batches_add_up_to_the_batch(variable_kind):
-  """Also those of a variable that only some gradients reach sparsely."""
+  """Also for a variable with sparse gradients."""
   features = {"ids": tf.constant([[0], [2], [2], [1]]),
               "x": tf.constant([[1.0], [2.0], [3.0], [4.0]])}
 

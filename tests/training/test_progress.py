@@ -43,7 +43,7 @@ def lines_of(caplog):
 
 
 def test_lines(caplog, tmp_path):
-  """The first step, every second one, and the last; then on from there."""
+  """After the first step, every second one, and the last."""
   caplog.set_level(logging.INFO, progress.__name__)
   train(tmp_path, epochs=lambda examples: examples / 32)
   lines = lines_of(caplog)
@@ -72,24 +72,24 @@ def test_scalars(tmp_path):
 
 
 @pytest.mark.parametrize("seconds, low, high", [(0.3, 0.5, 1.0), (0.0, 0, 0.5)])
-def test_the_wait_for_input_is_measured(tmp_path, seconds, low, high):
-  """Of steps that do nothing but wait for a slow input, or hardly wait.
+def test_input_wait(tmp_path, seconds, low, high):
+  """In the first case, steps do nothing but wait for a slow input.
 
-  The second case's steps are empty as well: a pause stands for the work.
+  In the second case, the input is fast, and a pause takes the place of work.
   """
-  shares = []
+  waits = []
 
   class Hook(progress.ProgressHook):
 
-    def _show(self, figures):
+    def _show(self, values):
       if not seconds:
         time.sleep(0.3)
-      super()._show(figures)
-      shares.append(figures["input_wait"])
+      super()._show(values)
+      waits.append(values["input_wait"])
 
   train(tmp_path, seconds, every_steps=1, hook_class=Hook)
-  assert len(shares) == STEPS
-  assert all(low <= share <= high for share in shares[1:]), shares
+  assert len(waits) == STEPS
+  assert all(low <= wait <= high for wait in waits[1:]), waits
 
 
 class Terminal(io.StringIO):
@@ -106,7 +106,7 @@ def test_the_bar_stands_below_the_messages(monkeypatch):
   logger.addHandler(handler)
   assert logs.terminal_bar.is_due()
   logs.terminal_bar.draw(0.5, "step 2/4  " + "x" * 500)
-  assert not logs.terminal_bar.is_due()  # Not so soon again.
+  assert not logs.terminal_bar.is_due()  # Not again so soon.
   bar = terminal.getvalue()
   assert bar.startswith("[##########..........] step 2/4  xxx")
   assert len(bar) < 500

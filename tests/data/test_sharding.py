@@ -6,12 +6,8 @@ import time
 import pytest
 import tensorflow.compat.v1 as tf
 from program import LENGTHS
+from stream_corpus import lines_used, once
 from tensorflow_estimator.python.estimator.tpu import tpu_context
-from test_stream import (  # noqa: F401  `maker` is a fixture.
-  lines_used,
-  maker,
-  once,
-)
 
 import run_pretraining_e2e as e2e
 from bert_e2e.data import corpus as corpus_lib
@@ -57,7 +53,7 @@ def read(dataset):
 @pytest.mark.parametrize("by", [by_tpu, by_input_context])
 @pytest.mark.parametrize("num_hosts", [1, 2, 3])
 def test_hosts_share_an_epoch(
-    maker, monkeypatch, by, num_hosts):  # noqa: F811
+    maker, monkeypatch, by, num_hosts):
   monkeypatch.setattr(corpus_lib, "MIN_SPLIT_BYTES", 100)
   for name in ("a.txt", "b.txt.gz", "c.txt", "d.txt"):
     maker.write(name, maker.documents(*[5, 3, 6, 4, 2] * 4))

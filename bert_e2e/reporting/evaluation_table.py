@@ -10,6 +10,7 @@ from bert_e2e.reporting.markup import (
   scrollable,
   section,
   tag,
+  uncapitalize,
 )
 from bert_e2e.reporting.run_data import is_finite
 from bert_e2e.training import evaluation, metrics
@@ -24,6 +25,7 @@ def render(data):
   if not data.evaluations:
     return section("Before and after", tag(
         "p", "The output directory records no evaluation on held-out text."))
+  title = metrics.BY_NAME[evaluation.METRIC].title
   verdicts = "; ".join(_verdict(text, found)
                        for text, found in data.evaluations.items())
   counts = "; ".join(
@@ -33,12 +35,12 @@ def render(data):
           plural(found[-1].examples, "example"))
       for text, found in data.evaluations.items())
   return section("Before and after", "\n".join([
-      tag("p", "Masked-LM loss on %s." % html.escape(verdicts),
-          class_="verdict"),
+      tag("p", html.escape("%s on %s." % (title, verdicts)), class_="verdict"),
       scrollable(_table(data.evaluations), "Evaluations"),
-      tag("p", "All evaluations are on held-out text. The best one has the "
-          "lowest masked-LM loss; the change is from the first to the last. "
-          "%s." % html.escape(counts[:1].upper() + counts[1:]),
+      tag("p", html.escape(
+          "All evaluations are on held-out text. The best one has the lowest "
+          "%s; the change is from the first to the last. %s." % (
+              uncapitalize(title), counts[:1].upper() + counts[1:])),
           class_="note")]))
 
 
@@ -56,7 +58,7 @@ def _best(found):
 
 
 def _verdict(text, found):
-  """Says in a clause how a text's masked-LM loss changed.
+  """Says in a clause how the main metric of a text changed.
 
   >>> from bert_e2e.reporting.run_data import Evaluation
   >>> _verdict("general", [Evaluation(0, 9, {"masked_lm_loss": 3.5}),
@@ -103,9 +105,8 @@ def _table(evaluations):
   head = [tag("th", name, scope="col")
           for name in ("text", "evaluation", "step")]
   for metric in columns:
-    title = metric.title[:1].lower() + metric.title[1:]
     unit = metric.unit and " " + tag("small", metric.unit)
-    head.append(tag("th", title + unit, scope="col"))
+    head.append(tag("th", uncapitalize(metric.title) + unit, scope="col"))
   bodies = [_rows(text, found, columns) for text, found in evaluations.items()]
   return tag("table", "\n".join([
       tag("thead", tag("tr", "".join(head))), *bodies]), class_="numbers")

@@ -46,6 +46,15 @@ def plural(count, noun):
   return "%s %s%s" % (format(count, ","), noun, "" if count == 1 else "s")
 
 
+def uncapitalize(title):
+  """Returns a title as it is written within a sentence.
+
+  >>> uncapitalize("Masked-LM loss")
+  'masked-LM loss'
+  """
+  return title[:1].lower() + title[1:]
+
+
 def format_fixed(value, decimals):
   """Formats a number.
 

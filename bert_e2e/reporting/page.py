@@ -5,7 +5,6 @@ reader's light or dark mode, and no script is needed.
 """
 
 import html
-import math
 import os
 import re
 import statistics
@@ -13,9 +12,15 @@ from typing import List, Tuple
 
 from bert_e2e.data import preflight_text
 from bert_e2e.reporting import charts, evaluation_table
-from bert_e2e.reporting.markup import format_fixed, plural, section, tag
+from bert_e2e.reporting.markup import (
+  format_fixed,
+  plural,
+  section,
+  tag,
+  uncapitalize,
+)
 from bert_e2e.reporting.run_data import is_count, is_finite
-from bert_e2e.training import evaluation
+from bert_e2e.training import evaluation, metrics
 
 _STYLE_FILE = os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "report.css")
@@ -70,9 +75,10 @@ def _highlights(data):
   if data.training.get("epoch"):
     shown.append(("epochs", format_fixed(
         data.training["epoch"][-1][1], 2)))
+  metric = metrics.BY_NAME[evaluation.METRIC]
   for text, found in data.evaluations.items():
-    shown.append(("masked-LM loss, %s text" % text, format_fixed(
-        found[-1].values.get(evaluation.METRIC, math.nan), 2)))
+    shown.append(("%s, %s text" % (uncapitalize(metric.title), text),
+                  format_fixed(metric.value_in(found[-1].values), 2)))
   speed = _median(data, "sequences_per_second")
   if speed is not None:
     shown.append(("sequences/s, median", format_fixed(speed, 1)))

@@ -1,28 +1,27 @@
 """Text to WordPiece tokens and ids, equal to google-research/bert's.
 
-`FullTokenizer.tokenize` gives tokens; `FullTokenizer.lines_to_ids` gives their
-ids by way of a cache from words, without the punctuation round them, to ids,
-which is how a corpus is read fast. Both follow the same rules, each written
-once, in `BasicTokenizer` and `WordpieceTokenizer`.
+`FullTokenizer.tokenize` returns tokens. `FullTokenizer.lines_to_ids` returns
+their ids, and is fast because it caches the ids of words, without the
+punctuation around them. Both follow the same rules, which are implemented once,
+in `BasicTokenizer` and `WordpieceTokenizer`.
 
-The classes of characters are those of the running Python's `unicodedata`, as
-the reference's are, so results for a few code points change with Python.
+Character classes are those of the running Python's `unicodedata`, as in the
+reference, so results for a few code points depend on the Python version.
 
-TensorFlow is not imported here (see file_io.py for vocabularies behind a
-scheme such as "gs://").
+TensorFlow is not imported here (see file_io.py for paths with a scheme such as
+"gs://").
 """
 
 import collections
 import copy
 import itertools
-import json
 import re
 import string
 import unicodedata
 
 from bert_e2e.common import file_io
 
-# Folder names of the published checkpoints whose casing is known.
+# Directory names of the published checkpoints whose casing is known.
 _LOWER_CASED_MODELS = frozenset([
     "uncased_L-24_H-1024_A-16", "uncased_L-12_H-768_A-12",
     "multilingual_L-12_H-768_A-12", "chinese_L-12_H-768_A-12"])
@@ -31,8 +30,8 @@ _CASED_MODELS = frozenset([
     "multi_cased_L-12_H-768_A-12"])
 _MODEL_FOLDER = re.compile(r"([A-Za-z0-9_-]+)/bert_model\.ckpt")
 
-# Ideographs, which become words of their own. Kana and Hangul are not among
-# them: the reference treats those like the letters of other scripts.
+# Ideographs, each of which becomes a word. Kana and Hangul are not among them:
+# the reference treats those like the letters of other scripts.
 _CJK_RANGES = (
     (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F),
     (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF), (0xF900, 0xFAFF),
@@ -46,31 +45,32 @@ _ASCII_PARTS = re.compile("[{0}]|[^{0}]+".format(_PUNCTUATION_CLASS))
 
 
 def _parts(single):
-  """Returns the pattern of what a text is cut into.
+  """Returns the pattern of the parts that a text is split into.
 
   Args:
-    single: str, a class of characters that each are a part; whitespace is
-      none, and what else lies between is one.
+    single: str, a class of characters that are parts by themselves. Whitespace
+      separates parts, and everything else between them is one part.
   """
   return re.compile("[{0}]|[^\\s{0}]+".format(single))
 
 
 _PARTS = _parts(_PUNCTUATION_CLASS + _CJK_CLASS)
-# The same of ASCII, a quarter faster.
+# The same for ASCII text, a quarter faster.
 _PARTS_OF_ASCII = _parts(_PUNCTUATION_CLASS)
-# A text may be cut at punctuation before its characters are lower-cased or
-# decomposed, as these depend on no other ones, but for a capital sigma: lower-
-# cased, it looks for letters on both sides, beyond punctuation.
+# A text may be split at punctuation before it is lower-cased and decomposed,
+# because each character is converted independently of others. The exception is
+# the capital sigma, whose lower case depends on the letters on both sides, even
+# beyond punctuation.
 _SIGMA = "\u03a3"
 _PARTS_WITH_SIGMA = _parts(_CJK_CLASS)
 _WHITESPACE_CONTROLS = frozenset("\t\n\r")
 
-# Controls at which str.split() splits, while the rules below drop them and so
-# join what stands on both sides. These are all such characters of Unicode.
+# Control characters at which str.split() splits, but which the rules below drop
+# and so join what is on both sides. These are all such characters of Unicode.
 _JOINERS = "\x0b\x0c\x1c\x1d\x1e\x1f\x85"
 
 # Bounds that keep a process small whatever it reads. A cache holds up to two
-# generations of so many entries; longer words are rare and not kept.
+# generations of this many entries; longer words are rare and not cached.
 _TABLE_ENTRIES = 1 << 15
 _WORD_ENTRIES = 1 << 17
 _TOKEN_ENTRIES = 1 << 16
@@ -78,15 +78,15 @@ _LONGEST_CACHED_WORD = 24
 
 
 def validate_case_matches_checkpoint(do_lower_case, init_checkpoint):
-  """Refuses a casing that contradicts a published checkpoint's folder name.
+  """Rejects a casing that contradicts a published checkpoint's directory name.
 
   Args:
-    do_lower_case: bool, the casing that the tokenizer is going to use.
-    init_checkpoint: str, path prefix of a checkpoint, or None. A path other
-      than `<name of a published model>/bert_model.ckpt...` is not judged.
+    do_lower_case: bool, the casing that the tokenizer uses.
+    init_checkpoint: str, path prefix of a checkpoint, or None. Only paths like
+      `<name of a published model>/bert_model.ckpt...` are checked.
 
   Raises:
-    ValueError: the name is that of a model trained with the other casing.
+    ValueError: a model of that name was trained with the other casing.
 
   Source: google-research/bert, tokenization.py, same contract.
   """
@@ -99,7 +99,7 @@ def validate_case_matches_checkpoint(do_lower_case, init_checkpoint):
     return
   raise ValueError(
       "--do_lower_case=%s contradicts --init_checkpoint=%s: the model %s was "
-      "trained on %s text. Pass --do_lower_case=%s, or, if the folder merely "
+      "trained on %s text. Pass --do_lower_case=%s, or, if the directory just "
       "has that name, rename it."
       % (bool(do_lower_case), init_checkpoint, name,
          "cased" if do_lower_case else "lower-cased", not do_lower_case))
@@ -109,13 +109,13 @@ def convert_to_unicode(text):
   """Returns `text` as str.
 
   Args:
-    text: str, or bytes in UTF-8, of which invalid ones are left out.
+    text: str, or bytes in UTF-8, of which invalid ones are dropped.
 
   Returns:
     str.
 
   Raises:
-    ValueError: `text` is of another type.
+    ValueError: `text` has another type.
 
   Source: google-research/bert, tokenization.py, same contract.
   """
@@ -128,7 +128,7 @@ def convert_to_unicode(text):
 
 
 def printable_text(text):
-  """Returns `text` (str or UTF-8 bytes) as str, which print and logs take."""
+  """Returns `text` (str or UTF-8 bytes) as str, for print and logging."""
   return convert_to_unicode(text)
 
 
@@ -136,41 +136,43 @@ def read_vocabulary(path):
   """Reads a vocabulary file, or the vocabulary in a tokenizer.json.
 
   Args:
-    path: str, a text file, a WordPiece a line, or a file of Hugging Face's
-      tokenizers: *.json.
+    path: str, a text file with one WordPiece per line, or a file of Hugging
+      Face's tokenizers, *.json.
 
   Returns:
-    bytes, a WordPiece a line.
+    bytes, one WordPiece per line.
 
   Raises:
     OSError: it can't be read.
-    ValueError: a JSON file that holds no vocabulary of WordPieces.
+    ValueError: a JSON file without a vocabulary of WordPieces.
   """
   with file_io.open_binary(path) as reader:
     content = reader.read()
   if not path.endswith(".json"):
     return content
+  import json  # Workers do without it.  pylint: disable=import-outside-toplevel
   try:
     model = json.loads(content.decode("utf-8-sig")).get("model") or {}
     kind, ids = model.get("type"), model.get("vocab")
-  except (ValueError, AttributeError) as error:  # Of the encoding, of JSON.
-    raise ValueError("%s is no tokenizer.json (%s)." % (path, error)) from error
+  except (ValueError, AttributeError) as error:  # Not UTF-8, or not JSON.
+    raise ValueError("%s is not a tokenizer.json (%s)." % (
+        path, error)) from error
   if kind != "WordPiece" or not isinstance(ids, dict) or (
-      # The same in JSON, as they may be of any type.
+      # Compared as text, because they may be of any type.
       sorted(map(repr, ids.values())) != sorted(map(repr, range(len(ids))))):
     raise ValueError(
-        "%s holds no vocabulary of WordPieces numbered from 0 (its model is "
-        "%r). Put the model's vocab.txt beside it." % (path, kind))
+        "%s has no vocabulary of WordPieces numbered from 0 (its model is %r). "
+        "Put the model's vocab.txt beside it." % (path, kind))
   pieces = sorted(ids, key=ids.__getitem__)
   return "".join(piece + "\n" for piece in pieces).encode("utf-8")
 
 
 def load_vocab(vocab_file):
-  """Reads a vocabulary: a token a line, numbered from 0.
+  """Reads a vocabulary: one token per line, numbered from 0.
 
-  A line ends at "\\n" only; every "\\r" and the whitespace round a token are
-  dropped. An empty line takes a number too. Of a repeated token the last number
-  counts, at the place of the first in the dictionary's order.
+  Lines end at "\\n" only; every "\\r" and the whitespace around a token are
+  dropped. An empty line has a number too. A repeated token has its last number,
+  and the place of its first one in the order of the dict.
 
   Args:
     vocab_file: str, path of a UTF-8 text file, or see `read_vocabulary`.
@@ -198,10 +200,10 @@ def load_vocab(vocab_file):
 
 
 def convert_by_vocab(vocab, items):
-  """Looks items up.
+  """Looks up items.
 
   Args:
-    vocab: dict, of tokens to ids or the other way round.
+    vocab: dict from tokens to ids, or from ids to tokens.
     items: iterable of keys of `vocab`.
 
   Returns:
@@ -226,47 +228,47 @@ def convert_ids_to_tokens(inv_vocab, ids):
 
 
 def whitespace_tokenize(text):
-  """Returns the parts of `text` between whitespace (str.isspace) as a list."""
+  """Returns a list of the parts of `text` between whitespace (str.isspace)."""
   return text.split()
 
 
 def _is_whitespace(char):
-  """Tells whether the rules take a character for whitespace."""
+  """Returns whether the rules treat a character as whitespace."""
   return (char in _WHITESPACE_CONTROLS or unicodedata.category(char) == "Zs")
 
 
 def _is_control(char):
-  """Tells whether the rules drop a character as a control or format one."""
+  """Returns whether the rules drop a character as a control or format one."""
   return (char not in _WHITESPACE_CONTROLS
           and unicodedata.category(char) in ("Cc", "Cf"))
 
 
 def _is_punctuation(char):
-  """Tells whether a character is a word of its own as punctuation.
+  """Returns whether a character is punctuation, and thus a word by itself.
 
-  All of ASCII but letters, digits, space and controls counts, "$", "^" and "`"
-  included, which Unicode files under symbols.
+  All of ASCII except letters, digits, space and controls is, including "$", "^"
+  and "`", which Unicode classifies as symbols.
   """
   return (char in _ASCII_PUNCTUATION
           or unicodedata.category(char).startswith("P"))
 
 
 class _CharTable(dict):
-  """Remembers what a rule says of each character, up to _TABLE_ENTRIES."""
+  """Caches the result of a rule for up to _TABLE_ENTRIES characters."""
 
   def __init__(self, rule):
     super(_CharTable, self).__init__()
     self._rule = rule
 
   def __missing__(self, char):
-    verdict = self._rule(char)
+    result = self._rule(char)
     if len(self) < _TABLE_ENTRIES:
-      self[char] = verdict
-    return verdict
+      self[char] = result
+    return result
 
 
 def _cleaned(code_point):
-  """Returns what str.translate puts for a code point; None drops it."""
+  """Returns what str.translate replaces a code point by; None drops it."""
   char = chr(code_point)
   if code_point in (0, 0xFFFD) or _is_control(char):
     return None
@@ -274,7 +276,7 @@ def _cleaned(code_point):
 
 
 def _without_mark(code_point):
-  """Returns None for a nonspacing mark, other code points as they are."""
+  """Returns None for a nonspacing mark, any other code point unchanged."""
   is_mark = unicodedata.category(chr(code_point)) == "Mn"
   return None if is_mark else code_point
 
@@ -285,7 +287,7 @@ _PUNCTUATION = _CharTable(_is_punctuation)
 
 
 class BasicTokenizer(object):
-  """Splits text into words and punctuation, in lower case if asked to.
+  """Splits text into words and punctuation, lower-cased or not.
 
   Example:
     BasicTokenizer().tokenize("Caf\\u00e9, 5\\u20ac.")
@@ -295,10 +297,10 @@ class BasicTokenizer(object):
   """
 
   def __init__(self, do_lower_case=True):
-    """Sets the casing.
+    """Creates a tokenizer.
 
     Args:
-      do_lower_case: bool, whether to lower-case and to strip accents.
+      do_lower_case: bool, lower-case and strip accents.
     """
     self.do_lower_case = do_lower_case
 
@@ -309,10 +311,10 @@ class BasicTokenizer(object):
       text: str or UTF-8 bytes.
 
     Returns:
-      list of str, none of them empty or with whitespace inside.
+      list of str, none of them empty or containing whitespace.
 
     Raises:
-      ValueError: `text` is of another type.
+      ValueError: `text` has another type.
     """
     text = convert_to_unicode(text)
     is_ascii = text.isascii()
@@ -328,7 +330,7 @@ class BasicTokenizer(object):
       tokens.extend(self._run_split_on_punc(word))
     if is_ascii:
       return tokens
-    # Decomposing could bring new whitespace in: split there as well.
+    # Decomposition may add whitespace: split there as well.
     return whitespace_tokenize(" ".join(tokens))
 
   def _run_strip_accents(self, text):
@@ -336,7 +338,8 @@ class BasicTokenizer(object):
     return unicodedata.normalize("NFD", text).translate(_WITHOUT_MARK)
 
   def _run_split_on_punc(self, text):
-    """Returns the list of punctuation characters and of what lies between."""
+    """Returns a list of punctuation characters and of the parts between them.
+    """
     if text.isascii():
       return _ASCII_PARTS.findall(text)
     parts = []
@@ -353,39 +356,39 @@ class BasicTokenizer(object):
 
   def _tokenize_chinese_chars(self, text):
     """Returns `text` with a space on each side of every ideograph."""
-    parts = _CJK_RUN.split(text)  # What lies between the runs, and the runs.
+    parts = _CJK_RUN.split(text)  # Other text and runs in turn.
     parts[1::2] = map("  ".join, parts[1::2])
     return " ".join(parts)
 
   def _is_chinese_char(self, cp):
-    """Tells whether the code point `cp` (int) is an ideograph's."""
+    """Returns whether the code point `cp` (int) is an ideograph."""
     return any(first <= cp <= last for first, last in _CJK_RANGES)
 
   def _clean_text(self, text):
-    """Returns `text` without NUL, U+FFFD, controls; whitespace as spaces."""
+    """Returns `text` without NUL, U+FFFD and controls; whitespace as spaces."""
     if text.isascii() and text.isprintable():
       return text
     return text.translate(_CLEANED)
 
 
 class WordpieceTokenizer(object):
-  """Splits words into the pieces of a vocabulary, the longest match first.
+  """Splits words into WordPieces of a vocabulary, the longest match first.
 
   Example:
     WordpieceTokenizer({"un": 0, "##able": 1, "##aff": 2}).tokenize("unaffable")
     == ["un", "##aff", "##able"]
 
   Source: google-research/bert, tokenization.py, same contract. Changed: the
-    search starts at the length of the longest entry of the vocabulary, not at
-    the end of the word.
+    search starts with the length of the longest entry of the vocabulary, not
+    with the whole word.
   """
 
   def __init__(self, vocab, unk_token="[UNK]", max_input_chars_per_word=200):
-    """Takes a vocabulary.
+    """Creates a tokenizer.
 
     Args:
-      vocab: dict (or set) of tokens. It may gain entries later.
-      unk_token: str, stands for a word that cannot be pieced together.
+      vocab: dict (or set) of tokens. Entries may be added later.
+      unk_token: str, the token of a word without a split into pieces.
       max_input_chars_per_word: int, longer words become `unk_token`.
     """
     self.vocab = vocab
@@ -394,10 +397,11 @@ class WordpieceTokenizer(object):
     self._measure()
 
   def _measure(self):
-    """Notes what goes on with a word, and how long entries are at the most."""
+    """Collects the pieces inside words, and the lengths of the longest pieces.
+    """
     self._measured = len(self.vocab)
     self._longest_first = max(map(len, self.vocab), default=0)
-    # To look a piece up without "##" costs half as much as with it.
+    # Looking up a piece without "##" costs half as much as with it.
     self._next = frozenset(
         token[2:] for token in self.vocab if token.startswith("##"))
     self._longest_next = max(map(len, self._next), default=0)
@@ -406,14 +410,14 @@ class WordpieceTokenizer(object):
     """Splits words into pieces.
 
     Args:
-      text: str or UTF-8 bytes, one word or several with whitespace between,
-        as `BasicTokenizer` leaves them.
+      text: str or UTF-8 bytes, words separated by whitespace, as from
+        `BasicTokenizer`.
 
     Returns:
-      list of str: pieces, those inside a word with "##" in front.
+      list of str: pieces, with the prefix "##" inside a word.
 
     Raises:
-      ValueError: `text` is of another type.
+      ValueError: `text` has another type.
     """
     if len(self.vocab) != self._measured:
       self._measure()
@@ -423,7 +427,7 @@ class WordpieceTokenizer(object):
     return pieces
 
   def _split_word(self, word):
-    """Returns the list of pieces of one word without whitespace."""
+    """Returns a list of the pieces of one word without whitespace."""
     if len(word) > self.max_input_chars_per_word:
       return [self.unk_token]
     if word in self.vocab:
@@ -444,19 +448,19 @@ class WordpieceTokenizer(object):
 
 
 class _IdCache(dict):
-  """Words to tuples of ids, computed when missing, bounded in size.
+  """A bounded cache from words to tuples of ids.
 
-  When the cache holds `entries` words, it becomes the older generation and
-  starts afresh; a word found among the older ones moves over. So words in use
-  stay, at the price of one more look-up a word and generation.
+  When it holds `entries` words, these become the older generation and a new one
+  starts empty; a word that is found in the older generation is moved. So words
+  in use stay, at the cost of one more lookup per word and generation.
   """
 
   def __init__(self, compute, entries):
-    """Starts empty.
+    """Creates an empty cache.
 
     Args:
-      compute: function of str to tuple of ids.
-      entries: int, words in a generation, of which there are two at most.
+      compute: function from str to a tuple of ids.
+      entries: int, words per generation; there are at most two.
     """
     super(_IdCache, self).__init__()
     self._compute = compute
@@ -475,23 +479,23 @@ class _IdCache(dict):
     return ids
 
   def size(self):
-    """Returns how many entries both generations hold."""
+    """Returns the number of entries of both generations."""
     return len(self) + len(self._older)
 
 
 class FullTokenizer(object):
-  """Text to WordPiece tokens of a vocabulary file, and to their ids.
+  """Splits text into the WordPieces of a vocabulary file, as tokens or as ids.
 
-  A tokenizer can be pickled; its caches stay behind.
+  A tokenizer can be pickled, without its caches.
 
   Attributes:
-    vocab: OrderedDict of token (str) to id (int). It may gain entries; to
-      replace some, load another file.
-    inv_vocab: dict of id to token.
-    continuation_ids: frozenset of int, the ids in the file of tokens that
-      start with "##", which continue a word.
-    basic_tokenizer: BasicTokenizer, not to be changed.
-    wordpiece_tokenizer: WordpieceTokenizer, not to be changed.
+    vocab: OrderedDict from token (str) to id (int). Entries may be added, but
+      not replaced.
+    inv_vocab: dict from id to token.
+    continuation_ids: frozenset of int, the ids of the file's tokens that start
+      with "##", which continue a word.
+    basic_tokenizer: BasicTokenizer; do not change it.
+    wordpiece_tokenizer: WordpieceTokenizer; do not change it.
 
   Example:
     tokenizer = FullTokenizer("vocab.txt")
@@ -508,8 +512,9 @@ class FullTokenizer(object):
     """Loads a vocabulary.
 
     Args:
-      vocab_file: str, path of a UTF-8 text file, a token a line.
-      do_lower_case: bool, whether to lower-case and to strip accents.
+      vocab_file: str, path of a UTF-8 text file with one token per line, or see
+        `read_vocabulary`.
+      do_lower_case: bool, lower-case and strip accents.
 
     Raises:
       OSError: the file cannot be opened.
@@ -521,7 +526,7 @@ class FullTokenizer(object):
     self._use(vocab)
 
   def _use(self, vocab):
-    """Takes a dict of token to id."""
+    """Uses a dict from token to id."""
     self.vocab = vocab
     self.inv_vocab = {index: token for token, index in vocab.items()}
     self.continuation_ids = frozenset(
@@ -529,11 +534,11 @@ class FullTokenizer(object):
     self._start_caches()
 
   def with_ids(self, function):
-    """Returns a FullTokenizer that gives something else for the same tokens.
+    """Returns a FullTokenizer with other ids for the same tokens.
 
     Args:
-      function: from an id to what takes its place, e.g. to its encoding. This
-        is computed once, not with every token.
+      function: from an id to what replaces it, e.g. its encoding. It is called
+        once for each entry of the vocabulary.
     """
     other = copy.copy(self)
     other._use(collections.OrderedDict(
@@ -541,7 +546,7 @@ class FullTokenizer(object):
     return other
 
   def _start_caches(self):
-    """Starts empty caches for the vocabulary as it is now."""
+    """Creates empty caches for the current vocabulary."""
     self._cached_vocab_size = len(self.vocab)
     self._word_ids = _IdCache(self._ids_of_word, _WORD_ENTRIES)
     self._token_ids = _IdCache(self._ids_of_token, _TOKEN_ENTRIES)
@@ -556,10 +561,10 @@ class FullTokenizer(object):
     self._start_caches()
 
   def _ids_of_word(self, word):
-    """Returns the tuple of ids of a raw word, see `_raw_words`."""
+    """Returns the tuple of ids of a raw word; see `_raw_words`."""
     tokens = self.basic_tokenizer.tokenize(word)
     if len(tokens) == 1:
-      return self._token_ids[tokens[0]]  # Shared by all spellings.
+      return self._token_ids[tokens[0]]  # One tuple for all spellings.
     return tuple(itertools.chain.from_iterable(
         map(self._token_ids.__getitem__, tokens)))
 
@@ -578,7 +583,7 @@ class FullTokenizer(object):
       list of str.
 
     Raises:
-      ValueError: `text` is of another type.
+      ValueError: `text` has another type.
     """
     tokens = []
     for word in self.basic_tokenizer.tokenize(text):
@@ -586,7 +591,7 @@ class FullTokenizer(object):
     return tokens
 
   def tokenize_to_ids(self, text):
-    """Splits text into WordPiece tokens and returns their ids, fast.
+    """Splits text into WordPiece tokens and returns their ids; fast.
 
     Args:
       text: str or UTF-8 bytes.
@@ -595,32 +600,33 @@ class FullTokenizer(object):
       list of int, `convert_tokens_to_ids(tokenize(text))`.
 
     Raises:
-      KeyError: there is an unknown word, and no [UNK] in the vocabulary.
-      ValueError: `text` is of another type.
+      KeyError: there is an unknown word and no [UNK] in the vocabulary.
+      ValueError: `text` has another type.
     """
     text = self._prepared(convert_to_unicode(text))
     return list(self._ids_of_words(self._raw_words(text)))
 
   def lines_to_ids(self, text):
-    """Does for a text what `tokenize_to_ids` does for a line, faster.
+    """Does `tokenize_to_ids` for each line of a text; faster.
 
     Args:
-      text: str, lines as file_io.split_lines cuts them.
+      text: str, lines as file_io.split_lines splits them.
 
     Yields:
       For each line an iterable of ids; None for a line of whitespace alone.
 
     Raises:
-      KeyError: there is an unknown word, and no [UNK] in the vocabulary.
+      KeyError: there is an unknown word and no [UNK] in the vocabulary.
     """
-    # Line by line: what is not ASCII takes longer, and few lines may be.
+    # Line by line, because text that is not ASCII takes longer, and only a few
+    # lines may contain any.
     for line in file_io.split_lines(self._prepared(text)):
       words = self._raw_words(line)
       yield self._ids_of_words(words) if words else None
 
   def _prepared(self, text):
-    """Returns `text` without what str.split() takes for whitespace and the
-    rules do not; makes the caches ready."""
+    """Returns `text` without what str.split(), but not the rules, treats as
+    whitespace; resets the caches if the vocabulary has grown."""
     if len(self.vocab) != self._cached_vocab_size:
       self._start_caches()
     for joiner in _JOINERS:
@@ -629,10 +635,10 @@ class FullTokenizer(object):
     return text
 
   def _raw_words(self, text):
-    """Splits text into parts that can each be tokenized by itself.
+    """Splits text into parts that can be tokenized independently.
 
-    These are ideographs, ASCII punctuation, and what lies between: few enough
-    different ones that most of a text is found in the cache.
+    These are ideographs, ASCII punctuation, and the parts between them: few
+    enough different ones for a cache to hold most of a text.
     """
     if text.isascii():
       return _PARTS_OF_ASCII.findall(text)

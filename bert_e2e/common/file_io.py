@@ -1,8 +1,8 @@
-"""Files by path: local ones with Python's own open, others with TensorFlow's.
+"""Files by path: local ones by Python's `open`, others by TensorFlow's GFile.
 
-A path with a scheme (`gs://`, `hdfs://`, `s3://`) belongs to a file system that
-TensorFlow brings along, so TensorFlow is imported for such a path, and for such
-a path only: a process that reads local files never loads it.
+A path with a scheme (`gs://`, `hdfs://`, `s3://`) is on a file system that
+TensorFlow supports, so TensorFlow is imported for such a path, and only then: a
+process that reads local files never loads it.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def is_local(path):
-  """Tells whether Python's own `open` reads `path`.
+  """Returns whether Python's `open` can read `path`.
 
   Args:
     path: str.
@@ -27,9 +27,9 @@ def is_local(path):
 
 @contextlib.contextmanager
 def _gfile(path):
-  """Gives TensorFlow's file module, loaded at the first remote path.
+  """Gives TensorFlow's file module, which the first remote path imports.
 
-  Its errors are raised as the OSErrors that local files raise.
+  Its errors are raised as OSErrors, like those of local files.
   """
   import tensorflow.compat.v1 as tf  # pylint: disable=import-outside-toplevel
   try:
@@ -39,7 +39,7 @@ def _gfile(path):
 
 
 class _RemoteFile:
-  """What is used of a binary file object, on a file of TensorFlow's."""
+  """A GFile with the methods of a binary file object that are used here."""
 
   def __init__(self, path, mode):
     self._path = path
@@ -70,7 +70,7 @@ class _RemoteFile:
 
 
 def open_binary(path, mode="rb"):
-  """Opens a file of bytes.
+  """Opens a binary file.
 
   Args:
     path: str, local or with a scheme.
@@ -81,17 +81,16 @@ def open_binary(path, mode="rb"):
     manager.
 
   Raises:
-    OSError: the file cannot be opened. (A remote one raises it from `read` or
-      `close` at the latest.)
+    OSError: the file cannot be opened. (For a remote one, `read` or `close`
+      may raise it.)
   """
   return open(path, mode) if is_local(path) else _RemoteFile(path, mode)
 
 
 def split_lines(text):
-  """Returns the lines of a text, without their ends.
+  """Splits a text into lines, without their ends.
 
-  They end at "\\n" only. Nothing follows the last end; a rest without one is a
-  line unless it is empty.
+  Lines end at "\\n" only. A last line needs no end, unless it is empty.
 
   Args:
     text: str or bytes.
@@ -117,7 +116,7 @@ def size(path):
 
 
 def exists(path):
-  """Tells whether there is a file or folder."""
+  """Returns whether there is a file or directory."""
   if is_local(path):
     return os.path.exists(path)
   with _gfile(path) as gfile:
@@ -126,7 +125,7 @@ def exists(path):
 
 @contextlib.contextmanager
 def _named(path):
-  """Names the file in an error that does not: of a full disk, say."""
+  """Adds the path to an OSError without one, e.g. of a full disk."""
   try:
     yield
   except OSError as e:
@@ -136,16 +135,16 @@ def _named(path):
 
 
 def append(path, data):
-  """Appends bytes to a file, which is made if it is not there.
+  """Appends bytes to a file, which is created if it does not exist.
 
-  Once this returns the bytes survive the end of the process.
+  Once this returns, the bytes survive the end of the process.
   """
   with _named(path), open_binary(path, "ab") as stream:
     stream.write(data)
 
 
 def write(path, data):
-  """Writes a file of bytes, so that it is whole or as it was before."""
+  """Writes a binary file. A local one is replaced atomically."""
   if not is_local(path):
     with open_binary(path, "wb") as stream:
       stream.write(data)
@@ -170,27 +169,27 @@ def remove(path):
     gfile.remove(path)
 
 
-def names(folder):
-  """Returns the sorted names of what is in a folder; none if it is missing."""
-  if not exists(folder):
+def names(directory):
+  """Returns the sorted names in a directory; [] if it does not exist."""
+  if not exists(directory):
     return []
-  if is_local(folder):
-    return sorted(os.listdir(folder))
-  with _gfile(folder) as gfile:
-    return sorted(name.rstrip("/") for name in gfile.listdir(folder))
+  if is_local(directory):
+    return sorted(os.listdir(directory))
+  with _gfile(directory) as gfile:
+    return sorted(name.rstrip("/") for name in gfile.listdir(directory))
 
 
 def matches(pattern):
-  """Returns the files that a glob pattern names, sorted.
+  """Returns the files that match a glob pattern.
 
   A file whose own name looks like a pattern ("a[1].txt") is taken literally.
 
   Args:
-    pattern: str, a path that may hold `*`, `?` and `[...]`.
+    pattern: str, a path that may contain `*`, `?` and `[...]`.
 
   Returns:
-    list of str, sorted; empty where nothing matches. Only regular files match
-    a pattern.
+    list of str, sorted; empty if nothing matches. Only regular files match a
+    pattern.
   """
   if not is_local(pattern):
     with _gfile(pattern) as gfile:
@@ -201,10 +200,10 @@ def matches(pattern):
 
 
 def _check_regular(path):
-  """Raises ValueError for what can't be read as often as there are epochs."""
+  """Raises ValueError for what can't be read once for each epoch."""
   if is_local(path) and not os.path.isfile(path):
     raise ValueError(
-        "%s is a folder; pass %s for the files in it." %
+        "%s is a directory; pass %s for the files in it." %
         (path, os.path.join(path, "*")) if os.path.isdir(path) else
         "%s is not a regular file; a stream can't be read twice. Write it to a "
         "file first." % path)
@@ -217,16 +216,16 @@ def expand(patterns):
     patterns: str, as in `--input_file=a.txt,more/*.txt`, or a list of patterns.
 
   Returns:
-    list of str: each pattern's matches sorted, the patterns in their order, a
-    file as often as it is named.
+    list of str: the matches of each pattern, sorted, the patterns in their
+    order; a file as often as it is named.
 
   Raises:
-    ValueError: a pattern matches no file, or there is no pattern; a folder or
-      a pipe is named.
+    ValueError: a pattern matches no file, or there is no pattern; a directory
+      or a pipe is named.
 
   Source: the loop over FLAGS.input_file in both of google-research/bert's
-    programs. Changed: the matches of a pattern are sorted there by chance only,
-    and a pattern without a match was passed over in silence.
+    programs. Changed: there, matches are sorted only if the file system sorts
+    them, and a pattern without a match is ignored.
   """
   if isinstance(patterns, str):
     patterns = patterns.split(",")
@@ -238,9 +237,9 @@ def expand(patterns):
     found = matches(pattern)
     if not found:
       raise ValueError(
-          "No input file matches %s (the current folder is %s). Check the path;"
-          " a pattern may hold *, ? and [...], several are separated by commas."
-          % (pattern, os.getcwd()))
+          "No input file matches %s (the current directory is %s). Check the "
+          "path; a pattern may contain *, ? and [...], and commas separate "
+          "several." % (pattern, os.getcwd()))
     for path in found:
       _check_regular(path)
     files.extend(found)

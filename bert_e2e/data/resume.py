@@ -1,15 +1,15 @@
-"""Where a run stands in its stream: two small records beside the checkpoints.
+"""The position of a run in its stream: two small files beside the checkpoints.
 
-A checkpoint counts the examples that it was trained on. To go on behind them,
-a run has to know that the stream is still the one that it counted in, and where
-in it that example stands:
+A checkpoint stores how many examples it was trained on. To resume after them, a
+run has to know that the stream is still the same, and where in it the next
+example is:
 
-* `stream.json` says what stream it is: a fingerprint of the corpus, and the
-  options that decide what is made of it.
+* `stream.json` identifies the stream: a fingerprint of the corpus, and the
+  options that determine the examples.
 * `stream_windows.txt` has a line for each window of the stream that was built,
   with the number of its first example: up to 32 bytes for 16 chunks of text. If
-  it is lost, the windows are counted anew from the nearest known one on, which
-  takes longer and gives the same.
+  it is lost, windows are built and counted again from the nearest known one,
+  which takes longer and has the same result.
 """
 
 import hashlib
@@ -25,11 +25,12 @@ logger = logging.getLogger(__name__)
 
 STREAM_FILE = "stream.json"
 WINDOWS_FILE = "stream_windows.txt"
-# Counted up when the same text and options begin to give another stream.
+# Incremented when the same text and options give another stream.
 STREAM_VERSION = 2
-# Windows that may lie between the one being built and the one in training.
+# Windows between the one being built and the one being trained on, at most.
 _RECENT_WINDOWS = 1000
-# A line starts anew behind one that a kill cut short, which lacks the ";".
+# Of a line that a killed process wrote in part the ";" is missing; the next one
+# starts on a new line.
 _LINE = re.compile(rb"^(\d+) (\d+) (\d+) (\d+);$", re.MULTILINE)
 
 
@@ -37,8 +38,8 @@ def windows_file(output_dir, shard):
   """Returns the path of a host's WindowLog.
 
   Args:
-    output_dir: folder.
-    shard: stream_lib.Shard; several hosts have a file each.
+    output_dir: str, directory.
+    shard: stream.Shard; each of several hosts has its own file.
   """
   path = os.path.join(output_dir, WINDOWS_FILE)
   if shard.num_hosts == 1:
@@ -48,27 +49,27 @@ def windows_file(output_dir, shard):
 
 
 class WindowLog:
-  """The numbers of the examples that a stream's windows start with, in a file.
+  """A file with the number of the first example of each window of a stream.
 
   Args:
-    path: the file; it need not exist. None for no log.
+    path: the file; it need not exist. None keeps the log in memory only.
   """
 
   def __init__(self, path):
     self._path = path
     self._last = -1
-    # What was told of late: (first, count, epochs), see `add`.
+    # The latest windows: (first, count, epochs), see `add`.
     self._recent: List[Tuple[int, int, Tuple[float, float]]] = []
 
   def find(self, number) -> Tuple[stream_lib.Position, int]:
     """Looks up the last known window that starts at or before an example.
 
     Args:
-      number: int, examples before it in the stream.
+      number: int, of the example: how many are before it in the stream.
 
     Returns:
-      (Position of the window, number of its first example); the stream's start
-      if nothing nearer is known.
+      (Position of the window, number of its first example); the start of the
+      stream if no such window is known.
     """
     best = stream_lib.Position(), 0
     for line in self._lines():
@@ -85,15 +86,15 @@ class WindowLog:
       return _LINE.findall(stream.read())
 
   def add(self, position, first, count, epochs):
-    """Notes a window, in the file unless it or a later one is known.
+    """Adds a window; appends it to the file unless it or a later one is there.
 
     Args:
-      position: stream_lib.Position of the window.
+      position: stream.Position of the window.
       first: int, the number of its first example; count: int, how many it has.
       epochs: (float, float), passes over the corpus before it and before its
         end.
     """
-    # A list of its own for each state: another thread may be in `epochs`.
+    # Not changed in place, because another thread may be in `epochs`.
     self._recent = self._recent[-_RECENT_WINDOWS:] + [(first, count, epochs)]
     if self._path and first > self._last:
       self._last = first
@@ -101,20 +102,20 @@ class WindowLog:
           first, position.epoch, position.group, position.window))
 
   def _write(self, line):
-    """Appends to the file. Where that fails, the run goes on: a later one then
-    finds its place in a longer way."""
+    """Appends to the file. If that fails, training continues, but a resumed run
+    has to count windows again."""
     try:
       file_io.append(self._path, line)
     except OSError as e:
-      logger.warning("%s; a resumed run will take longer to find its place", e)
+      logger.warning(
+          "%s; a resumed run will take longer to find its position", e)
       self._path = None
 
   def epochs(self, number):
-    """Returns how many passes over the corpus an example lies behind its start.
+    """Returns how many passes over the corpus are complete before an example.
 
     Args:
-      number: int, examples of the stream before it; of a window that was built
-        of late.
+      number: int, of the example; it is in one of the latest windows.
 
     Returns:
       float, e.g. 1.25; None before the first window is known.
@@ -122,19 +123,19 @@ class WindowLog:
     recent = self._recent
     for first, count, (before, after) in reversed(recent):
       if first <= number or first == recent[0][0]:
-        share = min(1.0, max(0.0, (number - first) / count))
-        return before + share * (after - before)
+        fraction = min(1.0, max(0.0, (number - first) / count))
+        return before + fraction * (after - before)
     return None
 
 
 class StreamRecord(NamedTuple):
-  """What `stream.json` holds.
+  """The content of `stream.json`.
 
   Attributes:
     first_example: int, the number of trained examples at which the stream
-      starts: not 0 where a run went over to another corpus.
+      starts; not 0 if a run switched to another corpus.
     text: dict, see corpus.Corpus.fingerprint.
-    options: dict of what else decides the stream.
+    options: dict of what else determines the stream.
     version: int, STREAM_VERSION when it was written.
   """
   first_example: int
@@ -143,10 +144,10 @@ class StreamRecord(NamedTuple):
   version: int = STREAM_VERSION
 
   def differences(self, other):
-    """Says how another record's stream differs, a list of clauses."""
+    """Returns how another record's stream differs, a list of clauses."""
     found = []
     if self.version != other.version:
-      found.append("this version of the program gives another stream")
+      found.append("this version of the program builds another stream")
     for kind in ("text", "options"):
       before, now = getattr(self, kind), getattr(other, kind)
       found += [
@@ -157,8 +158,8 @@ class StreamRecord(NamedTuple):
     return found
 
   def save(self, output_dir):
-    """Writes the record and drops the windows of another stream, unless it is
-    there already."""
+    """Writes the record and removes the windows of another stream, unless the
+    same record is there already."""
     path = os.path.join(output_dir, STREAM_FILE)
     if json_files.holds_record(path, self):
       return
@@ -170,27 +171,27 @@ class StreamRecord(NamedTuple):
 
 
 def exists(output_dir):
-  """Tells whether a folder has a record, be it a damaged one."""
+  """Returns whether a directory has a record, possibly a damaged one."""
   return file_io.exists(os.path.join(output_dir, STREAM_FILE))
 
 
 def load(output_dir):
-  """Returns the StreamRecord of a folder, or None without one.
+  """Returns the StreamRecord of a directory, or None if there is none.
 
   Raises:
-    ValueError: there is one that can't be read.
+    ValueError: it can't be read.
   """
   return json_files.read_record(
       os.path.join(output_dir, STREAM_FILE), StreamRecord,
-      "It says which stream of examples the run is in.")
+      "It identifies the example stream of the run.")
 
 
 def check_stream(record, output_dir, accept):
   """Checks that a resumed run continues its own stream.
 
   Args:
-    record: StreamRecord of the stream that the flags ask for.
-    output_dir: str, directory; the stream that it records, if any, counts.
+    record: StreamRecord of the stream that the flags describe.
+    output_dir: str, directory; its own record, if any, is compared.
     accept: bool, accept another stream.
 
   Returns:

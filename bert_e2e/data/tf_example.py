@@ -10,7 +10,7 @@ import struct
 
 
 class _Memo(dict):
-  """What a function gives for the keys that were asked for."""
+  """Results of a function, by its argument."""
 
   def __init__(self, function):
     super().__init__()
@@ -22,7 +22,11 @@ class _Memo(dict):
 
 
 def varint(value):
-  """Encodes a number, 0 or more, as a protobuf varint."""
+  """Encodes an int, 0 or more, as a protobuf varint; returns bytes.
+
+  Raises:
+    ValueError: it is negative.
+  """
   if value < 0:
     raise ValueError("An id or position is negative: %d." % value)
   encoded = bytearray()
@@ -37,7 +41,7 @@ _varint_of = _Memo(varint).__getitem__
 
 
 def _header(field, size):
-  """Encodes what stands before `size` bytes of a field of wire type 2."""
+  """Encodes what precedes `size` bytes of a field of wire type 2."""
   return varint(field << 3 | 2) + varint(size)
 
 
@@ -47,10 +51,10 @@ FLOAT_LIST, INT64_LIST = 2, 3
 
 
 def _feature_header(name, kind, size):
-  """Encodes what stands before the packed numbers of a feature.
+  """Encodes what precedes the packed numbers of a feature.
 
   That is the entry of the map from names to features, the name, the feature,
-  its list and the list's values; it depends on their size in bytes alone.
+  its list and the list's values; it depends only on their size in bytes.
   """
   header = b""
   for field in (1, kind, 2):
@@ -60,11 +64,11 @@ def _feature_header(name, kind, size):
 
 
 class ExampleSerializer:
-  """Packs instances into serialized tf.Examples.
+  """Encodes instances as serialized tf.Examples.
 
   The bytes are those of protobuf's deterministic serialization (features by
   name, packed lists), the same in every run and without protobuf's objects.
-  What recurs among the examples is packed once.
+  Whatever is the same in many examples is encoded once.
 
   Args:
     max_seq_length: L, to which the lists over pieces are padded with zeros.
@@ -100,10 +104,10 @@ class ExampleSerializer:
     """Returns the tf.Example of one instance.
 
     Args:
-      input_ids: list of int of 0 or more, or of bytes, packed ones; at most L.
-      segment_ids: as many int, 0 or 1.
-      masked_lm_positions: list of int, at most P; masked_lm_ids: as many, like
-        `input_ids`.
+      input_ids: list of int, 0 or more, or of bytes, their varints; at most L.
+      segment_ids: list of int, 0 or 1, of the same length.
+      masked_lm_positions: list of int, at most P.
+      masked_lm_ids: list of the same length, like `input_ids`.
       is_random_next: bool.
 
     Returns:
@@ -138,7 +142,7 @@ class ExampleSerializer:
 
 
 def _packed(values, padding):
-  """Packs a list of numbers, or of packed ones, and so many zeros."""
+  """Encodes a list of ints, or of varints, followed by `padding` zeros."""
   if values and not isinstance(values[0], bytes):
     values = map(_varint_of, values)
   return b"".join(values) + bytes(padding)
@@ -146,7 +150,7 @@ def _packed(values, padding):
 
 @functools.lru_cache(maxsize=None)
 def _serializer(max_seq_length, max_predictions_per_seq):
-  """Returns an ExampleSerializer that is kept with what it has packed."""
+  """Returns an ExampleSerializer; the same for the same lengths."""
   return ExampleSerializer(max_seq_length, max_predictions_per_seq)
 
 
@@ -157,7 +161,7 @@ def create_instance_to_example_files(instances, tokenizer, max_seq_length,
   Args:
     instances: iterable of TrainingInstance, pieces as texts or as ids.
     tokenizer: has `convert_tokens_to_ids`; not used for ids.
-    max_seq_length, max_predictions_per_seq: what to pad to.
+    max_seq_length, max_predictions_per_seq: the lengths to pad to.
 
   Returns:
     list of bytes, one for each instance; see ExampleSerializer.serialize.
@@ -170,6 +174,12 @@ def create_instance_to_example_files(instances, tokenizer, max_seq_length,
 
 
 def to_example(serializer, tokenizer, instance):
+  """Returns the serialized tf.Example of an instance.
+
+  Args:
+    serializer: ExampleSerializer.
+    tokenizer, instance: see create_instance_to_example_files.
+  """
   return serializer.serialize(
       _ids(tokenizer, instance.tokens), instance.segment_ids,
       instance.masked_lm_positions, _ids(tokenizer, instance.masked_lm_labels),
@@ -182,40 +192,40 @@ def _ids(tokenizer, pieces):
   return pieces
 
 
-def _read_varint(data, at):
-  """Returns (number, place behind it)."""
+def _read_varint(data, offset):
+  """Returns (number, offset after it)."""
   number = shift = 0
   while True:
-    byte = data[at]
+    byte = data[offset]
     number |= (byte & 0x7f) << shift
-    at, shift = at + 1, shift + 7
+    offset, shift = offset + 1, shift + 7
     if byte < 0x80:
-      return number, at
+      return number, offset
 
 
 def _read_fields(data):
-  """Yields (number, bytes) of the fields, which all have a length."""
-  at = 0
-  while at < len(data):
-    key, at = _read_varint(data, at)
-    size, at = _read_varint(data, at)
-    yield key >> 3, data[at:at + size]
-    at += size
+  """Yields (number, bytes) of the fields of a message, all of wire type 2."""
+  offset = 0
+  while offset < len(data):
+    key, offset = _read_varint(data, offset)
+    size, offset = _read_varint(data, offset)
+    yield key >> 3, data[offset:offset + size]
+    offset += size
 
 
 def _read_list(kind, packed):
   """Returns the numbers of a packed list."""
   if kind == FLOAT_LIST:
     return [number for number, in struct.iter_unpack("<f", packed)]
-  numbers, at = [], 0
-  while at < len(packed):
-    number, at = _read_varint(packed, at)
+  numbers, offset = [], 0
+  while offset < len(packed):
+    number, offset = _read_varint(packed, offset)
     numbers.append(number)
   return numbers
 
 
 def parse_example(example):
-  """Reads an example that ExampleSerializer wrote.
+  """Decodes an example that ExampleSerializer encoded.
 
   Args:
     example: bytes, a serialized tf.Example.

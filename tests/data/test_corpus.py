@@ -301,14 +301,14 @@ class TestExpand:
   @pytest.mark.parametrize("patterns", [
       "", ",", "no-such-file-*.txt", "tests,", []])
   def test_no_match_is_an_error(self, write, patterns, tmp_path):
-    with pytest.raises(ValueError, match="No input file|is a folder"):
+    with pytest.raises(ValueError, match="No input file|is a directory"):
       file_io.expand(patterns)
 
   def test_folders_and_pipes_are_no_files(self, write, tmp_path):
     path = write("sub/a.txt", "x")
     with pytest.raises(ValueError, match="No input file"):
       file_io.expand(str(tmp_path / "*"))
-    with pytest.raises(ValueError, match=r"is a folder; pass .*sub/\*"):
+    with pytest.raises(ValueError, match=r"is a directory; pass .*sub/\*"):
       file_io.expand(str(tmp_path / "sub"))
     os.mkfifo(str(tmp_path / "pipe"))
     with pytest.raises(ValueError, match="pipe is not a regular file"):

@@ -58,7 +58,7 @@ def digest(path, options):
 
 
 def record_file(text_digest):
-  """Returns the path of the record that belongs to a text."""
+  """Returns the path of the record of a text."""
   return os.path.join(GOLDEN, text_digest + ".json")
 
 

@@ -111,6 +111,7 @@ def test_from_google_to_both_and_back(slim, tmp_path):
     assert len(contents) == 1, name
 
 
+@pytest.mark.slow
 def test_an_output_directory(files, tmp_path):
   """The latest checkpoint, without the optimizer's variables, and the casing.
 

@@ -748,6 +748,7 @@ def expected_weights(folder, steps):
   return whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [[], ["cpu:0", "cpu:1"]],
                          ids=["one", "mirrored"])
 def test_training_starts_from_the_weights(tmp_path, devices):
@@ -800,6 +801,7 @@ def train_on_tpu(tpu_name, folder, out):
         input_fn_of(count), max_steps=3)
 
 
+@pytest.mark.slow
 def test_a_tpu_starts_from_the_weights(coordinator, tmp_path):
   """The directory need not exist there."""
   folder = hugging_face_encoder(tmp_path / "hugging_face")

@@ -611,7 +611,9 @@ class TestKill:
     train(str(folder), 10)
     return folder
 
-  @pytest.mark.parametrize("moment", MOMENTS)
+  @pytest.mark.parametrize("moment", [
+      moment if moment == "it is whole" else
+      pytest.param(moment, marks=pytest.mark.slow) for moment in MOMENTS])
   def test_during_a_save(self, tmp_path, ask, whole, moment):
     arguments = {"folder": str(tmp_path / "out"), "last_step": 10,
                  "max_to_keep": 2}
@@ -633,6 +635,7 @@ class TestKill:
     assert listed(tmp_path / "out") == [9, 10]
     assert_same(tmp_path / "out", whole, 10)
 
+  @pytest.mark.slow
   def test_at_any_time_large_weights_are_complete(self, tmp_path, ask):
     # More steps than there is time for, so that each run is killed.
     arguments = {"folder": str(tmp_path / "out"), "last_step": 10 ** 6,
@@ -674,6 +677,7 @@ def test_a_run_keeps_the_checkpoints_it_was_asked_to(undisturbed):
       "fingerprint": evaluation.identify(recorded)}
 
 
+@pytest.mark.slow
 def test_steps_are_multiples_wherever_a_run_resumes(
     run, tmp_path, undisturbed):
   code, said = run(tmp_path / "out", {"stop": 7}, keep_checkpoint_max=0)
@@ -693,6 +697,7 @@ def test_steps_are_multiples_wherever_a_run_resumes(
   assert checkpoints(tmp_path / "out") == listed(tmp_path / "out") == [14, 15]
 
 
+@pytest.mark.slow
 def test_all_are_kept_permanently_for_a_tiny_number_of_hours(run, tmp_path):
   for last in (3, 5):  # The resumed run does as the first one.
     code, said = run(tmp_path / "out", num_train_steps=last,
@@ -704,6 +709,7 @@ def test_all_are_kept_permanently_for_a_tiny_number_of_hours(run, tmp_path):
     assert listed(tmp_path / "out") == [last - 1, last]
 
 
+@pytest.mark.slow
 def test_weights_of_a_nan_loss_are_not_saved(run, tmp_path):
   code, said = run(tmp_path / "out", save_checkpoints_steps=1,
                    keep_checkpoint_max=0, num_warmup_steps=0,
@@ -728,6 +734,7 @@ def said_once(said, folder, what, reason, latest):
   assert sentence == said.splitlines()[-1]
 
 
+@pytest.mark.slow
 class TestFullDisk:
 
   def test_files_of_a_limited_size(self, run, tmp_path, undisturbed):
@@ -780,6 +787,7 @@ class TestFullDisk:
     assert_same(out, undisturbed, 14)
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_the_program_ends_as_undisturbed(
     run, tmp_path, undisturbed):
   out = tmp_path / "out"

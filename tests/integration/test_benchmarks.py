@@ -65,6 +65,7 @@ def rows(output):
           for line in output.splitlines() if line.startswith("| ")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_prints_its_rows(files, name):
   arguments, figures = BENCHMARKS[name]

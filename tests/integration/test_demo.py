@@ -534,6 +534,7 @@ def test_baseline_reads_as_the_model_does(small_model, tmp_path, monkeypatch):
   assert vocab["The"] in ids and vocab["the"] not in ids
 
 
+@pytest.mark.slow
 def test_demo_from_end_to_end(small_model, tmp_path, monkeypatch, capfd):
   """The main program reads all it needs of the model from its folder."""
   monkeypatch.setattr(demo, "OUT", str(tmp_path / "out"))

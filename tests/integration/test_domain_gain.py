@@ -245,6 +245,7 @@ def small_run(tmp_path, count, *arguments):
       stderr=subprocess.PIPE, universal_newlines=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_whole_run(tmp_path):
   result = small_run(tmp_path, 150)
   assert result.returncode == 0, result.stderr
@@ -263,6 +264,7 @@ def test_a_whole_run(tmp_path):
   assert re.match(r"\d+ s of wall-clock time, \d+ s of CPU time$", lines[-1])
 
 
+@pytest.mark.slow
 def test_fine_tuning_learns_and_repeats_itself(tmp_path):
   """Two sections with words of their own."""
   config = modeling.BertConfig.from_dict(CONFIG)

@@ -16,6 +16,7 @@ from bert_e2e.data import resume
 from scripts import supervise
 
 
+@pytest.mark.slow
 def test_killed_workers_end_with_the_weights_of_an_undisturbed_run(
     files, dropout_config):
   ends = {}
@@ -50,6 +51,7 @@ def test_killed_workers_end_with_the_weights_of_an_undisturbed_run(
   assert "num_hosts was 2 and is None" in alone.stdout
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_worker_ends_both_at_the_same_step(files):
   codes, said = train("stopped", files, files["out"], is_supervised=False,
                       num_train_steps=1000000, save_checkpoints_steps=1000000,

@@ -97,6 +97,7 @@ class TestOtherStream:
     with pytest.raises(ValueError, match="another stream.*text was"):
       prepared(parse_flags(command(trained)))
 
+  @pytest.mark.slow
   def test_an_accepted_stream_starts_at_its_start(
       self, trained, parse_flags):
     for _ in range(2):  # The second time it is the folder's own stream.

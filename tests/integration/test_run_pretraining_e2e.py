@@ -339,6 +339,7 @@ class TestProgram:
     assert "ERROR: %s is not UTF-8" % files["train"] in run.stdout
     assert "line 3301" in run.stdout
 
+  @pytest.mark.slow
   def test_invalid_utf8_need_not_end_a_run(self, files):
     with open(files["train"], "ab") as stream:
       stream.write(b"w1 \xff w2\n")
@@ -359,6 +360,7 @@ class TestProgram:
     assert {name: getattr(values, name) for name in expected} == expected
 
 
+  @pytest.mark.slow
   def test_workers_train_the_same_model(self, files):
     """The stream is the same for any number of workers, so the steps are."""
     losses = []
@@ -386,6 +388,7 @@ class TestProgram:
                      attention_probs_dropout_prob=0.0), stream)
     return path
 
+  @pytest.mark.slow
   def test_a_workers_death_ends_the_run_with_one_sentence(self, files):
     arguments = command(files, num_train_steps=1000000, num_workers=1,
                         log_every_steps=20)
@@ -531,6 +534,7 @@ class TestRefusals:
       prepared(parse_flags(command(files, output_dir=str(tmp_path / "file"))))
 
 
+@pytest.mark.slow
 def test_partial_init_checkpoint_lists_what_stays_fresh(files, tmp_path):
   path = save_checkpoint(
       str(tmp_path / "part" / "bert.ckpt"),

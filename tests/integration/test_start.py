@@ -58,7 +58,9 @@ def trained(files, **changes: Any):
 
 
 @pytest.mark.parametrize("how", [
-    {}, dict(distribution_strategy="mirrored", devices="cpu:0,cpu:1")])
+    {}, pytest.param(
+        dict(distribution_strategy="mirrored", devices="cpu:0,cpu:1"),
+        marks=pytest.mark.slow)])
 def test_the_folders_weights_config_and_vocabulary(files, folder, how):
   said = trained(files, init_checkpoint=folder, **dict(BY_FOLDER, **how))
   assert "starting from the weights of " + folder in said
@@ -70,6 +72,7 @@ def test_the_folders_weights_config_and_vocabulary(files, folder, how):
       files["out"], 1) if not name.endswith("key/bias"))
 
 
+@pytest.mark.slow
 def test_what_it_lacks_is_made_and_listed(files, tmp_path):
   headless = without_heads(tmp_path)
   said = trained(files, init_checkpoint=headless,
@@ -102,6 +105,7 @@ def test_the_activation_is_theirs(folder, files, parse_flags):
         bert_config_file=path)))
 
 
+@pytest.mark.slow
 def test_a_vocabulary_of_tokenizer_json(folder, files):
   """All that transformers 5 writes."""
   os.remove(os.path.join(folder, "vocab.txt"))
@@ -169,6 +173,7 @@ def test_the_result_is_exported(files, folder, tmp_path):
   trained(files, init_checkpoint=folder, export_dir=out, **BY_FOLDER)
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_exported_where_one_is_kept(files, folder,
                                                            tmp_path):
   out = str(tmp_path / "export")

@@ -80,6 +80,7 @@ def losses(out):
   return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
 def test_every_engine_makes_the_same_of_a_batch(
     start, parse_flags, optimizer):
@@ -110,6 +111,7 @@ def test_predictions_of_the_parts_are_uneven(files):
   assert np.mean(sums[:, 0] != sums[:, 1]) > 0.5
 
 
+@pytest.mark.slow
 def test_mirrored_goes_on_where_it_was_killed(files, parse_flags):
   """Bitwise, with dropout; and it evaluates on one device."""
   write_config(files, dropout=0.2)
@@ -231,6 +233,7 @@ class TestCluster:
 class TestFp16:
   """A CPU computes in fp32 all the same; what is tested is the loss's scale."""
 
+  @pytest.mark.slow
   def test_fp32_is_that_of_a_plain_run(self, start, parse_flags):
     """A power of 2 as a scale changes nothing."""
     expected = train(start, parse_flags, "fp32")
@@ -239,6 +242,7 @@ class TestFp16:
     assert found.pop("good_steps") == 6
     assert_close(found, expected, 1e-5)
 
+  @pytest.mark.slow
   @pytest.mark.parametrize("changes", [
       {}, TWO_CPUS, {"gradient_accumulation_steps": 2}],
       ids=["one", "mirrored", "micro"])
@@ -278,6 +282,7 @@ class TestFp16:
     assert twice["current_loss_scale"] == once["current_loss_scale"]
     assert twice["good_steps"] == 2
 
+  @pytest.mark.slow
   def test_a_checkpoint_without_a_scale_goes_on_with_one_and_back(
       self, start, parse_flags):
     run = dict(init_checkpoint=start["start"], **TWO_CPUS)
@@ -308,6 +313,7 @@ class TestFp16:
     assert make_engine({})._session_config() is None
 
 
+@pytest.mark.slow
 def test_xla_compiles(start, parse_flags):
   """To the same weights; that it does compile, TensorFlow's log says."""
   expected = train(start, parse_flags, "plain")
@@ -320,6 +326,7 @@ def test_xla_compiles(start, parse_flags):
   assert_close(tensors(start["out"] + "_xla", 6), expected, 1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_float32_weights(start, parse_flags):
   expected = train(start, parse_flags, "fp32", log_every_steps=1)
   found = train(start, parse_flags, "bfloat16", log_every_steps=1,

@@ -192,6 +192,7 @@ def files(files, tmp_path, dropout_config):
   return dict(files, general=str(tmp_path / "general.txt"))
 
 
+@pytest.mark.slow
 def test_a_run_with_evaluations(files):
   run = trained(files, "run", keep_best=True, keep_checkpoint_max=0)
   rows = rows_of(run["out"])
@@ -240,6 +241,7 @@ def test_a_run_with_evaluations(files):
   assert os.path.exists(os.path.join(run["out"], "report.html"))
 
 
+@pytest.mark.slow
 def test_evaluations_change_nothing_and_survive_kills(files):
   with_it = trained(files, "with")
   without = dict(files, out=files["out"] + "_without")
@@ -267,6 +269,7 @@ def test_evaluations_change_nothing_and_survive_kills(files):
       np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_run_that_gets_worse_ends(files):
   """At once: what it starts from was trained before."""
   start = trained(files, "start", num_train_steps=60, eval_every_steps=60)
@@ -292,6 +295,7 @@ def test_a_run_that_gets_worse_ends(files):
   assert rows_of(more["out"])[-1]["step"] == 15
 
 
+@pytest.mark.slow
 def test_several_devices_train_while_one_evaluates(files):
   alone = trained(files, "alone")
   both = trained(files, "both", distribution_strategy="mirrored",
@@ -303,6 +307,7 @@ def test_several_devices_train_while_one_evaluates(files):
         theirs["masked_lm_loss"], abs=0.5)
 
 
+@pytest.mark.slow
 def test_several_machines_evaluate_and_end_together(files):
   out = files["out"] + "_two"
   codes, said = train_by_two(
@@ -317,6 +322,7 @@ def test_several_machines_evaluate_and_end_together(files):
   assert steps[-2:] == [last - 1, last] and last < 50
 
 
+@pytest.mark.slow
 def test_tfrecords_are_evaluated_once_and_whole(files, tmp_path):
   examples = list(e2e.take_write_2_flow(
       [files["eval"]], files["vocab"], num_epochs=1, **LENGTHS))
@@ -336,6 +342,7 @@ def test_tfrecords_are_evaluated_once_and_whole(files, tmp_path):
       assert mine["examples"] >= len(examples) > mine["examples"] - 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_flow", [True, False])
 def test_fixed_batches_are_filled_up_with_padding(files, tmp_path, is_flow):
   """As a TPU requires; padding has no weight in any metric."""
@@ -435,6 +442,7 @@ class TestOverlap:
         files, do_eval=True, eval_input_file=str(path))))
     assert not run.training.preflight.held_out
 
+  @pytest.mark.slow
   @pytest.mark.parametrize("num_workers", [0, 2])
   def test_later_ones_are_counted(self, files, tmp_path, num_workers):
     path = tmp_path / "shared.txt"
@@ -454,6 +462,7 @@ class TestOverlap:
         early_stopping_patience=2)
 
 
+@pytest.mark.slow
 def test_a_training_in_parts_evaluates_between_them(files, parse_flags,
                                                     monkeypatch):
   """As on a TPU, simulated by the CPU."""

@@ -310,6 +310,7 @@ def test_output_positions_select_rows_of_the_attention_mask():
   np.testing.assert_allclose(some[1], expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_near_float32_and_trains_float32_variables():
   config = without_dropout(golden.CONFIGS["wide"])
   features = golden.placeholders()
@@ -335,6 +336,7 @@ def test_bfloat16_is_near_float32_and_trains_float32_variables():
       assert error < 0.1 * np.linalg.norm(expected), name
 
 
+@pytest.mark.slow
 def test_bfloat16_trains():
   config = modeling.BertConfig(**TINY)
   features = golden.placeholders()

@@ -32,7 +32,8 @@ def step_of(folder):
   return tf.train.load_variable(latest, "global_step")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [
+    signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_in_training_saves_and_ends(files, number):
   arguments = command(files, num_train_steps=1000000, num_workers=2,
                       log_every_steps=20, do_eval=True)
@@ -54,6 +55,7 @@ def test_a_signal_in_training_saves_and_ends(files, number):
   assert "resuming from step %d in" % step in again.stdout
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_wait_for_a_worker_that_hangs(files):
   """The trainer waits for input, in TensorFlow: no Python handler runs."""
   arguments = command(files, num_train_steps=1000000, num_workers=1,
@@ -97,6 +99,7 @@ def wait_for(condition, seconds):
     time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_signal_before_the_first_step(files):
   arguments = command(files, num_train_steps=1000000, num_workers=2,
                       do_eval=True)
@@ -108,6 +111,7 @@ def test_a_signal_before_the_first_step(files):
   assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_in_an_evaluation(files, tmp_path, number):
   """Of text that takes half a minute; the checkpoint is that of training."""
@@ -128,6 +132,7 @@ def test_a_signal_in_an_evaluation(files, tmp_path, number):
   assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))
 
 
+@pytest.mark.slow
 def test_a_signal_in_the_evaluation_before_training(files, tmp_path):
   """It counts for the training, which then has a checkpoint."""
   (tmp_path / "eval.txt").write_text(text(50000, 1000))
@@ -144,6 +149,7 @@ def test_a_signal_in_the_evaluation_before_training(files, tmp_path):
   assert not os.path.exists(os.path.join(files["out"], "evaluations.jsonl"))
 
 
+@pytest.mark.slow
 def test_a_signal_ends_an_evaluations_wait_for_its_input(files, tmp_path):
   """TensorFlow waits for the first window: 16 chunks, some seconds each."""
   (tmp_path / "eval.txt").write_text(text(4000, 1000))

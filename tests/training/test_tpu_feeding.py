@@ -168,11 +168,13 @@ def take_port(tpu_name):
 # ------------------------------------------------------------------- the tests
 
 
+@pytest.mark.slow
 def test_a_generator_does_not_run_on_a_worker(coordinator):
   error = coordinator.run(read_naively)
   assert re.search(r"callback .*\bpyfunc_\d+", error), error
 
 
+@pytest.mark.slow
 def test_each_worker_gets_the_lists_of_its_generator(coordinator):
   shapes, found, ends = coordinator.run(read_streams)
   assert shapes == [[None], [None]]
@@ -183,6 +185,7 @@ def test_each_worker_gets_the_lists_of_its_generator(coordinator):
   assert len(found) == 2 and found[1][0] != found[1][1]
 
 
+@pytest.mark.slow
 def test_goes_on_behind_the_restored_position(coordinator, tmp_path):
   """The position is read when the variables are restored, not before."""
   position = 0
@@ -193,6 +196,7 @@ def test_goes_on_behind_the_restored_position(coordinator, tmp_path):
     position += 4 * num_steps
 
 
+@pytest.mark.slow
 def test_an_error_of_the_generator_is_raised_once(coordinator):
   elements, errors, own = coordinator.run(fail)
   assert elements == [[b"%d" % i for i in range(256)]]
@@ -200,6 +204,7 @@ def test_an_error_of_the_generator_is_raised_once(coordinator):
   assert own.startswith("ValueError('the text is no text'")
 
 
+@pytest.mark.slow
 def test_this_process_is_in_the_cluster(coordinator):
   cluster, again, devices, placed = coordinator.run(describe_cluster)
   assert set(cluster) == {"worker", "zcoordinator"}
@@ -210,6 +215,7 @@ def test_this_process_is_in_the_cluster(coordinator):
   assert placed == {"/job:worker/replica:0/task:0/device:CPU:0"}
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken(coordinator):
   assert "Could not start gRPC server" in coordinator.run(take_port)
 

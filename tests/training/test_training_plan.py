@@ -107,6 +107,7 @@ def test_a_warm_up_that_never_ends_is_warned_of(files, parse_flags, caplog):
       "learning rate never has its peak: pass --warmup_proportion=0.1.") == 1
 
 
+@pytest.mark.slow
 def test_the_program_follows_the_schedule(files):
   run = run_program(command(
       files, num_train_steps=6, num_warmup_steps=None, warmup_proportion=0.5,

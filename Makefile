@@ -7,8 +7,8 @@
 # make test-all           both
 # make lint               linter and type checker
 # make bench              measure speed and memory; BENCH="--text=corpus.txt
-#                         --vocab_file=vocab.txt --full" reproduces the README's
-#                         numbers
+#                         --vocab_file=vocab.txt --full" reproduces the numbers
+#                         in docs/performance.md
 # make setup              create the environment only
 # make clean              remove everything that these targets created
 #

@@ -1,13 +1,18 @@
 """Fixtures of the tests that run the program."""
 
-import collections
 import gc
-import json
 
 import pytest
 import quick_sessions
 from absl import flags
-from program import CONFIG, PROGRAM, VOCAB, text
+from program import (
+  PROGRAM,
+  command,
+  copied,
+  run_program,
+  set_dropout,
+  write_inputs,
+)
 from tpu_workers import Coordinator
 
 import run_pretraining_e2e as e2e
@@ -20,14 +25,22 @@ gc.freeze()
 @pytest.fixture
 def files(tmp_path):
   """Writes a small corpus, vocabulary and config; returns their paths."""
-  paths = collections.OrderedDict()
-  for name, content in (("train.txt", text(60)), ("eval.txt", text(9, 100)),
-                        ("vocab.txt", "\n".join(VOCAB) + "\n"),
-                        ("config.json", json.dumps(CONFIG))):
-    (tmp_path / name).write_text(content)
-    paths[name.split(".")[0]] = str(tmp_path / name)
-  paths["out"] = str(tmp_path / "out")
-  return paths
+  return write_inputs(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def run_of_three_steps(tmp_path_factory):
+  """Trains for three steps, once; returns paths that `trained` copies."""
+  files = write_inputs(tmp_path_factory.mktemp("three_steps"))
+  run = run_program(command(files, num_train_steps=3))
+  assert run.returncode == 0, run.stdout
+  return files
+
+
+@pytest.fixture
+def trained(run_of_three_steps, tmp_path):
+  """Returns the paths of a run of three steps, for a test to change."""
+  return copied(run_of_three_steps, tmp_path)
 
 
 @pytest.fixture
@@ -48,9 +61,7 @@ def parse_flags():
 @pytest.fixture
 def dropout_config(files):
   """Turns dropout on: what is dropped has to be repeated, too."""
-  with open(files["config"], "w") as stream:
-    json.dump(dict(CONFIG, hidden_dropout_prob=0.2,
-                   attention_probs_dropout_prob=0.2), stream)
+  set_dropout(files, 0.2)
 
 
 @pytest.fixture(scope="session")

@@ -52,20 +52,22 @@ class ForkedProgram:
 
   Args:
     command: list of str, the path of a Python program and its arguments.
+    stderr: subprocess.STDOUT or subprocess.DEVNULL.
 
   Attributes:
     pid: int.
-    stdout: text stream of its output and errors.
+    stdout: text stream of its output.
     returncode: int, its exit code or, negative, the signal that killed it; None
       until it was waited for.
   """
 
-  def __init__(self, command):
+  def __init__(self, command, stderr=subprocess.STDOUT):
     self.returncode: Any = None
     with tempfile.TemporaryDirectory() as directory:
       output = os.path.join(directory, "output")
       os.mkfifo(output)
-      self.pid = _start(command, output, output)
+      self.pid = _start(command, output,
+                        output if stderr == subprocess.STDOUT else os.devnull)
       self.stdout = open(output)
 
   def _wait(self, is_waiting):

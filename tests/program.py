@@ -1,8 +1,10 @@
 """Runs the main program on a corpus and a model small enough for tests."""
 
 import contextlib
+import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -36,6 +38,43 @@ def text(num_documents, first=0):
           WORDS[(d * 7 + s * 3 + i * stride) % 40] for i in range(5)))
     lines.append("")
   return "\n".join(lines) + "\n"
+
+
+def write_inputs(directory):
+  """Writes a small corpus, vocabulary and config; returns their paths.
+
+  Args:
+    directory: pathlib.Path.
+  """
+  contents = {"train": ("train.txt", text(60)),
+              "eval": ("eval.txt", text(9, 100)),
+              "vocab": ("vocab.txt", "\n".join(VOCAB) + "\n"),
+              "config": ("config.json", json.dumps(CONFIG))}
+  for name, content in contents.values():
+    (directory / name).write_text(content)
+  paths = {key: str(directory / name) for key, (name, _) in contents.items()}
+  return dict(paths, out=str(directory / "out"))
+
+
+def set_dropout(files, rate):
+  """Changes the model's config to a rate of dropout."""
+  with open(files["config"], "w") as stream:
+    json.dump(dict(CONFIG, hidden_dropout_prob=rate,
+                   attention_probs_dropout_prob=rate), stream)
+
+
+def copied(files, directory):
+  """Copies inputs and output of a run; returns the paths of the copies.
+
+  Args:
+    files: dict as of `write_inputs`; all are in one directory.
+    directory: pathlib.Path of an empty directory.
+  """
+  source = os.path.dirname(files["out"])
+  directory.rmdir()
+  shutil.copytree(source, str(directory))
+  return {key: str(directory / os.path.relpath(path, source))
+          for key, path in files.items()}
 
 
 def command(files, **changes):

@@ -41,6 +41,7 @@ def become(request):
   random.seed()
   np.random.seed()
   sys.argv = request["command"]
+  sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
 
 
 def serve():

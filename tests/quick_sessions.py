@@ -2,9 +2,11 @@
 
 The graph optimizer takes longer than all steps of such a model, and gains
 nothing. `use` switches it off for every session of the process, except those
-whose config asks for a rewriting of the graph.
+whose config asks for an optimization: mixed precision, or that of the cluster's
+all-reduce.
 """
 
+from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401
 import tensorflow.compat.v1 as tf
 from tensorflow.python.client import session as session_lib
 
@@ -18,7 +20,8 @@ def use():
     if config is not None:
       quick.CopyFrom(config)
     rewriting = quick.graph_options.rewrite_options
-    if not rewriting.auto_mixed_precision:
+    if not (rewriting.auto_mixed_precision or
+            rewriting.scoped_allocator_optimization):
       rewriting.disable_meta_optimizer = True
     create(self, target, graph, quick)
 

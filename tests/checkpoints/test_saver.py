@@ -1,51 +1,31 @@
 """Checkpoints are complete or not listed, even if killed or on a full disk.
 
-Runs are forked off a process that has loaded the program: hook and program
-alike are killed, and run out of space, at moments that are set here.
+Hook and program alike are killed, and run out of space, at chosen moments, by
+disturbed_program.py.
 """
 
-import glob
 import json
-import logging
 import os
 import random
 import re
-import resource
 import shutil
 import signal
 import subprocess
-import sys
-import threading
 import time
-import traceback
 
+import disturbed_program
+import forked_programs
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from absl import app
-from program import (
-  CONFIG,
-  PROGRAM,
-  ROOT,
-  VOCAB,
-  command,
-  save_checkpoint,
-  tensors,
-  text,
-)
+from disturbed_program import MOMENTS, train
+from program import CONFIG, VOCAB, command, save_checkpoint, tensors, text
 
-import run_pretraining_e2e as e2e
-from bert_e2e.checkpoints import checkpoint_hook, checkpoint_list, saver
+from bert_e2e.checkpoints import checkpoint_list
 from bert_e2e.checkpoints.checkpoint_list import Checkpoint, CheckpointState
-from bert_e2e.common import errors, file_io
-from bert_e2e.training import evaluation, progress
+from bert_e2e.training import evaluation
 
 HOUR = 3600.0
-# The save of this step is disturbed: it is the third one, the first that
-# removes another.
-DISTURBED = 6
-# Bytes that are left on a full disk, so that train.log can still be written.
-SOME_SPACE = 1 << 18
 # The weights are the largest file, so that only they exceed LIMIT.
 LARGE = dict(CONFIG, vocab_size=20000)
 LIMIT = 1800000
@@ -53,234 +33,11 @@ RUN = dict(num_train_steps=14, save_checkpoints_steps=3, keep_checkpoint_max=2,
            num_workers=0, log_every_steps=1, learning_rate=1e-2)
 
 
-# ------------------------------------------------ in the process that is forked
-
-
-def train(folder, last_step, size=1 << 16, is_chief=True, **options):
-  """Trains weights that depend on the step, with no hook but the saving one.
-  """
-  with tf.Graph().as_default():
-    step = tf.train.create_global_step()
-    weights = tf.get_variable("weights", [size],
-                              initializer=tf.ones_initializer())
-    with tf.control_dependencies(
-        [weights.assign(weights * 1.001 + tf.cast(step, tf.float32))]):
-      train_op = step.assign_add(1)
-    saver.use_saver([], is_chief)
-    hook = checkpoint_hook.CheckpointHook(folder, lambda step: step % 3 == 0,
-                                 is_chief=is_chief, **options)
-    with tf.train.MonitoredSession(
-        tf.train.ChiefSessionCreator(checkpoint_dir=folder),
-        [hook, tf.train.StopAtStepHook(last_step=last_step)]) as session:
-      while not session.should_stop():
-        session.run(train_op)
-
-
-def die(*unused_args, **unused_kwargs):
-  os.kill(os.getpid(), signal.SIGKILL)
-
-
-def die_when(pattern):
-  """Returns a moment: TensorFlow has written a file, in another thread."""
-  def moment(folder):
-    # Or the index: the thread may miss a file that is renamed.
-    patterns = [os.path.join(folder, p % DISTURBED)
-                for p in (pattern, "model.ckpt-%d.index")]
-
-    def watch():
-      while not any(map(glob.glob, patterns)):
-        pass
-      die()
-
-    threading.Thread(target=watch, daemon=True).start()
-  return moment
-
-
-def die_in(owner, name):
-  """Returns a moment: a function is called."""
-  return lambda folder: setattr(owner, name, die)
-
-
-def die_removing(folder):
-  del folder
-  real = checkpoint_list._remove
-
-  def remove(folder, entries):
-    real(folder, entries and die())
-
-  setattr(checkpoint_list, "_remove", remove)  # noqa: B010  Else mypy minds.
-
-
-def die_behind(owner, name):
-  """Returns a moment: a function has been called once."""
-  real = getattr(owner, name)
-  return lambda folder: setattr(
-      owner, name, lambda *args, **kwargs: die(real(*args, **kwargs)))
-
-
-def listed_first(moment):
-  """Returns a moment: `moment`, after the list was written."""
-  real = CheckpointState.save
-
-  def save(self, folder):
-    real(self, folder)
-    moment(folder)
-
-  return lambda folder: setattr(CheckpointState, "save", save)
-
-
-MOMENTS = {
-    "before it begins": die_in(saver._FallbackSaver, "save"),
-    "parts are written": die_when("model.ckpt-%d_temp*/*"),
-    "data are in their place": die_when("model.ckpt-%d.data-*"),
-    "the graph is missing": die_in(tf.train.Saver, "export_meta_graph"),
-    "it is whole": die_in(CheckpointState, "save"),
-    "the list is half written": die_in(os, "replace"),
-    "the old one is there": listed_first(die_removing),
-    "the old one is half removed": listed_first(die_behind(file_io, "remove")),
-}
-
-
-def at_saving(step, act):
-  """Calls `act` with the directory's path before a step is saved."""
-  real = checkpoint_hook.CheckpointHook._save
-
-  def save(self, session, saved_step):
-    if saved_step == step:
-      act(self._directory)
-    real(self, session, saved_step)
-
-  setattr(checkpoint_hook.CheckpointHook, "_save", save)  # noqa: B010
-
-
-def kill(moment):
-  at_saving(DISTURBED, MOMENTS[moment])
-
-
-def kill_later(seconds):
-  """Kills some time after training has started."""
-  real = checkpoint_hook.CheckpointHook.after_create_session
-
-  def after_create_session(*args):
-    threading.Timer(seconds, die).start()
-    real(*args)
-
-  setattr(checkpoint_hook.CheckpointHook, "after_create_session",  # noqa: B010
-          after_create_session)
-
-
-def kill_copying(_):
-  die_behind(tf.io.gfile, "copy")(None)
-
-
-def stop(step):
-  """Sends SIGTERM after a step."""
-  real = progress.ProgressHook._show
-
-  def show(self, figures):
-    real(self, figures)
-    if self._step == step:
-      os.kill(os.getpid(), signal.SIGTERM)
-
-  setattr(progress.ProgressHook, "_show", show)  # noqa: B010
-
-
-def limit(size):
-  """Limits the size of files; Python ignores the signal."""
-  resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-
-def limit_later(size):
-  at_saving(DISTURBED, lambda folder: limit(size))
-
-
-def fill(path):
-  """Fills the disk with a file, except for SOME_SPACE."""
-  def act(folder):
-    del folder
-    with open(path, "wb", buffering=0) as stream:
-      try:
-        while stream.write(b"\0" * SOME_SPACE):
-          pass
-      except OSError:
-        stream.truncate(max(0, stream.tell() - SOME_SPACE))
-  at_saving(DISTURBED, act)
-
-
-DISTURBANCES = {
-    "kill": kill, "kill_later": kill_later, "kill_copying": kill_copying,
-    "stop": stop, "limit": limit, "limit_later": limit_later, "fill": fill}
-
-
-def answer(request):
-  """Handles a request; returns an exit code."""
-  for name, value in request["disturbances"].items():
-    DISTURBANCES[name](value)
-  try:
-    if request["what"] == "program":
-      app.run(e2e.main, [PROGRAM] + request["arguments"])
-    elif request["what"] == "copy":
-      checkpoint_list.copy(**request["arguments"])
-    else:
-      train(**request["arguments"])
-  except SystemExit as e:
-    return e.code or 0
-  except errors.InputError as e:
-    print(e)
-    return 1
-  except BaseException:
-    traceback.print_exc()
-    return 70
-  return 0
-
-
-def serve():
-  """Handles requests, one per line of standard input, each in its own process.
-  """
-  e2e.define_flags()
-  for line in sys.stdin:
-    request = json.loads(line)
-    pid = os.fork()
-    if not pid:
-      output = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-      os.dup2(output, 1)
-      os.dup2(output, 2)
-      code = answer(request)
-      logging.shutdown()
-      sys.stdout.flush()
-      os._exit(code)
-    status = os.waitpid(pid, 0)[1]
-    print(-os.WTERMSIG(status) if os.WIFSIGNALED(status) else
-          os.WEXITSTATUS(status), flush=True)
-
-
-# --------------------------------------------------------- in that of the tests
-
-
-@pytest.fixture(scope="module")
-def ask(tmp_path_factory):
-  """Returns a function that sends a request to a process of its own and returns
-  (exit code, output)."""
-  log = str(tmp_path_factory.mktemp("log") / "log")
-  server = subprocess.Popen(
-      [sys.executable, "-c", "import test_saver; test_saver.serve()"],
-      stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True,
-      env=dict(os.environ, PYTHONPATH=os.pathsep.join(
-          [os.path.dirname(os.path.abspath(__file__)),
-           os.path.join(ROOT, "tests"), ROOT])))
-
-  def asking(what, arguments, **disturbances):
-    request = {"what": what, "arguments": arguments, "log": log,
-               "disturbances": disturbances}
-    assert server.stdin and server.stdout
-    server.stdin.write(json.dumps(request) + "\n")
-    server.stdin.flush()
-    code = int(server.stdout.readline())
-    with open(log, errors="replace") as stream:
-      return code, stream.read()
-
-  yield asking
-  server.communicate()
+def ask(what, arguments, **disturbances):
+  """Has disturbed_program.py do something; returns (exit code, output)."""
+  run = forked_programs.run([disturbed_program.__file__, json.dumps(
+      {"what": what, "arguments": arguments, "disturbances": disturbances})])
+  return run.returncode, run.stdout
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +54,7 @@ def inputs(tmp_path_factory):
 
 
 @pytest.fixture
-def run(ask, inputs, tmp_path):
+def run(inputs, tmp_path):
   """Returns a function that runs the program in an output directory."""
   def running(folder, disturbances=None, **changes):
     return ask("program", command(
@@ -307,7 +64,7 @@ def run(ask, inputs, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(ask, inputs, tmp_path_factory):
+def undisturbed(inputs, tmp_path_factory):
   """Runs the program to its end; returns its output directory."""
   out = str(tmp_path_factory.mktemp("undisturbed") / "out")
   code, said = ask("program", command(dict(inputs, out=out), **RUN))
@@ -578,7 +335,7 @@ class TestCopy:
       assert path == str(saved / "best" / ("model.ckpt-%d" % step))
       assert listed(saved / "best") == checkpoints(saved / "best") == [step]
 
-  def test_on_a_full_disk_the_previous_one_stays(self, saved, ask):
+  def test_on_a_full_disk_the_previous_one_stays(self, saved):
     checkpoint_list.copy(
         str(saved / "out" / "model.ckpt-3"), str(saved / "best"))
     source, best = str(saved / "out" / "model.ckpt-4"), str(saved / "best")
@@ -591,7 +348,7 @@ class TestCopy:
     assert listed(saved / "best") == checkpoints(saved / "best") == [3]
 
   @pytest.mark.parametrize("before", [3, 4])
-  def test_a_kill_leaves_a_complete_one_or_none(self, saved, ask, before):
+  def test_a_kill_leaves_a_complete_one_or_none(self, saved, before):
     checkpoint_list.copy(str(saved / "out" / ("model.ckpt-%d" % before)),
                 str(saved / "best"))
     arguments = {"checkpoint": str(saved / "out" / "model.ckpt-4"),
@@ -614,7 +371,7 @@ class TestKill:
   @pytest.mark.parametrize("moment", [
       moment if moment == "it is whole" else
       pytest.param(moment, marks=pytest.mark.slow) for moment in MOMENTS])
-  def test_during_a_save(self, tmp_path, ask, whole, moment):
+  def test_during_a_save(self, tmp_path, whole, moment):
     arguments = {"folder": str(tmp_path / "out"), "last_step": 10,
                  "max_to_keep": 2}
     code, said = ask("train", arguments, kill=moment)
@@ -636,7 +393,7 @@ class TestKill:
     assert_same(tmp_path / "out", whole, 10)
 
   @pytest.mark.slow
-  def test_at_any_time_large_weights_are_complete(self, tmp_path, ask):
+  def test_at_any_time_large_weights_are_complete(self, tmp_path):
     # More steps than there is time for, so that each run is killed.
     arguments = {"folder": str(tmp_path / "out"), "last_step": 10 ** 6,
                  "max_to_keep": 2, "size": 1 << 21}

@@ -3,10 +3,9 @@
 import contextlib
 import gzip
 import os
-import subprocess
-import sys
 import textwrap
 
+import forked_programs
 import pytest
 import tensorflow.compat.v1 as tf
 from program import LENGTHS, ROOT, command
@@ -117,10 +116,9 @@ def test_what_a_remote_file_system_says_is_an_os_error():
 
 
 def test_a_program_says_it_in_one_sentence(files):
-  run = subprocess.run(
-      [sys.executable, os.path.join(ROOT, "show_examples.py"),
-       "--input_file=" + files["train"], "--vocab_file=nosuch://vocab.txt"],
-      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+  run = forked_programs.run([
+      os.path.join(ROOT, "show_examples.py"),
+      "--input_file=" + files["train"], "--vocab_file=nosuch://vocab.txt"])
   assert run.returncode == 1
   assert "nosuch://vocab.txt" in run.stdout and "Traceback" not in run.stdout
 
@@ -172,15 +170,15 @@ def has_memory_files():
 
 @pytest.mark.skipif(not has_memory_files(),
                     reason="this TensorFlow has no file system in memory")
-def test_the_program_with_all_files_remote(files):
+def test_the_program_with_all_files_remote(files, tmp_path):
   paths = {name: "ram://in/" + os.path.basename(path)
            for name, path in files.items()}
   arguments = command(dict(paths, out="ram://out"), num_workers=2, do_eval=True,
                       input_file="ram://in/tra*.txt")
-  run = subprocess.run(
-      [sys.executable, "-c", textwrap.dedent(WHOLE_PROGRAM),
-       os.path.dirname(files["train"])] + arguments, cwd=ROOT,
-      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+  script = tmp_path / "script.py"
+  script.write_text(textwrap.dedent(WHOLE_PROGRAM))
+  run = forked_programs.run(
+      [str(script), os.path.dirname(files["train"])] + arguments)
   assert run.returncode == 0, run.stdout
   assert "step 4/4" in run.stdout
   left = {line[5:] for line in run.stdout.splitlines()

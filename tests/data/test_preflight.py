@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Any, Dict, Sequence
 
+import forked_programs
 import pytest
 from program import ROOT, WORDS
 
@@ -150,11 +151,12 @@ def test_two_steps_write_so_many_bytes(write, options, tmp_path):
   path = write("a.txt", random_text(random.Random(1), 200))
   found = check([path], options())
   output = str(tmp_path / "records")
-  subprocess.run(
-      [sys.executable, os.path.join(ROOT, "create_pretraining_data.py"),
-       "--input_file=" + path, "--output_file=" + output, "--vocab_file=" +
-       str(tmp_path / "vocab"), "--max_seq_length=16",
-       "--max_predictions_per_seq=3"], check=True, stderr=subprocess.DEVNULL)
+  run = forked_programs.run([
+      os.path.join(ROOT, "create_pretraining_data.py"),
+      "--input_file=" + path, "--output_file=" + output,
+      "--vocab_file=" + str(tmp_path / "vocab"), "--max_seq_length=16",
+      "--max_predictions_per_seq=3"])
+  assert run.returncode == 0, run.stdout
   assert found.two_step_bytes == pytest.approx(
       os.path.getsize(output), rel=0.03)
 

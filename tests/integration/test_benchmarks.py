@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import forked_programs
 import pytest
 from program import ROOT
 
@@ -54,10 +55,8 @@ BENCHMARKS = {
 
 
 def run(name, arguments):
-  return subprocess.run(
-      [sys.executable, os.path.join(FOLDER, name + ".py")] + arguments,
-      stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
-      check=False)
+  return forked_programs.run(
+      [os.path.join(FOLDER, name + ".py")] + arguments, subprocess.PIPE)
 
 
 def rows(output):

@@ -17,6 +17,7 @@ import subprocess
 import sys
 from typing import List, NamedTuple, Optional
 
+import forked_programs
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -57,7 +58,7 @@ if [ "$script" = run_pretraining_e2e.py ]; then
     *) set -- "$@" --num_train_steps=2 ;;
   esac
 fi
-exec "%s" "%s/$script" "$@"
+exec "%s" %s/tests/quick_program.py "%s/$script" "$@"
 """
 # What the commands of a page are documented to write.
 WRITTEN = {
@@ -186,16 +187,11 @@ def test_every_page_of_docs_is_linked_from_the_readme():
 @pytest.fixture(scope="module")
 def known_flags():
   """The names of all flags that the programs define."""
-  programs = [
-      subprocess.Popen([sys.executable, str(ROOT / name), "--helpfull"],
-                       stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                       universal_newlines=True)
-      for name in PROGRAMS]
   names = set()
-  for program in programs:
-    said, errors = program.communicate()
+  for name in PROGRAMS:
+    said = forked_programs.run([str(ROOT / name), "--helpfull"]).stdout
     found = re.findall(r"^ +(?:-\w,)?--(\[no\])?(\w+)", said, flags=re.M)
-    assert "--input" in said, errors
+    assert "--input" in said, said
     names.update(name for _, name in found)
     names.update("no" + name for negated, name in found if negated)
   for folder in ARGPARSE_SOURCES:
@@ -269,10 +265,11 @@ def inputs(tmp_path_factory):
   (folder / "vocab.txt").write_text("\n".join(VOCAB) + "\n")
   (folder / "bert_config.json").write_text(json.dumps(CONFIG))
   write_checkpoint(folder / "bert_model.ckpt")
-  subprocess.run(
-      [sys.executable, str(ROOT / "convert_checkpoint.py"),
-       "--input=bert_model.ckpt", "--do_lower_case", "--output_hf=hf_model"],
-      cwd=str(folder), check=True)
+  run = forked_programs.run([
+      str(ROOT / "convert_checkpoint.py"), "--do_lower_case",
+      "--input=" + str(folder / "bert_model.ckpt"),
+      "--output_hf=" + str(folder / "hf_model")])
+  assert run.returncode == 0, run.stdout
   (folder / "checkpoint").unlink()
   return folder
 
@@ -284,7 +281,8 @@ def workspace(inputs, tmp_path):
   shutil.copytree(str(inputs), str(folder))
   (folder / "bin").mkdir()
   wrapper = folder / "bin" / "python"
-  wrapper.write_text(WRAPPER % (TRAINING_FLAGS, sys.executable, ROOT))
+  wrapper.write_text(WRAPPER % (
+      TRAINING_FLAGS, sys.executable, ROOT, ROOT))
   wrapper.chmod(0o755)
   return folder
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import forked_programs
 import numpy as np
 import pytest
 from hugging_face_models import random_variables
@@ -234,15 +235,13 @@ def archive(folder, count):
 
 
 def small_run(tmp_path, count, *arguments):
-  command = [sys.executable, os.path.join(FOLDER, "domain_gain.py"), "--quick",
+  command = [os.path.join(FOLDER, "domain_gain.py"), "--quick",
              "--max_seq_length=16"]
   command += ["--model=" + model_folder(tmp_path / "model")]
   command += archive(tmp_path, count)
   command += ["--control=" + written(tmp_path / "control", text(30)),
               "--general=" + written(tmp_path / "general", text(30, 50))]
-  return subprocess.run(
-      command + list(arguments), stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE, universal_newlines=True, check=False)
+  return forked_programs.run(command + list(arguments), subprocess.PIPE)
 
 
 @pytest.mark.slow

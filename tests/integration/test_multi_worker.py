@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import forked_programs
 import numpy as np
 import pytest
 from program import PROGRAM, ROOT, command, tensors
@@ -66,7 +67,7 @@ def test_a_signal_to_one_worker_ends_both_at_the_same_step(files):
 
 class TestWatchdog:
 
-  CODE = """
+  SCRIPT = """
 import sys, time
 from bert_e2e.training import cluster
 with cluster.Watchdog(float(sys.argv[1]), sys.argv[2] == "needed") as dog:
@@ -82,11 +83,12 @@ with cluster.Watchdog(float(sys.argv[1]), sys.argv[2] == "needed") as dog:
       (["60", "needed", "30", "0"], 0),
       (["0.01", "not", "0", "0.3"], 0),
   ], ids=["no step", "no more steps", "over", "not needed"])
-  def test_ends_the_process(self, arguments, code):
-    run = subprocess.run([sys.executable, "-c", self.CODE] + arguments,
-                         cwd=ROOT, stderr=subprocess.PIPE, check=False)
+  def test_ends_the_process(self, tmp_path, arguments, code):
+    script = tmp_path / "script.py"
+    script.write_text(self.SCRIPT)
+    run = forked_programs.run([str(script)] + arguments, subprocess.PIPE)
     assert run.returncode == code
-    assert (b"lost a worker, or one hangs; exiting" in run.stderr) == bool(code)
+    assert ("lost a worker, or one hangs; exiting" in run.stderr) == bool(code)
 
 
 class TestSupervisor:

@@ -53,16 +53,14 @@ def test_killed_thrice_the_weights_are_bitwise_those_of_an_undisturbed_run(
 
 
 def test_another_batch_size_goes_on_at_the_same_example(
-    files, monkeypatch, parse_flags):
-  run = run_program(command(files, num_train_steps=5))
-  assert run.returncode == 0, run.stdout
+    trained, monkeypatch, parse_flags):
   starts = []
   monkeypatch.setattr(
       e2e.Flow, "lists", _noting_start(e2e.Flow.lists, starts))
   Run(prepared(parse_flags(command(
-      files, num_train_steps=7, train_batch_size=4)))).run()
-  assert starts == [40]
-  assert tensors(files["out"], 7)["examples_seen"] == 48
+      trained, num_train_steps=5, train_batch_size=4)))).run()
+  assert starts == [24]
+  assert tensors(trained["out"], 5)["examples_seen"] == 32
 
 
 def _noting_start(lists, starts):
@@ -74,12 +72,6 @@ def _noting_start(lists, starts):
 
 class TestOtherStream:
   """A changed corpus or option is an error, unless it is accepted."""
-
-  @pytest.fixture
-  def trained(self, files):
-    run = run_program(command(files, num_train_steps=3))
-    assert run.returncode == 0, run.stdout
-    return files
 
   def test_changes_are_named(self, trained, parse_flags):
     for changes, said in (
@@ -177,12 +169,11 @@ class TestFullDisk:
 
 
 def test_a_folder_of_the_references_checkpoints_goes_on(
-    files, parse_flags):
+    trained):
   """Its checkpoints do not count examples: steps times batch size are taken."""
-  assert run_program(command(files, num_train_steps=3)).returncode == 0
-  values = tensors(files["out"], 3)
+  values = tensors(trained["out"], 3)
   del values[examples_seen.NAME]
-  other = files["out"] + "_reference"
+  other = trained["out"] + "_reference"
   os.makedirs(other)
   with tf.Graph().as_default():
     for name, value in values.items():
@@ -191,7 +182,7 @@ def test_a_folder_of_the_references_checkpoints_goes_on(
       session.run(tf.global_variables_initializer())
       tf.train.Saver().save(session, os.path.join(other, "model.ckpt"),
                             global_step=3)
-  run = run_program(command(dict(files, out=other), num_train_steps=4))
+  run = run_program(command(dict(trained, out=other), num_train_steps=4))
   assert run.returncode == 0, run.stdout
   assert "resuming from step 3" in run.stdout
   assert tensors(other, 4)[examples_seen.NAME] == 32

@@ -17,7 +17,14 @@ from hugging_face_models import (
   write_folder,
   write_json,
 )
-from program import VOCAB, command, prepared, run_program, tensors
+from program import (
+  VOCAB,
+  command,
+  prepared,
+  run_program,
+  tensors,
+  write_inputs,
+)
 
 import modeling
 from bert_e2e.checkpoints import hugging_face
@@ -27,14 +34,18 @@ from bert_e2e.training.input_errors import INPUT_ERRORS
 BY_FOLDER: Dict[str, Any] = dict(bert_config_file=None, vocab_file=None)
 
 
+def write_model(folder):
+  """Writes a whole model of transformers, cased; returns its path."""
+  path = write_folder(folder, random_tensors())
+  (folder / "vocab.txt").write_bytes(VOCABULARY)
+  write_json(folder / "tokenizer_config.json", {"do_lower_case": False})
+  return path
+
+
 @pytest.fixture
 def folder(tmp_path):
-  """A whole model of transformers, cased."""
-  path = write_folder(tmp_path / "model", random_tensors())
-  (tmp_path / "model" / "vocab.txt").write_bytes(VOCABULARY)
-  write_json(tmp_path / "model" / "tokenizer_config.json",
-             {"do_lower_case": False})
-  return path
+  """The directory of a model."""
+  return write_model(tmp_path / "model")
 
 
 def without_heads(tmp_path):
@@ -57,19 +68,41 @@ def trained(files, **changes: Any):
   return run.stdout
 
 
-@pytest.mark.parametrize("how", [
-    {}, pytest.param(
-        dict(distribution_strategy="mirrored", devices="cpu:0,cpu:1"),
-        marks=pytest.mark.slow)])
-def test_the_folders_weights_config_and_vocabulary(files, folder, how):
-  said = trained(files, init_checkpoint=folder, **dict(BY_FOLDER, **how))
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+  """Trains a model for a step and exports it.
+
+  Returns:
+    dict of paths, those of the input and `out`, `model` and `export`; and the
+    program's output as `said`.
+  """
+  directory = tmp_path_factory.mktemp("exported")
+  run = dict(write_inputs(directory), model=write_model(directory / "model"),
+             export=str(directory / "export"))
+  return dict(run, said=trained(
+      run, init_checkpoint=run["model"], export_dir=run["export"], **BY_FOLDER))
+
+
+def check_start(out, folder, said):
+  """The run began with the folder's weights, config and vocabulary."""
   assert "starting from the weights of " + folder in said
   assert "is missing" not in said and "--do_lower_case=False" in said
-  assert_same(weights(files["out"], 0), hugging_face.read(folder).variables)
+  assert_same(weights(out, 0), hugging_face.read(folder).variables)
   # And each of them trains.
-  behind = tensors(files["out"], 1)
-  assert all(behind[name + "/adam_m"].any() for name in weights(
-      files["out"], 1) if not name.endswith("key/bias"))
+  after = tensors(out, 1)
+  assert all(after[name + "/adam_m"].any() for name in weights(out, 1)
+             if not name.endswith("key/bias"))
+
+
+def test_the_folders_weights_config_and_vocabulary(exported):
+  check_start(exported["out"], exported["model"], exported["said"])
+
+
+@pytest.mark.slow
+def test_each_replica_starts_from_the_folder(files, folder):
+  check_start(files["out"], folder, trained(
+      files, init_checkpoint=folder, distribution_strategy="mirrored",
+      devices="cpu:0,cpu:1", **BY_FOLDER))
 
 
 @pytest.mark.slow
@@ -106,17 +139,15 @@ def test_the_activation_is_theirs(folder, files, parse_flags):
 
 
 @pytest.mark.slow
-def test_a_vocabulary_of_tokenizer_json(folder, files):
+def test_a_vocabulary_of_tokenizer_json(folder, files, exported):
   """All that transformers 5 writes."""
   os.remove(os.path.join(folder, "vocab.txt"))
   with open(os.path.join(folder, "tokenizer.json"), "w") as stream:
     json.dump({"model": {"type": "WordPiece", "vocab": {
         piece: i for i, piece in enumerate(VOCAB)}}}, stream)
   trained(files, init_checkpoint=folder, num_workers=1, **BY_FOLDER)
-  with_text = dict(files, out=files["out"] + "_text")
-  trained(with_text, init_checkpoint=folder, bert_config_file=None,
-          do_lower_case=False)
-  assert_same(weights(files["out"], 1), weights(with_text["out"], 1))
+  # The same pieces are in the vocab.txt of the other run's model.
+  assert_same(weights(files["out"], 1), weights(exported["out"], 1))
 
 
 @pytest.mark.parametrize("given, lower", [({}, False), (
@@ -149,28 +180,39 @@ def test_refusals(folder, files, parse_flags, tmp_path):
 # ------------------------------------------------------------------ handed over
 
 
-def test_the_result_is_exported(files, folder, tmp_path):
-  out = str(tmp_path / "export")
-  said = trained(files, init_checkpoint=folder, export_dir=out, **BY_FOLDER)
-  assert "exported %s/model.ckpt-1 to " % files["out"] in said
+def test_the_result_is_exported(exported):
+  out = exported["export"]
+  assert "exported %s/model.ckpt-1 to " % exported["out"] in exported["said"]
   model = hugging_face.read(os.path.join(out, "hf"))
-  assert_same(model.variables, weights(files["out"], 1))
+  assert_same(model.variables, weights(exported["out"], 1))
   assert model.config["hidden_act"] == "gelu_erf"
   assert hugging_face.read_do_lower_case(os.path.join(out, "hf")) is False
   checkpoint = os.path.join(out, "tf", "bert_model.ckpt")
   assert {name for name, _ in tf.train.list_variables(checkpoint)} == set(
       model.variables)
-  # Both can be started from; and a run that is done exports again.
-  beside = os.path.dirname(checkpoint)
-  for name, how in (
-      ("_hf", dict(BY_FOLDER, init_checkpoint=os.path.join(out, "hf"))),
-      ("_tf", dict(init_checkpoint=checkpoint, do_lower_case=False,
-                   vocab_file=os.path.join(beside, "vocab.txt"),
-                   bert_config_file=os.path.join(beside, "bert_config.json")))):
-    again = dict(files, out=files["out"] + name)
-    trained(again, **how)
-    assert_same(weights(again["out"], 0), weights(files["out"], 1))
-  trained(files, init_checkpoint=folder, export_dir=out, **BY_FOLDER)
+
+
+def test_a_run_starts_from_an_exported_folder(exported, files):
+  trained(files, init_checkpoint=os.path.join(exported["export"], "hf"),
+          **BY_FOLDER)
+  assert_same(weights(files["out"], 0), weights(exported["out"], 1))
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_an_exported_checkpoint(exported, files):
+  beside = os.path.join(exported["export"], "tf")
+  trained(files, init_checkpoint=os.path.join(beside, "bert_model.ckpt"),
+          do_lower_case=False, vocab_file=os.path.join(beside, "vocab.txt"),
+          bert_config_file=os.path.join(beside, "bert_config.json"))
+  assert_same(weights(files["out"], 0), weights(exported["out"], 1))
+
+
+def test_a_run_that_is_done_exports_again(exported, tmp_path):
+  out = str(tmp_path / "export")
+  trained(exported, init_checkpoint=exported["model"], export_dir=out,
+          **BY_FOLDER)
+  assert_same(hugging_face.read(os.path.join(out, "hf")).variables,
+              weights(exported["out"], 1))
 
 
 @pytest.mark.slow

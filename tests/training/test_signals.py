@@ -6,15 +6,14 @@ import re
 import select
 import signal
 import subprocess
-import sys
 import textwrap
 import threading
 import time
 
 import pytest
 import tensorflow.compat.v1 as tf
+from forked_programs import ForkedProgram
 from program import (
-    ROOT,
     children,
     command,
     is_gone,
@@ -113,29 +112,28 @@ def test_a_signal_before_the_first_step(files):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_in_an_evaluation(files, tmp_path, number):
-  """Of text that takes half a minute; the checkpoint is that of training."""
-  (tmp_path / "eval.txt").write_text(text(50000, 1000))
-  arguments = command(files, num_train_steps=1, num_workers=1, do_eval=True,
-                      eval_input_file=files["eval"], eval_batch_size=1,
-                      max_eval_steps=50000)
-  assert run_program(command(files, num_train_steps=1)).returncode == 0
-  log = pathlib.Path(files["out"]) / "train.log"
+def test_a_signal_in_an_evaluation(trained, number):
+  """Of text that takes some ten seconds; the checkpoint is that of training."""
+  pathlib.Path(trained["eval"]).write_text(text(5000, 1000))
+  arguments = command(trained, num_train_steps=3, num_workers=1, do_eval=True,
+                      eval_input_file=trained["eval"], eval_batch_size=1,
+                      max_eval_steps=10000)
+  log = pathlib.Path(trained["out"]) / "train.log"
   with started(arguments, "WARNING: nothing to train") as program:
     # TensorFlow says so at every tenth of the steps.
     wait_for(lambda: program.poll() is not None or
-             "Evaluation [5000/50000]" in log.read_text(), 120)
+             "Evaluation [1000/10000]" in log.read_text(), 120)
     assert program.poll() is None
     said = ended_by(program, number)
-  assert "resumes from step 1, in" in said
-  assert step_of(files["out"]) == 1
-  assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))
+  assert "resumes from step 3, in" in said
+  assert step_of(trained["out"]) == 3
+  assert not os.path.exists(os.path.join(trained["out"], "eval_results.txt"))
 
 
 @pytest.mark.slow
 def test_a_signal_in_the_evaluation_before_training(files, tmp_path):
   """It counts for the training, which then has a checkpoint."""
-  (tmp_path / "eval.txt").write_text(text(50000, 1000))
+  (tmp_path / "eval.txt").write_text(text(10000, 1000))
   arguments = command(files, num_train_steps=9, do_eval=True,
                       eval_input_file=files["eval"], eval_batch_size=1,
                       max_eval_steps=0, accept_eval_overlap=True)
@@ -150,20 +148,19 @@ def test_a_signal_in_the_evaluation_before_training(files, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_signal_ends_an_evaluations_wait_for_its_input(files, tmp_path):
+def test_a_signal_ends_an_evaluations_wait_for_its_input(trained):
   """TensorFlow waits for the first window: 16 chunks, some seconds each."""
-  (tmp_path / "eval.txt").write_text(text(4000, 1000))
-  arguments = command(files, num_train_steps=1, num_workers=1, do_eval=True,
-                      eval_input_file=files["eval"], dupe_factor=200,
+  pathlib.Path(trained["eval"]).write_text(text(4000, 1000))
+  arguments = command(trained, num_train_steps=3, num_workers=1, do_eval=True,
+                      eval_input_file=trained["eval"], dupe_factor=200,
                       accept_new_stream=True)
-  assert run_program(command(files, num_train_steps=1)).returncode == 0
-  log = pathlib.Path(files["out"]) / "train.log"
+  log = pathlib.Path(trained["out"]) / "train.log"
   with started(arguments, "WARNING: nothing to train") as program:
     wait_for(lambda: "Done running local_init_op" in log.read_text().partition(
         "Running evaluation")[2], 60)
     time.sleep(1)
     ended_by(program, signal.SIGTERM, 20)
-  assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))
+  assert not os.path.exists(os.path.join(trained["out"], "eval_results.txt"))
 
 
 SCRIPT = """
@@ -182,16 +179,22 @@ SCRIPT = """
     """
 
 
-def start_script(is_training):
-  process = subprocess.Popen(
-      [sys.executable, "-c", textwrap.dedent(SCRIPT) % is_training], cwd=ROOT,
-      stdout=subprocess.PIPE, universal_newlines=True)
-  assert process.stdout and process.stdout.readline() == "ready\n"
-  return process
+@pytest.fixture
+def start_script(tmp_path):
+  """Returns a function that starts the script; says whether that trains."""
+  path = tmp_path / "script.py"
+
+  def start(is_training):
+    path.write_text(textwrap.dedent(SCRIPT) % is_training)
+    program = ForkedProgram([str(path)], subprocess.DEVNULL)
+    assert program.stdout.readline() == "ready\n"
+    return program
+
+  return start
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_stops_at_once(number):
+def test_a_second_signal_stops_at_once(start_script, number):
   """The main thread never comes to the end of its step."""
   process = start_script(True)
   process.send_signal(signal.SIGTERM)
@@ -203,7 +206,7 @@ def test_a_second_signal_stops_at_once(number):
   assert out == ""
 
 
-def test_a_signal_outside_of_training_ends_the_program():
+def test_a_signal_outside_of_training_ends_the_program(start_script):
   process = start_script(False)
   process.send_signal(signal.SIGINT)
   out, _ = process.communicate()

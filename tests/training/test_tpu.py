@@ -15,6 +15,8 @@ import modeling
 import run_pretraining_e2e as e2e
 from bert_e2e.checkpoints import examples_seen
 
+pytestmark = pytest.mark.slow
+
 MAX_STEPS = 12
 
 
@@ -112,7 +114,6 @@ def train_without(tpu_name, folder):
 # ------------------------------------------------------------------- the tests
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("hosts, cores_per_host", [(1, 2), (2, 1)])
 def test_each_core_gets_its_batches_in_order(
     coordinator, tmp_path, hosts, cores_per_host):
@@ -129,7 +130,6 @@ def test_each_core_gets_its_batches_in_order(
       str(tmp_path), examples_seen.NAME) == MAX_STEPS * BATCH * len(seen)
 
 
-@pytest.mark.slow
 def test_an_error_of_the_generator_ends_the_training(
     coordinator, tmp_path):
   name, message, own = coordinator.run(fail, str(tmp_path))
@@ -138,7 +138,6 @@ def test_an_error_of_the_generator_ends_the_training(
   assert own.startswith("ValueError('the text is no text'")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("cores", [2, 8])
 def test_the_graph_of_the_program(coordinator, tmp_path, cores):
   ops = coordinator.run(build, str(tmp_path), cores)
@@ -148,7 +147,6 @@ def test_the_graph_of_the_program(coordinator, tmp_path, cores):
   assert ops["CrossReplicaSum"] >= 1
 
 
-@pytest.mark.slow
 def test_says_that_there_is_no_tpu(coordinator, tmp_path):
   assert "Cannot find any TPU cores" in coordinator.run(
       train_without, str(tmp_path))

@@ -4,7 +4,7 @@ import logging
 import os
 
 import pytest
-from program import command, epoch_of, prepared, run_program
+from program import command, epoch_of, prepared, run_program, write_inputs
 
 from bert_e2e import startup_log
 from bert_e2e.run import Run
@@ -35,22 +35,33 @@ def test_a_plan_is_kept(tmp_path):
     training_plan.find(folder, 2.0, 8, lambda: 100)
 
 
-def test_the_program_trains_for_its_epochs_and_resumes(files, parse_flags):
-  changes = dict(num_train_epochs=1.5, num_train_steps=None)
+EPOCHS = dict(num_train_epochs=1.5, num_train_steps=None)
+
+
+@pytest.fixture(scope="module")
+def files_of_epochs(tmp_path_factory):
+  """Trains for some epochs; returns the paths, and the output as `said`."""
+  files = write_inputs(tmp_path_factory.mktemp("epochs"))
+  run = run_program(command(files, log_every_steps=7, **EPOCHS))
+  assert run.returncode == 0, run.stdout
+  return dict(files, said=run.stdout)
+
+
+def test_the_program_trains_for_its_epochs_and_resumes(
+    files_of_epochs, parse_flags):
+  files = files_of_epochs
   examples = epoch_of(files)  # A small corpus is estimated as a whole.
-  first = run_program(command(files, log_every_steps=7, **changes))
-  assert first.returncode == 0, first.stdout
   plan = training_plan.load(files["out"])
   assert abs(plan.epoch_examples - examples) <= 0.05 * examples
-  assert "training for " + str(plan) in first.stdout
-  last = [line for line in first.stdout.splitlines()
+  assert "training for " + str(plan) in files["said"]
+  last = [line for line in files["said"].splitlines()
           if line.startswith("step %d/" % plan.num_train_steps)]
   assert len(last) == 1
   epoch = float(last[0].split("  epoch ")[1].split()[0])
   assert abs(epoch - 1.5) < 0.2
   with open(os.path.join(files["out"], training_plan.PLAN_FILE)) as stream:
     kept = stream.read()
-  again = run_program(command(files, **changes))
+  again = run_program(command(files, **EPOCHS))
   assert "nothing to train: %d steps" % plan.num_train_steps in again.stdout
   with open(os.path.join(files["out"], training_plan.PLAN_FILE)) as stream:
     assert stream.read() == kept
@@ -74,12 +85,10 @@ def test_a_start_that_saved_nothing_is_planned_anew(files, parse_flags):
 
 
 def test_what_makes_a_plans_epochs_others_is_warned_of(
-    files, parse_flags, caplog):
-  changes = dict(num_train_epochs=0.1, num_train_steps=None)
-  assert run_program(command(files, **changes)).returncode == 0
+    files_of_epochs, parse_flags, caplog):
   run = prepared(parse_flags(command(
-      files, train_batch_size=4, random_seed=1, accept_new_stream=True,
-      **changes)))
+      files_of_epochs, train_batch_size=4, random_seed=1,
+      accept_new_stream=True, **EPOCHS)))
   assert run.training.epoch_plan.train_batch_size == 8
   startup_log.log_start(run, step=1, is_done=False)
   assert ("--train_batch_size was 8 and is 4; the example stream has changed"

@@ -1,0 +1,217 @@
+"""Each engine trains the same weights on the same batches.
+
+Several devices are virtual CPUs here.
+"""
+
+import functools
+import os
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from program import (
+  PROGRAM,
+  command,
+  copied,
+  prepared,
+  run_command,
+  run_program,
+  set_dropout,
+  started,
+  tensors,
+)
+
+import run_pretraining_e2e as e2e
+from bert_e2e.run import Run
+
+pytestmark = pytest.mark.slow
+
+# Sequences of uneven lengths, so that predictions are uneven, too.
+UNEVEN = {"short_seq_prob": 0.9, "masked_lm_prob": 0.4,
+          "max_predictions_per_seq": 6}
+TWO_CPUS = {"distribution_strategy": "mirrored", "devices": "cpu:0,cpu:1"}
+
+
+def assert_close(found, expected, tolerance):
+  """Fails if weights differ by more than rounding adds up to."""
+  assert sorted(found) == sorted(expected)
+  for name, value in expected.items():
+    np.testing.assert_allclose(
+        found[name], value, rtol=0, atol=tolerance, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def start(run_of_three_steps, tmp_path_factory):
+  """Returns paths, with weights to start from; no dropout from here on."""
+  files = copied(run_of_three_steps, tmp_path_factory.mktemp("start"))
+  set_dropout(files, 0.0)
+  return dict(files, start=files["out"] + "/model.ckpt-3")
+
+
+def arguments_of(start, name, **changes):
+  """Returns the arguments of a training of six steps."""
+  return command(dict(start, out=start["out"] + "_" + name),
+                 init_checkpoint=start["start"], num_train_steps=6,
+                 learning_rate=1e-2, num_warmup_steps=0, **changes)
+
+
+def train(start, parse_flags, name, **changes):
+  """Trains for six steps; returns the tensors of the checkpoint."""
+  Run(prepared(parse_flags(arguments_of(start, name, **changes)))).run()
+  return tensors(start["out"] + "_" + name, 6)
+
+
+@pytest.fixture(scope="module")
+def plain(start):
+  """Returns the tensors after six steps of one device in fp32."""
+  run = run_program(arguments_of(start, "plain", log_every_steps=1))
+  assert run.returncode == 0, run.stdout
+  return tensors(start["out"] + "_plain", 6)
+
+
+def losses(out):
+  """Returns the losses that a training wrote for TensorBoard, by step."""
+  found = {}
+  for name in sorted(os.listdir(out)):
+    if name.startswith("events"):
+      for event in tf.train.summary_iterator(os.path.join(out, name)):
+        for value in event.summary.value:
+          if value.tag.startswith("training/") and "loss" in value.tag:
+            found[event.step, value.tag] = value.simple_value
+  return found
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
+def test_every_engine_makes_the_same_of_a_batch(
+    start, parse_flags, optimizer):
+  common = dict(UNEVEN, optimizer=optimizer, log_every_steps=1)
+  one = optimizer + "_one"
+  expected = train(start, parse_flags, one, **common)
+  assert expected["examples_seen"] == 48
+  kinds = {
+      "mirrored": TWO_CPUS,
+      "micro": {"gradient_accumulation_steps": 4},
+      "both": dict(TWO_CPUS, gradient_accumulation_steps=2),
+  }
+  for name, changes in kinds.items():
+    name = optimizer + "_" + name
+    found = train(start, parse_flags, name, **dict(common, **changes))
+    assert_close(found, expected, 1e-5)
+    told, wanted = (losses(start["out"] + "_" + n) for n in (name, one))
+    assert sorted(told) == sorted(wanted) and len(wanted) == 18
+    for key, value in wanted.items():
+      assert told[key] == pytest.approx(value, abs=2e-5), key
+
+
+def test_predictions_of_the_parts_are_uneven(files):
+  """Else the test above could not tell means of means from means."""
+  flow = e2e.take_write_2_flow(
+      [files["train"]], files["vocab"], max_seq_length=16, **UNEVEN)
+  counts = [sum(tf.train.Example.FromString(next(flow)).features.feature[
+      "masked_lm_weights"].float_list.value) for _ in range(48)]
+  sums = np.reshape(counts, [6, 2, 4]).sum(axis=-1)
+  assert np.mean(sums[:, 0] != sums[:, 1]) > 0.5
+
+
+def test_mirrored_goes_on_where_it_was_killed(files, parse_flags):
+  """Bitwise, with dropout; and it evaluates on one device."""
+  set_dropout(files, 0.2)
+  run = dict(TWO_CPUS, num_train_steps=30, save_checkpoints_steps=5,
+             log_every_steps=1, learning_rate=1e-2)
+  undisturbed, killed = files["out"] + "1", files["out"] + "2"
+  Run(prepared(parse_flags(command(dict(files, out=undisturbed), **run)))).run()
+  with started(command(dict(files, out=killed), **run), "step 13/30"):
+    pass  # Killed by SIGKILL at once.
+  last = run_program(command(
+      dict(files, out=killed), do_eval=True, eval_input_file=files["eval"],
+      **run))
+  assert last.returncode == 0, last.stdout
+  assert "resuming from step 10" in last.stdout
+  assert os.path.exists(os.path.join(killed, "eval_results.txt"))
+  expected, found = tensors(undisturbed, 30), tensors(killed, 30)
+  assert sorted(found) == sorted(expected)
+  different = [n for n in expected if not np.array_equal(found[n], expected[n])]
+  assert different == []
+
+
+class TestFp16:
+  """A CPU computes in fp32 all the same; what is tested is the loss's scale."""
+
+  def test_fp32_is_that_of_a_plain_run(self, start, plain, parse_flags):
+    """A power of 2 as a scale changes nothing."""
+    found = train(start, parse_flags, "fp16", precision="fp16")
+    assert found.pop("current_loss_scale") == 2.0 ** 15
+    assert found.pop("good_steps") == 6
+    assert_close(found, plain, 1e-5)
+
+  @pytest.mark.parametrize("name, changes", [
+      ("one", {}), ("mirrored", TWO_CPUS),
+      ("micro", {"gradient_accumulation_steps": 2})])
+  def test_an_overflow_skips_the_update_and_not_the_examples(
+      self, start, parse_flags, monkeypatch, name, changes):
+    monkeypatch.setattr(
+        tf.train.experimental, "DynamicLossScale", functools.partial(
+            tf.train.experimental.DynamicLossScale,
+            initial_loss_scale=2.0 ** 70))
+    out = start["out"] + "_overflow_" + name
+    flags = dict(changes, init_checkpoint=start["start"], precision="fp16",
+                 num_warmup_steps=0, log_every_steps=1)
+    flow = e2e.Flow
+    Run(prepared(parse_flags(command(
+        dict(start, out=out), num_train_steps=1, **flags)))).run()
+    once = tensors(out, 1)
+    assert once["global_step"] == 1
+    skipped = once["examples_seen"] // 8 - 1
+    assert skipped >= 1 and once["examples_seen"] % 8 == 0
+    # Halved with every skip; each infinite gradient left the slots alone.
+    assert once["current_loss_scale"] == 2.0 ** (70 - skipped)
+    assert once["good_steps"] == 1
+    assert all(np.isfinite(value).all() for value in once.values())
+    # From here on it is a run on the examples that follow.
+    starts = []
+    lists = flow.lists
+
+    def noting(self, start=0, *shard):
+      starts.append(int(start))
+      return lists(self, start, *shard)
+
+    monkeypatch.setattr(flow, "lists", noting)
+    Run(prepared(parse_flags(command(
+        dict(start, out=out), num_train_steps=2, **flags)))).run()
+    assert starts == [once["examples_seen"]]
+    twice = tensors(out, 2)
+    assert twice["current_loss_scale"] == once["current_loss_scale"]
+    assert twice["good_steps"] == 2
+
+  def test_a_checkpoint_without_a_scale_goes_on_with_one_and_back(
+      self, start, parse_flags):
+    run = dict(init_checkpoint=start["start"], **TWO_CPUS)
+    files = dict(start, out=start["out"] + "_scale")
+    for steps, precision in ((2, "fp32"), (4, "fp16"), (6, "fp32")):
+      Run(prepared(parse_flags(command(
+          files, num_train_steps=steps, precision=precision, **run)))).run()
+      found = tensors(files["out"], steps)
+      assert ("current_loss_scale" in found) == (precision == "fp16")
+      assert found["examples_seen"] == 8 * steps
+
+
+def test_xla_compiles(start, plain):
+  """To the same weights; that it does compile, TensorFlow's log says."""
+  run = run_command([PROGRAM] + arguments_of(start, "xla", use_xla=True),
+                    TF_CPP_MIN_LOG_LEVEL="0")
+  assert run.returncode == 0, run.stdout
+  assert "Compiled cluster using XLA" in run.stdout
+  assert_close(tensors(start["out"] + "_xla", 6), plain, 1e-4)
+
+
+def test_bfloat16_trains_float32_weights(start, plain, parse_flags):
+  found = train(start, parse_flags, "bfloat16", log_every_steps=1,
+                precision="bfloat16")
+  assert sorted(found) == sorted(plain)
+  assert all(value.dtype == plain[name].dtype
+             for name, value in found.items())
+  assert any(not np.array_equal(found[name], plain[name])
+             for name in plain)
+  told, wanted = (losses(start["out"] + "_" + n) for n in ("bfloat16", "plain"))
+  for key, value in wanted.items():
+    assert told[key] == pytest.approx(value, rel=0.05), key

@@ -1,0 +1,295 @@
+"""Runs with evaluations: their table, the best checkpoint, the end of patience.
+"""
+
+import dataclasses
+import os
+import signal
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from program import (
+  CONFIG,
+  LENGTHS,
+  command,
+  prepared,
+  run_program,
+  set_dropout,
+  started,
+  tensors,
+  text,
+  write_inputs,
+)
+from two_workers import train as train_by_two
+
+import modeling
+import run_pretraining_e2e as e2e
+from bert_e2e.run import Run
+from bert_e2e.training import evaluation, input_pipeline
+
+pytestmark = pytest.mark.slow
+
+FIGURES = ("loss", "masked_lm_accuracy", "masked_lm_loss",
+           "next_sentence_accuracy", "next_sentence_loss")
+RUN = dict(num_train_steps=20, save_checkpoints_steps=7, eval_every_steps=5,
+           max_eval_steps=0, learning_rate=1e-2)
+
+
+def rows_of(out):
+  """Returns the rows of a table, without the times."""
+  return [{key: value for key, value in row.items()
+           if key not in ("seconds", "time")} for row in evaluation.load(out)]
+
+
+def trained(files, out, **changes):
+  """Trains with evaluations; returns the paths, with the output directory."""
+  files = dict(files, out=files["out"] + "_" + out)
+  run = run_program(command(files, **dict(
+      RUN, eval_input_file=files["eval"],
+      general_eval_input_file=files["general"], do_eval=True, **changes)))
+  assert run.returncode == 0, run.stdout
+  assert "Traceback" not in run.stdout
+  return dict(files, said=run.stdout)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+  """Writes the input, with dropout and a general text; returns the paths."""
+  directory = tmp_path_factory.mktemp("evaluated")
+  paths = write_inputs(directory)
+  set_dropout(paths, 0.2)
+  (directory / "general.txt").write_text(text(7, 500))
+  return dict(paths, general=str(directory / "general.txt"))
+
+
+@pytest.fixture(scope="module")
+def evaluated(files):
+  """A run with evaluations, whose checkpoints are all kept."""
+  return trained(files, "evaluated", keep_best=True, keep_checkpoint_max=0)
+
+
+def test_a_run_with_evaluations(files, evaluated):
+  run = evaluated
+  rows = rows_of(run["out"])
+  assert [(row["text"], row["step"]) for row in rows] == [
+      (name, step) for step in range(0, 21, 5)
+      for name in ("domain", "general")]
+  assert {row["text"]: row["examples"] for row in rows} == {
+      name: sum(1 for _ in e2e.take_write_2_flow(
+          [run[key]], run["vocab"], num_epochs=1, **LENGTHS))
+      for name, key in (("domain", "eval"), ("general", "general"))}
+  domain = [row for row in rows if row["text"] == "domain"]
+  best = min(domain, key=lambda row: row["masked_lm_loss"])["step"]
+  kept = tf.train.latest_checkpoint(os.path.join(run["out"], "best"))
+  assert kept.endswith("best/model.ckpt-%d" % best)
+  assert tf.train.load_variable(kept, "global_step") == best
+  # The same as an evaluation of the checkpoint alone.
+  for step in (5, 20):
+    alone = dict(files, out=files["out"] + "_alone%d" % step)
+    done = run_program(command(
+        alone, do_train=False, do_eval=True, eval_input_file=files["eval"],
+        max_eval_steps=0, init_checkpoint=os.path.join(
+            run["out"], "model.ckpt-%d" % step)))
+    assert done.returncode == 0, done.stdout
+    row = next(row for row in domain if row["step"] == step)
+    for name in FIGURES:
+      assert "%s = %s" % (name, np.float32(row[name])) in done.stdout
+  # The results file has the last evaluation.
+  with open(os.path.join(run["out"], "eval_results.txt")) as stream:
+    lines = stream.read().splitlines()
+  assert lines == ["global_step = 20"] + [
+      "%s = %s" % (name, np.float32(domain[-1][name])) for name in FIGURES]
+  # TensorBoard has them as well.
+  for folder, name in (("eval", "domain"), ("eval_general", "general")):
+    events, = tf.io.gfile.glob(os.path.join(run["out"], folder, "events.*"))
+    scalars = {(event.step, value.tag): value.simple_value
+               for event in tf.train.summary_iterator(events)
+               for value in event.summary.value}
+    for row in rows:
+      if row["text"] == name:
+        assert scalars[row["step"], "masked_lm_loss"] == pytest.approx(
+            row["masked_lm_loss"])
+  # There is a checkpoint for each evaluation, and those of the saver.
+  steps = {int(n.split("-")[1].split(".")[0]) for n in os.listdir(run["out"])
+           if n.endswith(".index")}
+  assert steps == {0, 5, 7, 10, 14, 15, 20}
+  assert os.path.exists(os.path.join(run["out"], "report.html"))
+
+
+def test_evaluations_change_nothing_and_survive_kills(files, evaluated):
+  without = dict(files, out=files["out"] + "_without")
+  run = run_program(command(without, **dict(RUN, eval_every_steps=0)))
+  assert run.returncode == 0, run.stdout
+  killed = dict(files, out=files["out"] + "_killed")
+  arguments = command(killed, **dict(
+      RUN, eval_input_file=files["eval"], do_eval=True, log_every_steps=1,
+      general_eval_input_file=files["general"]))
+  # During an evaluation, and between two.
+  for line, number in (("evaluation at step 5, domain", signal.SIGKILL),
+                       ("step 12/20", signal.SIGKILL),
+                       ("step 17/20", signal.SIGTERM)):
+    with started(arguments, line) as program:
+      program.send_signal(number)
+      said = program.communicate()[0]
+      assert "Traceback" not in said, said
+  trained(files, "killed")
+  assert rows_of(killed["out"]) == rows_of(evaluated["out"])
+  expected = tensors(without["out"], 20)
+  for out in (evaluated["out"], killed["out"]):
+    found = tensors(out, 20)
+    assert sorted(found) == sorted(expected)
+    for name, value in expected.items():
+      np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_a_run_that_gets_worse_ends(files, evaluated):
+  """At once: what it starts from was trained before."""
+  worse = dict(init_checkpoint=evaluated["out"] + "/model.ckpt-20",
+               num_train_steps=50, num_warmup_steps=0, learning_rate=1.0,
+               early_stopping_patience=2, keep_best=True)
+  run = trained(files, "worse", **worse)
+  steps = [row["step"] for row in rows_of(run["out"])
+           if row["text"] == "domain"]
+  assert steps == [0, 5, 10]
+  assert ("no improvement in 2 consecutive evaluations: training ends; the "
+          "best is at step 0") in run["said"]
+  with open(run["out"] + "/eval_results.txt") as stream:
+    assert "global_step = 10" in stream.read()
+  assert os.path.exists(run["out"] + "/best/model.ckpt-0.index")
+  assert tf.train.latest_checkpoint(run["out"]).endswith("-10")
+  again = trained(files, "worse", **worse)
+  assert "nothing to train: the last --early_stopping_patience=2" in (
+      again["said"])
+  assert "step 11/50" not in again["said"]
+  more = trained(files, "worse", **dict(worse, early_stopping_patience=3))
+  assert "training from step 10 to 50" in more["said"]
+  assert rows_of(more["out"])[-1]["step"] == 15
+
+
+def test_several_devices_train_while_one_evaluates(files, evaluated):
+  both = trained(files, "both", distribution_strategy="mirrored",
+                 devices="cpu:0,cpu:1", num_train_steps=10)
+  rows = rows_of(both["out"])
+  assert len(rows) == 6
+  for mine, theirs in zip(rows, rows_of(evaluated["out"])):
+    assert mine["step"] == theirs["step"] and mine["set"] == theirs["set"]
+    # Dropout and initial weights differ.
+    assert mine["masked_lm_loss"] == pytest.approx(
+        theirs["masked_lm_loss"], abs=0.5)
+
+
+def test_several_machines_evaluate_and_end_together(files):
+  out = files["out"] + "_two"
+  codes, said = train_by_two(
+      "undisturbed", files, out, num_train_steps=50, num_warmup_steps=0,
+      learning_rate=1.0, eval_every_steps=5, early_stopping_patience=2,
+      eval_input_file=files["eval"], do_eval=True)
+  assert codes == [0, 0]
+  assert said[0][-1] == said[1][-1]
+  last = int(said[0][-1][0])
+  steps = [row["step"] for row in rows_of(out)]
+  # The workers agree to stop one step after the evaluation.
+  assert steps[-2:] == [last - 1, last] and last < 50
+
+
+def test_tfrecords_are_evaluated_once_and_whole(files, tmp_path):
+  examples = list(e2e.take_write_2_flow(
+      [files["eval"]], files["vocab"], num_epochs=1, **LENGTHS))
+  path = str(tmp_path / "eval.tfrecord")
+  with tf.io.TFRecordWriter(path) as writer:
+    for example in examples:
+      writer.write(example)
+  run = trained(dict(files, eval=path), "records", num_train_steps=5,
+                eval_batch_size=7)
+  text_run = trained(files, "text", num_train_steps=5, eval_batch_size=len(
+      examples))
+  for mine, theirs in zip(rows_of(run["out"]), rows_of(text_run["out"])):
+    # The mean of the losses of batches depends on their size.
+    for name in FIGURES[1:]:
+      assert mine[name] == pytest.approx(theirs[name], rel=1e-5), name
+    if mine["text"] == "domain":
+      assert mine["examples"] >= len(examples) > mine["examples"] - 7
+
+
+@pytest.mark.parametrize("is_flow", [True, False])
+def test_fixed_batches_are_filled_up_with_padding(files, tmp_path, is_flow):
+  """As a TPU requires; padding has no weight in any metric."""
+  examples = list(e2e.take_write_2_flow(
+      [files["eval"]], files["vocab"], num_epochs=1, **LENGTHS))[:10]
+  path = str(tmp_path / "eval.tfrecord")
+  with tf.io.TFRecordWriter(path) as writer:
+    for example in examples:
+      writer.write(example)
+  flow = e2e.Flow(lambda start, shard: _Reading(examples)) if is_flow else None
+
+  def evaluate(batch_size, fixed, steps):
+    model_fn = e2e.model_fn_builder(
+        modeling.BertConfig.from_dict(CONFIG), None, 1e-3, 10, 0, use_tpu=False,
+        use_one_hot_embeddings=False)
+    estimator = tf.estimator.tpu.TPUEstimator(
+        model_fn, config=tf.estimator.tpu.RunConfig(
+            model_dir=str(tmp_path / "out"), tf_random_seed=1),
+        use_tpu=False, train_batch_size=8, eval_batch_size=batch_size)
+    if not estimator.latest_checkpoint():
+      estimator.train(input_pipeline.input_fn_builder(
+          [path], 16, 3, is_training=True), max_steps=1)
+    return estimator.evaluate(input_pipeline.input_fn_builder(
+        [path], 16, 3, is_training=False, flow=flow, fixed_batches=fixed,
+        whole=True), steps=steps)
+
+  expected = evaluate(10, False, None)
+  found = evaluate(4, True, 3)
+  for name in FIGURES[1:]:
+    assert found[name] == pytest.approx(expected[name], rel=1e-5), name
+
+
+class _Reading:
+  """Examples with what a Flow does to a reading."""
+
+  shared = frozenset()
+
+  def __init__(self, examples):
+    self._left = iter(examples)
+
+  def __iter__(self):
+    return self
+
+  def __next__(self):
+    return next(self._left)
+
+  def stop(self):
+    pass
+
+  def close(self):
+    pass
+
+
+def test_a_training_in_parts_evaluates_between_them(
+    files, evaluated, parse_flags, monkeypatch):
+  """As on a TPU, simulated by the CPU."""
+  run = evaluated
+  parts = dict(files, out=files["out"] + "_parts")
+  made = Run(prepared(parse_flags(command(parts, **dict(
+      RUN, eval_input_file=files["eval"], do_eval=True,
+      general_eval_input_file=files["general"])))))
+  build = made._build
+
+  def build_and_change(model_fn, is_training):
+    build(model_fn, is_training)
+    config = made._loop._config
+    made._loop._config = dataclasses.replace(
+        config, hardware=dataclasses.replace(config.hardware, use_tpu=True))
+    made._evaluator._use_tpu = True
+
+  monkeypatch.setattr(made, "_build", build_and_change)
+  made.run()
+  found, expected = rows_of(parts["out"]), rows_of(run["out"])
+  assert sorted((row["step"], row["text"]) for row in found) == [
+      (row["step"], row["text"]) for row in expected]
+  for row in expected:
+    other, = [r for r in found if (r["step"], r["text"]) == (
+        row["step"], row["text"])]
+    for name in FIGURES[1:]:  # Padding changes the mean over batches.
+      assert other[name] == pytest.approx(row[name], rel=1e-4), name
+  for name, value in tensors(run["out"], 20).items():
+    np.testing.assert_array_equal(tensors(parts["out"], 20)[name], value)

@@ -485,7 +485,7 @@ def test_a_tokenizer_json_without_pieces_is_refused(tmp_path, model):
     ({"hidden_act": "silu"}, "'silu' is not supported. These are: gelu_new"),
     ({"hidden_act": ["gelu"]}, "is not supported"),
     ({"vocab_size": "many"}, "'vocab_size' must be an integer of at least 1"),
-    ({"num_hidden_layers": 0}, "'num_hidden_layers' must be .* got 0"),
+    ({"num_hidden_layers": 0}, "'num_hidden_layers' must be .* but is 0"),
     ({"num_hidden_layers": True}, "'num_hidden_layers' must be"),
     ({"hidden_dropout_prob": 1.5}, "'hidden_dropout_prob' must be .* got 1.5"),
     ({"initializer_range": -1}, "'initializer_range' must be"),

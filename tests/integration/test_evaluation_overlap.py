@@ -60,7 +60,8 @@ def test_later_ones_are_counted(files, tmp_path, num_workers):
       files, do_eval=True, eval_input_file=str(path), num_train_steps=20,
       num_workers=num_workers, accept_eval_overlap=True))
   assert run.returncode == 0, run.stdout
-  assert run.stdout.count("has a document of the evaluation text") == 1
+  assert run.stdout.count(
+      "the training text contains a document of the evaluation text") == 1
   assert re.search("WARNING: 3 documents of the evaluation text occur",
                    run.stdout)
 

@@ -102,7 +102,8 @@ class TestOtherStream:
     run = prepared(parse_flags(command(
         trained, num_train_steps=9, random_seed=5)))
     run.training.source.open_flow(
-        skipped=run.training.stream_record.first_example, folder=trained["out"])
+        skipped=run.training.stream_record.first_example,
+        output_dir=trained["out"])
     first = next(run.training.source.flow.lists(40))[0]
     flow = e2e.take_write_2_flow(
         [trained["train"]], trained["vocab"], max_seq_length=16,

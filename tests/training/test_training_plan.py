@@ -112,8 +112,9 @@ def test_a_warm_up_that_never_ends_is_warned_of(files, parse_flags, caplog):
       files, num_train_steps=101, num_warmup_steps=None)))
   startup_log.log_start(run, step=None, is_done=False)
   assert caplog.text.count(
-      "The warm-up of 10000 steps is no shorter than the run of 101, so the "
-      "learning rate never has its peak: pass --warmup_proportion=0.1.") == 1
+      "The warm-up of 10000 steps is no shorter than the training of 101, so "
+      "the learning rate never reaches its peak: pass "
+      "--warmup_proportion=0.1.") == 1
 
 
 @pytest.mark.slow

@@ -19,6 +19,21 @@ import tensorflow.compat.v1 as tf
 
 from bert_e2e import flags as flags_lib
 from bert_e2e.checkpoints import conversion
+from bert_e2e.checkpoints.conversion import (  # noqa: F401  Users import them from here.
+  CHECKPOINT,
+  CONFIG_FILE,
+  OUTPUT_FILES,
+  VOCAB_FILE,
+  check_export,
+  check_outputs,
+  export,
+  find_checkpoint,
+  read,
+  read_checkpoint,
+  write_checkpoint,
+)
+
+Source = conversion.SourceModel  # Its earlier name.
 
 
 def _define_flags():

@@ -49,6 +49,7 @@ from bert_e2e.data.tf_example import (  # noqa: F401  Users import them from her
   create_instance_to_example_files,
   to_example,
 )
+from bert_e2e.flags import check_no_arguments
 
 logger = logging.getLogger("create_pretraining_data")
 
@@ -268,6 +269,15 @@ def options_from_flags(values):
   return flags_lib.group_from_flags(InstanceConfig, values)
 
 
+def define_instance_flags(dupe_factor):
+  """Defines the flags that determine how instances are built.
+
+  Args:
+    dupe_factor: int, the default of --dupe_factor.
+  """
+  flags_lib.define(flags_lib.INSTANCE_FLAGS, dupe_factor=dupe_factor)
+
+
 def _define_flags():
   """Defines this program's flags: the reference's, and --invalid_utf8."""
   from absl import flags  # pylint: disable=import-outside-toplevel
@@ -277,7 +287,7 @@ def _define_flags():
       " a blank line between documents.")
   flags.DEFINE_string(
       "output_file", None, "TFRecord files to write, separated by commas.")
-  flags_lib.define(flags_lib.INSTANCE_FLAGS, dupe_factor=10)
+  define_instance_flags(dupe_factor=10)
   flags.mark_flags_as_required(["input_file", "output_file", "vocab_file"])
 
 
@@ -331,7 +341,7 @@ def main(argv):
   root.handlers[:] = [handler]  # Replaces the one that absl installed.
   root.setLevel(logging.INFO)
   try:
-    flags_lib.check_no_arguments(argv[1:])
+    check_no_arguments(argv[1:])
     _run(flags.FLAGS)
   except (ValueError, OSError) as e:
     sys.exit("create_pretraining_data.py: %s" % e)

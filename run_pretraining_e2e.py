@@ -22,6 +22,7 @@ import modeling  # noqa: F401  As in the original, for those who import this.
 import optimization  # noqa: F401
 from bert_e2e import flags as flags_lib
 from bert_e2e.common import errors, logs
+from bert_e2e.common.errors import InputError  # noqa: F401  Users import it from here.
 from bert_e2e.data.instances import fusion_input_and_out  # noqa: F401  Users import it from here.
 from bert_e2e.data.text_source import take_write_2_flow  # noqa: F401  Users import it from here.
 from bert_e2e.data.tf_example import (  # noqa: F401  Users import it from here.

@@ -1,6 +1,7 @@
 """The rules of the code base that a machine can check."""
 
 import ast
+import importlib
 import os
 import subprocess
 import sys
@@ -21,6 +22,55 @@ LONG_FUNCTIONS = {
     "modeling.transformer_model"}
 DROP_IN_MODULES = {"run_pretraining_e2e", "create_pretraining_data", "modeling",
                    "optimization", "tokenization"}
+
+# What users may import of these modules, as of the first release.
+PUBLIC_NAMES = {
+    "convert_checkpoint": """
+        CHECKPOINT CONFIG_FILE OUTPUT_FILES Source VOCAB_FILE check_export
+        check_outputs export find_checkpoint main read read_checkpoint
+        write_checkpoint
+    """,
+    "create_pretraining_data": """
+        Document ExampleSerializer FLOAT_LIST INT64_LIST InstanceOptions
+        MIN_SEQ_LENGTH Pieces ReferenceDraws SPECIAL_TOKENS TrainingInstance
+        check_no_arguments check_vocabulary create_instance_to_example_files
+        create_instances_from_document create_masked_lm_predictions
+        create_training_instances define_instance_flags documents_of_files
+        examples_from_text group_documents id_pieces instances_from_documents
+        logger main options_from_flags packing_tokenizer text_pieces
+        truncate_seq_pair write_instance_to_example_files
+    """,
+    "modeling": """
+        BertConfig BertModel DropoutSeeds assert_rank attention_layer
+        check_config create_attention_mask_from_input_mask create_initializer
+        dense dropout embedding_lookup embedding_postprocessor gather_indexes
+        gelu gelu_erf get_activation get_assignment_map_from_checkpoint
+        get_masked_lm_output get_next_sentence_output get_shape_list is_number
+        layer_norm layer_norm_and_dropout masked_lm_logits masked_lm_loss
+        reshape_from_matrix reshape_to_matrix transformer_model
+        variable_shapes
+    """,
+    "optimization": """
+        AdamWeightDecayOptimizer DECAYS LEARNING_RATE LambOptimizer OPTIMIZERS
+        Update create_optimizer create_update describe_learning_rate
+        learning_rate_at sum_gradients
+    """,
+    "run_pretraining_e2e": """
+        Flow INPUT_ERRORS InputError create_instance_to_example_files
+        define_flags gather_indexes get_masked_lm_output
+        get_next_sentence_output input_fn_builder logger main model_fn_builder
+        take_write_2_flow
+    """,
+    "show_examples": """
+        examples_at main parse_example show
+    """,
+    "tokenization": """
+        BasicTokenizer FullTokenizer WordpieceTokenizer convert_by_vocab
+        convert_ids_to_tokens convert_to_unicode convert_tokens_to_ids
+        load_vocab printable_text read_vocabulary
+        validate_case_matches_checkpoint whitespace_tokenize
+    """,
+}
 
 
 def find_modules():
@@ -211,6 +261,12 @@ def test_the_architecture_page_names_every_module():
              if module in PRODUCT and not path.endswith("__init__.py")
              and "`%s`" % os.path.basename(path) not in text]
   assert not missing
+
+
+@pytest.mark.parametrize("module", sorted(PUBLIC_NAMES))
+def test_public_names_stay_where_they_are(module):
+  found = importlib.import_module(module)
+  assert not [n for n in PUBLIC_NAMES[module].split() if not hasattr(found, n)]
 
 
 def test_both_programs_import_together(tmp_path):

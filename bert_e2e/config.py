@@ -11,6 +11,7 @@ import math
 import os
 from typing import Any, Dict, FrozenSet, NamedTuple, Optional, Sequence, Tuple
 
+CLUSTERS = ("tf_config", "slurm")
 DECAYS = ("linear", "constant", "cosine")
 DISTRIBUTION_STRATEGIES = ("none", "mirrored", "multi_worker_mirrored")
 INVALID_UTF8_CHOICES = ("error", "replace")
@@ -294,8 +295,12 @@ class HardwareConfig(_Group):
 
   distribution_strategy: str = _enum(
       DISTRIBUTION_STRATEGIES, "Share each batch between the GPUs of this "
-      "machine (mirrored), or between the workers that TF_CONFIG names "
+      "machine (mirrored), or between the workers of a cluster "
       "(multi_worker_mirrored).")
+  cluster: str = _enum(
+      CLUSTERS, "What names the workers of multi_worker_mirrored: the variable "
+      "TF_CONFIG in each worker's environment (tf_config), or the variables of "
+      "the tasks that SLURM's srun starts (slurm).")
   num_gpus: Optional[int] = _integer(
       None, "Number of GPUs of this machine to use with mirrored.",
       default_text="all GPUs")

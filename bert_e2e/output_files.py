@@ -12,7 +12,7 @@ from bert_e2e.checkpoints import checkpoint_list
 from bert_e2e.common import logs
 from bert_e2e.data import preflight, resume
 from bert_e2e.reporting import report, run_record
-from bert_e2e.training import evaluation, training_plan
+from bert_e2e.training import evaluation, run_lock, training_plan
 
 EVAL_RESULTS_FILE = "eval_results.txt"
 
@@ -38,6 +38,7 @@ _KINDS = {
                       _variants(resume.WINDOWS_FILE),
     "results": (EVAL_RESULTS_FILE, evaluation.TABLE_FILE, run_record.RUNS_FILE,
                 preflight.FILE, report.REPORT_FILE),
+    "lock": (run_lock.LOCK_FILE,),
 }
 
 

@@ -25,9 +25,15 @@ from bert_e2e.config import Config
 from bert_e2e.data import preflight as preflight_lib
 from bert_e2e.data import preflight_text, resume
 from bert_e2e.data.pieces import check_vocabulary
+from bert_e2e.training import (
+  cluster,
+  evaluation,
+  input_validation,
+  training_plan,
+)
 from bert_e2e.training import engine as engine_lib
-from bert_e2e.training import evaluation, input_validation, training_plan
 from bert_e2e.training.example_source import ExampleSource
+from bert_e2e.training.run_lock import RunLock
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +80,8 @@ class PreparedRun:
     num_train_steps, num_warmup_steps: int.
     export_dirs: dict with "output_tf" and "output_hf"; empty without
       --export_dir.
+    lock: RunLock of --output_dir, to hold while the run writes there; None for
+      a run that only evaluates, and for workers after the first one.
   """
   config: Config
   bert_config: modeling.BertConfig
@@ -85,6 +93,7 @@ class PreparedRun:
   num_train_steps: int
   num_warmup_steps: int
   export_dirs: Dict[str, str]
+  lock: Optional[RunLock]
 
   @property
   def has_held_out_text(self):
@@ -110,6 +119,7 @@ def prepare(config):
   engine = engine_lib.Engine(
       config.hardware, config.optimizer.train_batch_size,
       config.evaluation.eval_batch_size)
+  lock = _check_lock(config, engine)
   tokenization.validate_case_matches_checkpoint(
       config.data.do_lower_case, checkpoint.init_checkpoint)
   bert_config = _read_bert_config(config)
@@ -134,7 +144,7 @@ def prepare(config):
   return PreparedRun(
       config, bert_config, engine, latest, new_variables, training,
       eval_sources, num_train_steps, num_warmup_steps,
-      _check_export(config, bert_config))
+      _check_export(config, bert_config), lock)
 
 
 # ------------------------------------------------------------ model and engine
@@ -175,6 +185,18 @@ def _do_lower_case(config, directory):
         "--do_lower_case=%s", directory, config.data.do_lower_case)
     return config.data.do_lower_case
   return lower
+
+
+def _check_lock(config, engine):
+  """Returns PreparedRun.lock; checks that no other run holds it."""
+  if not config.run.do_train or config.run.preflight_only:
+    return None
+  is_chief = engine.host == 0
+  lock = RunLock(
+      config.checkpoint.output_dir, engine.addresses,
+      "" if engine.is_cluster else cluster.launcher_advice(os.environ))
+  lock.check(is_member=not is_chief)
+  return lock if is_chief else None
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Runs what prepare.py prepared: trains, evaluates, exports."""
 
+import contextlib
 import functools
 import logging
 import os
@@ -17,7 +18,7 @@ from bert_e2e.data import preflight_text
 from bert_e2e.output_files import EVAL_RESULTS_FILE
 from bert_e2e.prepare import write_preflight
 from bert_e2e.reporting import report, run_record
-from bert_e2e.training import cluster, evaluation, metrics, signals
+from bert_e2e.training import cluster, evaluation, metrics, run_lock, signals
 from bert_e2e.training.evaluator import Evaluator
 from bert_e2e.training_loop import TrainingLoop
 
@@ -72,7 +73,11 @@ class Run:
       cluster.LostWorker: another worker was lost.
       errors.Interrupted: a signal arrived outside of training.
     """
-    self._begin()
+    with contextlib.ExitStack() as stack:
+      self._begin(stack)
+      self._train_and_finish()
+
+  def _train_and_finish(self):
     # A finished training needs no other workers, which may be gone.
     is_training = self._prepared.training is not None and not self._is_done()
     is_cluster = is_training and self._engine.is_cluster
@@ -103,19 +108,36 @@ class Run:
     logger.warning("stopped by %s; the same command %s, in %s", reason, where,
                    self._output_dir)
 
-  def _begin(self):
-    """Opens the output directory and logs what the run starts from."""
+  def _begin(self, stack):
+    """Opens the output directory and logs what the run starts from.
+
+    Args:
+      stack: contextlib.ExitStack, which is given the lock to release.
+    """
     try:
       tf.io.gfile.makedirs(self._output_dir)
+      if self._prepared.lock:
+        stack.enter_context(self._prepared.lock)
+        self._check_unchanged()
       logs.log_to_file(self._output_dir, self._engine.host)
       if self._is_chief:
         self._write_records()
+    except run_lock.InUse as e:
+      raise InputError(str(e)) from e
     except (OSError, tf.errors.OpError) as e:
       raise InputError("--output_dir=%s cannot be written: %s" %
                        (self._output_dir, e)) from e
     startup_log.log_start(
         self._prepared, checkpoint_list.latest_step(self._output_dir),
         self._is_done())
+
+  def _check_unchanged(self):
+    """Raises InputError if another run has trained since `prepare`."""
+    if tf.train.latest_checkpoint(self._output_dir) != self._prepared.latest:
+      raise InputError(
+          "Another run has trained in --output_dir=%s since this one was "
+          "started. Run the same command again to continue from its "
+          "checkpoint." % self._output_dir)
 
   def _write_records(self):
     """Writes the records that identify the directory's run."""

@@ -48,12 +48,16 @@ class Workers:
         self._start(command, ports, host) for host in range(count)]
 
   def _start(self, command, ports, host):
-    config = {"cluster": {"worker": ["127.0.0.1:%d" % port for port in ports]},
-              "task": {"type": "worker", "index": host}}
     with open(self._files[host], "wb") as output:
       return subprocess.Popen(
           command, stdout=output, stderr=subprocess.STDOUT,
-          env=dict(os.environ, TF_CONFIG=json.dumps(config)))
+          env=dict(os.environ, **self.environment(ports, host)))
+
+  def environment(self, ports, host):
+    """Returns the environment variables that name the cluster to a worker."""
+    config = {"cluster": {"worker": ["127.0.0.1:%d" % port for port in ports]},
+              "task": {"type": "worker", "index": host}}
+    return {"TF_CONFIG": json.dumps(config)}
 
   def __enter__(self):
     return self

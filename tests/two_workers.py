@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 
 if __name__ == "__main__":  # This directory is on the path already.
   sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -43,9 +44,32 @@ def stopped(workers):
   return [process.wait() for process in workers.processes]
 
 
+def slurm(workers):
+  return workers.wait()
+
+
+class SlurmWorkers(multi_worker.Workers):
+  """Workers with the variables of the two tasks of a SLURM job step."""
+
+  def environment(self, ports, host):
+    del ports  # The resolver chooses them.
+    bin_directory = tempfile.mkdtemp(dir=os.path.dirname(self._files[host]))
+    scontrol = os.path.join(bin_directory, "scontrol")
+    with open(scontrol, "w") as stream:  # TensorFlow 1.15 calls it.
+      stream.write("#!/bin/sh\necho $SLURM_JOB_NODELIST\n")
+    os.chmod(scontrol, 0o755)
+    return {
+        "PATH": bin_directory + os.pathsep + os.environ["PATH"],
+        "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "127.0.0.1",
+        "SLURMD_NODENAME": "127.0.0.1", "SLURM_NTASKS": "2",
+        "SLURM_PROCID": str(host), "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NODELIST": "127.0.0.1", "SLURM_STEP_TASKS_PER_NODE": "2"}
+
+
 def run_inside(name, folder, arguments):
   network.raise_loopback()
-  with multi_worker.Workers(folder, arguments) as workers:
+  make = SlurmWorkers if name == "slurm" else multi_worker.Workers
+  with make(folder, arguments) as workers:
     codes = globals()[name](workers)
     said = [workers.matches(host, r"weights at step (\d+): (\w+)")
             for host in range(2)]

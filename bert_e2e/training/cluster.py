@@ -1,5 +1,7 @@
 """Multi-worker training: the cluster, and what happens when a worker is lost.
 
+TF_CONFIG names the workers, or SLURM does (see slurm.py).
+
 TensorFlow's collective operations wait indefinitely for a dead or hung worker.
 A watchdog thread therefore checks that training steps still complete, and exits
 the process if they do not; `scripts/supervise.py` then restarts it from the
@@ -26,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Cluster(NamedTuple):
-  """The workers that train together, as named by TF_CONFIG.
+  """The workers that train together, as named by TF_CONFIG or SLURM.
 
   Attributes:
     addresses: list of str, host:port of each worker, the chief's first.
@@ -67,6 +69,32 @@ def read(environment):
   if not is_known or not 0 <= cluster.host < len(cluster.addresses):
     raise ValueError(message)
   return cluster
+
+
+def tf_config(cluster):
+  """Returns the TF_CONFIG of a Cluster, which `read` reads; a str."""
+  return json.dumps({"cluster": {"worker": list(cluster.addresses)},
+                     "task": {"type": "worker", "index": cluster.host}})
+
+
+def launcher_advice(environment):
+  """Returns what to do if a launcher started several single processes.
+
+  Args:
+    environment: dict of environment variables.
+
+  Returns:
+    str, sentences; "" if no launcher did.
+  """
+  for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
+    value = environment.get(name, "")
+    if value.isdigit() and int(value) > 1:
+      return (
+          "(%s=%s: each task runs this program by itself. To train with all of "
+          "them, start them with SLURM's srun and pass --distribution_strategy="
+          "multi_worker_mirrored --cluster=slurm, or set TF_CONFIG for each; "
+          "to train with one, start one.)" % (name, value))
+  return ""
 
 
 def count_workers(environment):

@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow.compat.v1 as tf
 
 from bert_e2e.training import cluster as cluster_lib
-from bert_e2e.training import tpu_feeding
+from bert_e2e.training import slurm, tpu_feeding
 
 # TPU v2 and v3 hosts have 8 cores each. The number of hosts derived from this
 # shards the input, so it must not change when a run is resumed.
@@ -34,6 +34,8 @@ class Engine:
     num_hosts: int, number of hosts that each read a part of the input: workers
       of a cluster, or hosts of a TPU.
     is_cluster: bool, True if several workers train together.
+    addresses: list of str, host:port of each worker of the cluster; [] without
+      one.
     host: int, index of this process; host 0 writes the checkpoints and
       evaluates.
 
@@ -64,6 +66,7 @@ class Engine:
         self.num_hosts = len(self._cluster.addresses)
       self.num_replicas = len(self._devices) * self.num_hosts
     self.is_cluster = self._cluster is not None
+    self.addresses = list(self._cluster.addresses) if self._cluster else []
     self.host = self._cluster.host if self._cluster else 0
     _check_batch_sizes(
         hardware, train_batch_size, eval_batch_size, self.num_replicas)
@@ -250,6 +253,10 @@ def _check_combination(hardware):
       tf.__version__.startswith("1.") and _num_gpus()):
     raise ValueError("TensorFlow %s does not support bfloat16 on GPUs; pass "
                      "--precision=fp16, or use TensorFlow 2." % tf.__version__)
+  if hardware.cluster != "tf_config" and strategy != "multi_worker_mirrored":
+    raise ValueError(
+        "--cluster=%s requires --distribution_strategy=multi_worker_mirrored." %
+        hardware.cluster)
   if hardware.num_gpus is not None and strategy != "mirrored":
     raise ValueError("--num_gpus=%d requires --distribution_strategy=mirrored."
                      % hardware.num_gpus)
@@ -290,10 +297,20 @@ def _devices(hardware):
 def _cluster(hardware, environment):
   """Returns the cluster.Cluster of multi-worker training, else None.
 
+  Sets TF_CONFIG, which TensorFlow reads, if the cluster comes from elsewhere.
+
   Raises:
-    ValueError: TF_CONFIG is missing, invalid, or set for "mirrored".
+    ValueError: TF_CONFIG is missing, invalid, set for "mirrored", or set beside
+      another source of the cluster; or that source cannot be used.
   """
   cluster = cluster_lib.read(environment)
+  if hardware.cluster == "slurm":
+    named, cluster = cluster, slurm.read()
+    if named not in (None, cluster):
+      raise ValueError(
+          "TF_CONFIG and --cluster=slurm both name a cluster; unset TF_CONFIG, "
+          "or drop the flag.")
+    environment["TF_CONFIG"] = cluster_lib.tf_config(cluster)
   if hardware.distribution_strategy == "mirrored":
     if cluster:
       raise ValueError(
@@ -303,8 +320,8 @@ def _cluster(hardware, environment):
   elif cluster is None:
     raise ValueError(
         "--distribution_strategy=multi_worker_mirrored requires TF_CONFIG in "
-        "the environment of each worker: the cluster's addresses and this "
-        "worker's index.")
+        "the environment of each worker (the cluster's addresses and this "
+        "worker's index), or --cluster=slurm.")
   return cluster
 
 

@@ -54,6 +54,7 @@ def make_engine(environment, train_batch_size=8, eval_batch_size=8, **options):
     ({"use_tpu": True, "train_batch_size": 12}, "12 is not divisible by 8"),
     ({"use_tpu": True, "eval_batch_size": 12}, "--eval_batch_size=12"),
     ({"distribution_strategy": "multi_worker_mirrored"}, "requires TF_CONFIG"),
+    ({"cluster": "slurm"}, "--cluster=slurm requires --distribution_strategy="),
     ({"distribution_strategy": "horovod"}, "must be one of none, mirrored"),
     ({"precision": "int8"}, "must be one of fp32, fp16, bfloat16"),
 ])
@@ -107,6 +108,21 @@ class TestCluster:
     with pytest.raises(ValueError, match="uses a single machine"):
       make_engine(tf_config(), distribution_strategy="mirrored",
                   devices=["cpu:0"])
+
+
+@pytest.mark.parametrize("environment, said", [
+    ({"SLURM_NTASKS": "4"}, "SLURM_NTASKS=4"),
+    ({"SLURM_NTASKS": "1", "OMPI_COMM_WORLD_SIZE": "2"},
+     "OMPI_COMM_WORLD_SIZE=2"),
+    ({"PMI_SIZE": "3"}, "PMI_SIZE=3"),
+    ({"SLURM_NTASKS": "1", "PMI_SIZE": "many"}, None),
+])
+def test_launchers_of_several_processes_are_noticed(environment, said):
+  advice = cluster.launcher_advice(environment)
+  if said is None:
+    assert advice == ""
+  else:
+    assert said in advice and "--cluster=slurm" in advice
 
 
 class TestFp16:

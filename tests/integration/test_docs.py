@@ -34,7 +34,9 @@ PROGRAMS = ("run_pretraining_e2e.py", "create_pretraining_data.py",
             "show_examples.py", "convert_checkpoint.py")
 # Directories whose programs define their options by argparse.
 ARGPARSE_SOURCES = ("benchmarks", "demo", "scripts")
-OTHERS_FLAGS = {"logdir"}  # TensorBoard's.
+# The beginnings of TensorBoard's and SLURM's.
+OTHERS_FLAGS = {"logdir", "cpus", "distribution", "gpus", "job", "kill",
+                "nodes", "ntasks", "signal", "time"}
 # Paths that the project's commands create.
 CREATED = ("demo/out", "demo/corpus", "demo/model")
 

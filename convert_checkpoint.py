@@ -12,7 +12,7 @@ not have are newly initialized, see hugging_face.complete.
 
 import sys
 
-from absl import app, flags
+from absl import flags
 
 from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401  Before TensorFlow: see there.
 import tensorflow.compat.v1 as tf
@@ -37,22 +37,22 @@ Source = conversion.SourceModel  # Its earlier name.
 
 
 def _define_flags():
-  flags.DEFINE_string(
+  flags_lib.define_path(
       "input", None,
       "The model to convert: a checkpoint's path, e.g. bert_model.ckpt, a "
       "directory with checkpoints, or a Hugging Face directory.")
-  flags.DEFINE_string(
+  flags_lib.define_path(
       "bert_config_file", None,
       "The config of a checkpoint; by default bert_config.json beside it.")
-  flags.DEFINE_string(
+  flags_lib.define_path(
       "vocab_file", None,
       "The vocabulary; by default the one beside the model.")
   flags.DEFINE_bool(
       "do_lower_case", None,
       "Lower-case the text, if --input does not tell.")
-  flags.DEFINE_string(
+  flags_lib.define_path(
       "output_tf", None, "Directory to write Google's format to.")
-  flags.DEFINE_string(
+  flags_lib.define_path(
       "output_hf", None, "Directory to write Hugging Face's format to.")
   flags.mark_flags_as_required(["input"])
 
@@ -88,4 +88,4 @@ def main(argv):
 
 if __name__ == "__main__":
   _define_flags()
-  app.run(main)
+  flags_lib.run(main)

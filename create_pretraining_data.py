@@ -19,6 +19,7 @@ import sys
 
 from bert_e2e import flags as flags_lib
 from bert_e2e.common import file_io
+from bert_e2e.common import input_files as input_files_lib
 from bert_e2e.config import (  # noqa: F401  Users import them from here.
   MIN_SEQ_LENGTH,
   InstanceConfig,
@@ -283,8 +284,8 @@ def _define_flags():
   from absl import flags  # pylint: disable=import-outside-toplevel
   flags.DEFINE_string(
       "input_file", None,
-      "Raw text: files or patterns, separated by commas; one sentence per line,"
-      " a blank line between documents.")
+      "Raw text: files, patterns or directories, separated by commas; one "
+      "sentence per line, a blank line between documents.")
   flags.DEFINE_string(
       "output_file", None, "TFRecord files to write, separated by commas.")
   define_instance_flags(dupe_factor=10)
@@ -309,9 +310,10 @@ def _check_output(output_files):
 def _run(values):
   """Runs the program on parsed flags."""
   options = options_from_flags(values)
-  output_files = values.output_file.split(",")
+  output_files = [file_io.expand_user(path) for path in
+                  input_files_lib.split_list(values.output_file)]
   _check_output(output_files)
-  input_files = file_io.expand(values.input_file)
+  input_files = input_files_lib.expand(values.input_file)
   check_vocabulary(values.vocab_file)
   tokenizer = packing_tokenizer(values.vocab_file, values.do_lower_case)
   pieces = id_pieces(tokenizer)
@@ -348,6 +350,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
-  from absl import app
   _define_flags()
-  app.run(main)
+  flags_lib.run(main)

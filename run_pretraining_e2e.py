@@ -13,7 +13,7 @@ while the model trains, with new masks in every epoch and nothing on disk.
 import logging
 import sys
 
-from absl import app, flags
+from absl import flags
 
 from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401  Before TensorFlow: see there.
 import tensorflow.compat.v1 as tf  # noqa: F401  Users import it from here.
@@ -85,4 +85,4 @@ def main(argv):
 
 if __name__ == "__main__":
   define_flags()
-  app.run(main)
+  flags_lib.run(main)

@@ -15,11 +15,11 @@ import itertools
 import logging
 import sys
 
-from absl import app, flags
+from absl import flags
 
 import tokenization
 from bert_e2e import flags as flags_lib
-from bert_e2e.common import file_io
+from bert_e2e.common import input_files
 from bert_e2e.config import InstanceConfig
 from bert_e2e.data import stream as stream_lib
 from bert_e2e.data.text_source import TextSource
@@ -88,7 +88,8 @@ def examples_at(corpus, options, epoch, first, count):
 
 def _define_flags():
   flags.DEFINE_string(
-      "input_file", None, "Raw text: files or patterns, separated by commas.")
+      "input_file", None,
+      "Raw text: files, patterns or directories, separated by commas.")
   flags_lib.define(flags_lib.INSTANCE_FLAGS + ("chunk_lines",))
   flags.DEFINE_integer(
       "epoch", 0, "The epoch to show, from 0.", lower_bound=0)
@@ -106,7 +107,7 @@ def _run(values):
       values.vocab_file, values.do_lower_case,
       flags_lib.group_from_flags(InstanceConfig, values), values.random_seed,
       values.invalid_utf8)
-  source = TextSource(file_io.expand(values.input_file), options,
+  source = TextSource(input_files.expand(values.input_file), options,
                       chunk_lines=values.chunk_lines)
   vocab = tokenization.load_vocab(values.vocab_file)
   names = {number: piece for piece, number in vocab.items()}
@@ -133,4 +134,4 @@ def main(argv):
 
 if __name__ == "__main__":
   _define_flags()
-  app.run(main)
+  flags_lib.run(main)

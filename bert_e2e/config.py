@@ -28,8 +28,9 @@ class Option(NamedTuple):
   """What is known of a field besides its name and its default.
 
   Attributes:
-    kind: "string", "integer", "float", "boolean", "enum" or "list" (of str,
-      separated by commas on the command line).
+    kind: "string", "path" (of one file or directory), "integer", "float",
+      "boolean", "enum" or "list" (of str, separated by commas on the command
+      line).
     help: str, one or more sentences.
     minimum, maximum: inclusive bounds, or None. They do not apply to None.
     above, below: exclusive bounds, or None.
@@ -92,6 +93,10 @@ def _string(default, help_text, **details) -> Any:
   return _field("string", default, help_text, **details)
 
 
+def _path(default, help_text, **details) -> Any:
+  return _field("path", default, help_text, **details)
+
+
 def _integer(default, help_text, **details) -> Any:
   return _field("integer", default, help_text, **details)
 
@@ -142,10 +147,11 @@ class DataConfig(_Group):
   """The text to train on, and how it is read."""
 
   input_file: Optional[str] = _string(
-      None, "Raw text, or TFRecords of examples: files or glob patterns, "
-      "separated by commas. Text has one sentence per line and a blank line "
+      None, "Raw text, or TFRecords of examples: files, glob patterns (** is "
+      "any number of directories) or directories, separated by commas (\\, is "
+      "a comma in a name). Text has one sentence per line and a blank line "
       "between documents.", is_required=True, in_original=True)
-  vocab_file: Optional[str] = _string(
+  vocab_file: Optional[str] = _path(
       None, "The vocabulary that the model was trained with: one WordPiece per "
       "line, or a tokenizer.json. Required for raw text unless "
       "--init_checkpoint is a Hugging Face directory.", in_original=True)
@@ -267,16 +273,16 @@ class EvaluationConfig(_Group):
 class CheckpointConfig(_Group):
   """The model, and where weights are read from and written to."""
 
-  bert_config_file: Optional[str] = _string(
+  bert_config_file: Optional[str] = _path(
       None, "The model's config, a JSON file. Required unless "
       "--init_checkpoint is a Hugging Face directory.", in_original=True)
-  init_checkpoint: Optional[str] = _string(
+  init_checkpoint: Optional[str] = _path(
       None, "Initial weights: a TensorFlow checkpoint such as bert_model.ckpt "
       "of a pretrained BERT, or a Hugging Face directory.", in_original=True)
-  output_dir: Optional[str] = _string(
+  output_dir: Optional[str] = _path(
       None, "Directory for checkpoints, results and train.log. A run resumes "
       "from the latest checkpoint in it.", is_required=True, in_original=True)
-  export_dir: Optional[str] = _string(
+  export_dir: Optional[str] = _path(
       None, "Directory for the final model: a checkpoint without optimizer "
       "slots in tf/ and a Hugging Face directory in hf/.")
   save_checkpoints_steps: int = _integer(

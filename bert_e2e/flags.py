@@ -3,20 +3,48 @@
     python -m bert_e2e.flags > docs/flags.md
 """
 
+import collections
 import dataclasses
+import os
+import sys
 import textwrap
 
-from absl import flags
+from absl import app, flags
 
 from bert_e2e import config as config_lib
+from bert_e2e.common import file_io
 
-_DEFINE = {"string": flags.DEFINE_string, "integer": flags.DEFINE_integer,
-           "float": flags.DEFINE_float, "boolean": flags.DEFINE_bool,
-           "list": flags.DEFINE_list}
+# What people write for a boolean.
+_BOOLEANS = dict(
+    {word: True for word in ("true", "t", "1", "yes", "y", "on")},
+    **{word: False for word in ("false", "f", "0", "no", "n", "off")})
 # What create_pretraining_data.py and show_examples.py need to build instances.
 INSTANCE_FLAGS = ("vocab_file", "do_lower_case", "random_seed", "invalid_utf8",
                   *(field.name for field in dataclasses.fields(
                       config_lib.InstanceConfig)))
+
+
+class _PathParser(flags.ArgumentParser):
+  """Parses the path of one file or directory; see file_io.expand_user."""
+
+  syntactic_help = "a path"
+
+  def parse(self, argument):
+    return file_io.expand_user(argument)
+
+  def flag_type(self):
+    return "string"
+
+
+def define_path(name, default, help_text):
+  """Defines a flag for the path of one file or directory."""
+  flags.DEFINE(_PathParser(), name, default, help_text,
+               serializer=flags.ArgumentSerializer())
+
+
+_DEFINE = {"string": flags.DEFINE_string, "path": define_path,
+           "integer": flags.DEFINE_integer, "float": flags.DEFINE_float,
+           "boolean": flags.DEFINE_bool, "list": flags.DEFINE_list}
 
 
 def is_flag(name):
@@ -80,6 +108,58 @@ def config_from_flags(values):
   given = frozenset(name for name in values if values[name].present and
                     config_lib.is_field(name))
   return config_lib.Config(given=given, **groups).validated()
+
+
+def run(main):
+  """Parses the command line and runs a program, as absl.app.run does.
+
+  Flags may follow other arguments, so that `check_no_arguments` in `main` sees
+  these before a flag behind them is missed.
+
+  Args:
+    main: function from the list of the program's name and the arguments that
+      are not flags.
+  """
+  app.run(main, flags_parser=_parse)
+
+
+def _parse(argv):
+  """Returns the arguments that are not flags; sets the flags."""
+  try:
+    check_booleans(argv[1:], flags.FLAGS)
+  except ValueError as e:
+    sys.exit("%s: %s" % (os.path.basename(argv[0]), e))
+  flags.FLAGS.set_gnu_getopt()
+  return app.parse_flags_with_usage(argv)
+
+
+def check_booleans(arguments, values):
+  """Checks that no boolean flag has its value in an argument of its own.
+
+  `--do_lower_case False` would turn the flag on and leave `False` over.
+
+  Args:
+    arguments: list of str, the command line without the program's name.
+    values: absl.flags.FlagValues, which know the flags.
+
+  Raises:
+    ValueError: one has.
+  """
+  left = collections.deque(arguments)
+  while left:
+    argument = left.popleft()
+    name = argument.lstrip("-")
+    if argument == "--":
+      return
+    if name == argument or name not in values or not left:
+      continue
+    if not values[name].boolean:
+      left.popleft()  # Its value.
+    elif left[0].lower() in _BOOLEANS:
+      raise ValueError(
+          "The value of a boolean flag follows an equals sign: instead of "
+          "--%s %s, write --%s=%s." % (
+              name, left[0], name, _BOOLEANS[left[0].lower()]))
 
 
 def check_no_arguments(arguments):

@@ -1,15 +1,15 @@
 """The files that a run writes to its output directory, by kind.
 
-The module that writes a file owns its name; this is the list of all of them. It
-lets tests, the demo and benchmarks check that nothing else is left on disk: a
-run writes no training examples.
+The module that writes a file owns its name; this is the list of all of them. A
+run does not take them as input, and tests, the demo and benchmarks check that
+nothing else is left on disk: a run writes no training examples.
 """
 
 import fnmatch
 import os
 
 from bert_e2e.checkpoints import checkpoint_list
-from bert_e2e.common import logs
+from bert_e2e.common import file_io, logs
 from bert_e2e.data import preflight, resume
 from bert_e2e.reporting import report, run_record
 from bert_e2e.training import evaluation, run_lock, training_plan
@@ -61,3 +61,32 @@ def kind_of(path):
             name, pattern + ".tmp*"):
           return kind
   return None
+
+
+def is_output(path, output_dir, export_dirs=()):
+  """Tells whether a run writes a file.
+
+  Args:
+    path: str.
+    output_dir: str, of the run, or None.
+    export_dirs: paths of the directories that it exports to; all files in them
+      count.
+
+  Returns:
+    bool. Another file in `output_dir`, such as text, does not count.
+  """
+  within = _relative(path, output_dir) if output_dir else None
+  if within is not None and kind_of(within):
+    return True
+  return any(_relative(path, directory) is not None
+             for directory in export_dirs)
+
+
+def _relative(path, directory):
+  """Returns a path relative to a directory that it is in, else None."""
+  if file_io.is_local(path) != file_io.is_local(directory):
+    return None
+  if file_io.is_local(path):
+    path, directory = os.path.realpath(path), os.path.realpath(directory)
+  start = os.path.join(directory, "")
+  return path[len(start):] if path.startswith(start) else None

@@ -14,6 +14,7 @@ import tensorflow.compat.v1 as tf
 
 import modeling
 import tokenization
+from bert_e2e import output_files
 from bert_e2e.checkpoints import (
   conversion,
   examples_seen,
@@ -226,13 +227,19 @@ def _read_bert_config(config):
 
 def _check_export(config, bert_config):
   """Returns PreparedRun.export_dirs; checks that they can be written."""
+  export_dirs = _export_dirs(config)
+  if export_dirs:
+    conversion.check_export(bert_config, config.data.vocab_file, **export_dirs)
+  return export_dirs
+
+
+def _export_dirs(config):
+  """Returns PreparedRun.export_dirs."""
   directory = config.checkpoint.export_dir
   if not directory:
     return {}
-  export_dirs = {"output_tf": os.path.join(directory, "tf"),
-                 "output_hf": os.path.join(directory, "hf")}
-  conversion.check_export(bert_config, config.data.vocab_file, **export_dirs)
-  return export_dirs
+  return {"output_tf": os.path.join(directory, "tf"),
+          "output_hf": os.path.join(directory, "hf")}
 
 
 def _num_warmup_steps(optimizer, num_train_steps):
@@ -251,7 +258,10 @@ def _make_source(config, patterns):
   return ExampleSource(
       patterns, vocab_file=data.vocab_file, do_lower_case=data.do_lower_case,
       random_seed=data.random_seed, chunk_lines=data.chunk_lines,
-      invalid_utf8=data.invalid_utf8, **dataclasses.asdict(config.instances))
+      invalid_utf8=data.invalid_utf8,
+      is_skipped=lambda path: output_files.is_output(
+          path, config.checkpoint.output_dir, _export_dirs(config).values()),
+      **dataclasses.asdict(config.instances))
 
 
 def _make_eval_sources(config):

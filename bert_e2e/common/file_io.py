@@ -6,11 +6,19 @@ process that reads local files never loads it.
 """
 
 import contextlib
+import fnmatch
 import glob
+import logging
 import os
 import re
 
+from bert_e2e.common.messages import list_names
+
+logger = logging.getLogger(__name__)
+
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+# The part of a pattern that stands for any number of directories.
+_ANY_DIRECTORIES = "**"
 
 
 def is_local(path):
@@ -179,70 +187,150 @@ def names(directory):
     return sorted(name.rstrip("/") for name in gfile.listdir(directory))
 
 
-def matches(pattern):
-  """Returns the files that match a glob pattern.
+def expand_user(path):
+  """Replaces `~` or `~user` at the start of a local path by a home directory.
 
-  A file whose own name looks like a pattern ("a[1].txt") is taken literally.
-
-  Args:
-    pattern: str, a path that may contain `*`, `?` and `[...]`.
-
-  Returns:
-    list of str, sorted; empty if nothing matches. Only regular files match a
-    pattern.
-  """
-  if not is_local(pattern):
-    with _gfile(pattern) as gfile:
-      return sorted(gfile.glob(pattern))
-  if os.path.exists(pattern):
-    return [pattern]
-  return sorted(path for path in glob.glob(pattern) if os.path.isfile(path))
-
-
-def _check_regular(path):
-  """Raises ValueError for what can't be read once for each epoch."""
-  if is_local(path) and not os.path.isfile(path):
-    raise ValueError(
-        "%s is a directory; pass %s for the files in it." %
-        (path, os.path.join(path, "*")) if os.path.isdir(path) else
-        "%s is not a regular file; a stream can't be read twice. Write it to a "
-        "file first." % path)
-
-
-def expand(patterns):
-  """Expands a comma-separated list of patterns into files.
+  A shell does this for a path that is an argument of its own, but bash does not
+  for one that follows an equals sign, as in `--output_dir=~/out`.
 
   Args:
-    patterns: str, as in `--input_file=a.txt,more/*.txt`, or a list of patterns.
+    path: str.
 
   Returns:
-    list of str: the matches of each pattern, sorted, the patterns in their
-    order; a file as often as it is named.
+    str. A path that starts with "~" and exists as it is stays unchanged.
 
   Raises:
-    ValueError: a pattern matches no file, or there is no pattern; a directory
-      or a pipe is named.
-
-  Source: the loop over FLAGS.input_file in both of google-research/bert's
-    programs. Changed: there, matches are sorted only if the file system sorts
-    them, and a pattern without a match is ignored.
+    ValueError: there is no such user.
   """
-  if isinstance(patterns, str):
-    patterns = patterns.split(",")
-  files = []
-  for pattern in (p.strip() for p in patterns):
-    if not pattern:
-      raise ValueError("No input file is named between the commas of \"%s\"." %
-                       ",".join(patterns))
-    found = matches(pattern)
-    if not found:
-      raise ValueError(
-          "No input file matches %s (the current directory is %s). Check the "
-          "path; a pattern may contain *, ? and [...], and commas separate "
-          "several." % (pattern, os.getcwd()))
-    for path in found:
-      _check_regular(path)
-    files.extend(found)
-  if not files:
-    raise ValueError("No input file is named.")
-  return files
+  if not path.startswith("~"):
+    return path
+  expanded = os.path.expanduser(path)
+  if expanded == path and not os.path.lexists(path.split(os.sep)[0]):
+    raise ValueError(
+        "%s has no home directory, so %s is not a path. Write ./%s for a file "
+        "of that name." % (path.split(os.sep)[0], path, path))
+  return expanded
+
+
+def matches(pattern):
+  """Returns the files that match a glob pattern, or that are in a directory.
+
+  Args:
+    pattern: str, a path that may contain `*`, `?` and `[...]`; `**` stands for
+      any number of directories. A path that exists is not taken as a pattern.
+      Names that start with "." match only a pattern that starts with ".".
+
+  Returns:
+    list of str, sorted; empty if nothing matches. Of a directory, all files in
+    it and in the directories below it. Directories that match a pattern count
+    as such if no file matches it; otherwise they are left out, with a warning.
+  """
+  if is_local(pattern):
+    return _matches(pattern, _LocalTree())
+  with _gfile(pattern) as gfile:
+    return _matches(pattern, _RemoteTree(gfile))
+
+
+class _LocalTree:
+  """What `matches` asks a local file system."""
+
+  exists = staticmethod(os.path.exists)
+  is_directory = staticmethod(os.path.isdir)
+
+  def glob(self, pattern):
+    # Of other kinds than files and directories, such as pipes, none matches.
+    return [path for path in glob.glob(pattern, recursive=True)
+            if os.path.isfile(path) or os.path.isdir(path)]
+
+  def files_below(self, directory):
+    found = self.glob(os.path.join(glob.escape(directory), "**"))
+    return [path for path in found if not os.path.isdir(path)]
+
+
+class _RemoteTree:
+  """The same of a file system of TensorFlow's.
+
+  Args:
+    gfile: the module tf.io.gfile.
+  """
+
+  def __init__(self, gfile):
+    self._gfile = gfile
+    self.exists = gfile.exists
+    self.is_directory = gfile.isdir
+
+  def glob(self, pattern):
+    parts = pattern.split("/")
+    if _ANY_DIRECTORIES not in parts:
+      return [path for path in self._gfile.glob(pattern)
+              if not _is_hidden(path.split("/"), parts)]
+    start = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    return [path for path in self._walk("/".join(parts[:start]))
+            if _fits(path.split("/")[start:], parts[start:])]
+
+  def files_below(self, directory):
+    directory = directory.rstrip("/")
+    return [path for path in self._walk(directory)
+            if _fits(path[len(directory) + 1:].split("/"), [_ANY_DIRECTORIES])]
+
+  def _walk(self, directory):
+    """Yields the paths of all files below a directory."""
+    for where, _, found in self._gfile.walk(directory):
+      for name in found:
+        if name and not name.endswith("/"):
+          yield "%s/%s" % (where.rstrip("/"), name)
+
+
+def _is_hidden(names, parts):
+  """Returns whether one of a path's names is hidden that a pattern's part in
+  its place does not match explicitly."""
+  return any(name.startswith(".") and not part.startswith(".")
+             for name, part in zip(names, parts))
+
+
+def _fits(names, parts):
+  """Returns whether the parts of a path match those of a pattern.
+
+  Args:
+    names, parts: lists of str; a part "**" stands for any number of names, and
+      as the last one for one or more.
+
+  >>> _fits(["a", "b", "c.txt"], ["**", "*.txt"])
+  True
+  >>> _fits(["a", ".b", "c.txt"], ["**"])
+  False
+  """
+  if not parts or not names:
+    return not parts and not names
+  if parts[0] == _ANY_DIRECTORIES:
+    rest = parts[1:] or ["*"]
+    return _fits(names, rest) or (
+        not names[0].startswith(".") and _fits(names[1:], parts))
+  return (fnmatch.fnmatchcase(names[0], parts[0]) and
+          not _is_hidden(names[:1], parts) and _fits(names[1:], parts[1:]))
+
+
+def _matches(pattern, tree):
+  """Returns what `matches` does; see there.
+
+  Args:
+    pattern: str.
+    tree: _LocalTree or _RemoteTree.
+  """
+  if tree.exists(pattern):
+    return sorted(tree.files_below(pattern) if tree.is_directory(pattern) else
+                  [pattern])
+  found = set(tree.glob(pattern))
+  directories = set(filter(tree.is_directory, found))
+  files = found - directories
+  if _ANY_DIRECTORIES in pattern.split("/"):
+    return sorted(files)
+  if files and directories:
+    logger.warning(
+        "%s also matches directories, which are left out: %s. The pattern %s "
+        "matches the files in them, too.", pattern,
+        list_names(sorted(directories), 3),
+        pattern.rpartition("/")[0] + "/" + _ANY_DIRECTORIES)
+  elif directories:
+    files.update(*map(tree.files_below, directories))
+  return sorted(files)

@@ -133,7 +133,8 @@ class Corpus:
     num_cut_documents: int, how often `chunks` has cut a document so far.
 
   Raises:
-    ValueError: a file can't be read, there is none, or all are empty.
+    ValueError: a file can't be read or is not text, there is none, or all are
+      empty.
   """
 
   def __init__(self, files, *, chunk_lines=1000, num_hosts=1,
@@ -148,6 +149,8 @@ class Corpus:
       raise ValueError(
           "The corpus is empty: %s." %
           (", ".join("%s has 0 bytes" % f for f in self.files) or "no file"))
+    for path in self.files:
+      readers.format_of(path)  # Raises if it is not text.
     self._fixed_split_bytes = split_bytes
     self._split_bytes = self._choose_split_bytes(num_hosts)
     self.num_cut_documents = 0

@@ -10,8 +10,10 @@ import re
 from typing import NamedTuple
 
 from bert_e2e.common import file_io
-from bert_e2e.data import readers
+from bert_e2e.data import readers, text_encodings
 
+# How much of a text is examined for its encoding.
+_ADVISED_BYTES = 1 << 16
 # How much of a document a message quotes.
 _QUOTED_CHARACTERS = 60
 
@@ -74,11 +76,13 @@ class InvalidUtf8(ValueError):
 
   def __str__(self):
     path, byte, offset, place, reason = self.args
+    text = readers.read_text(path, offset - place + 1, _ADVISED_BYTES)
     return (
         "%s is not UTF-8: byte 0x%02x at byte offset %d, line %d, byte %d of "
-        "that line (%s). Convert the file (e.g. `iconv -t UTF-8`), or pass "
-        "--invalid_utf8=replace to drop such bytes." % (
-            path, byte, offset, line_number(path, offset), place, reason))
+        "that line (%s). %s" % (
+            path, byte, offset, line_number(path, offset), place, reason,
+            text_encodings.advise(
+                text, path, readers.format_of(path).unpacker)))
 
 
 def decode(data, path, offset, invalid_utf8="error"):

@@ -10,7 +10,7 @@ import logging
 from typing import Any, Dict, Optional
 
 from bert_e2e import config
-from bert_e2e.common import file_io
+from bert_e2e.common.input_files import expand
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import preflight, resume, text_lines
 from bert_e2e.data import stream as stream_lib
@@ -57,7 +57,7 @@ class TextSource:
         vocab_file=vocab_file, do_lower_case=do_lower_case,
         instances=config.InstanceConfig(**instances),
         random_seed=random_seed, invalid_utf8=invalid_utf8)
-    return cls(file_io.expand(input_files), options, chunk_lines=chunk_lines)
+    return cls(expand(input_files), options, chunk_lines=chunk_lines)
 
   def check(self):
     """Checks that the text yields an example, unless that is known already.
@@ -191,8 +191,9 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
   other masks. The same arguments give the same stream.
 
   Args:
-    input_files: list of files or patterns (the matches of each are sorted, and
-      each file is read once), or one str of them, separated by commas.
+    input_files: list of files, patterns and directories (the matches of each
+      are sorted, and each file is read once), or one str of them, separated by
+      commas; see input_files.expand.
     vocab_file: path of the vocabulary.
     do_lower_case: bool, whether the model is an uncased one.
     do_whole_word_mask, max_seq_length, max_predictions_per_seq, masked_lm_prob,

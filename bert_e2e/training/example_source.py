@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow.compat.v1 as tf
 
-from bert_e2e.common import file_io
+from bert_e2e.common import file_io, input_files
 from bert_e2e.data import resume
 from bert_e2e.data.text_source import TextSource
 from bert_e2e.training import evaluation, input_pipeline, input_validation
@@ -18,9 +18,10 @@ class ExampleSource:
   """The examples of --input_file or an evaluation's: text or TFRecords.
 
   Args:
-    patterns: str of files and patterns, separated by commas, or a list.
+    patterns: files, patterns and directories; see input_files.expand.
     vocab_file: path; may be None for TFRecords.
     max_seq_length, max_predictions_per_seq: int, L and P of the examples.
+    is_skipped: see input_files.expand.
     **options: the other arguments of TextSource.from_arguments: do_lower_case,
       random_seed, chunk_lines, invalid_utf8, masked_lm_prob, short_seq_prob,
       dupe_factor, do_whole_word_mask.
@@ -37,8 +38,8 @@ class ExampleSource:
   """
 
   def __init__(self, patterns, *, vocab_file, max_seq_length,
-               max_predictions_per_seq, **options):
-    self.files = file_io.expand(patterns)
+               max_predictions_per_seq, is_skipped=None, **options):
+    self.files = input_files.expand(patterns, is_skipped)
     self.text: Any = None
     self.flow: Any = None
     self._log: Any = None

@@ -40,6 +40,9 @@ class StandIn:
   def exists(self, path):
     return tf.io.gfile.exists(self._local(path))
 
+  def isdir(self, path):
+    return tf.io.gfile.isdir(self._local(path))
+
   def listdir(self, path):
     return tf.io.gfile.listdir(self._local(path))
 

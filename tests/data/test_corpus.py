@@ -139,9 +139,10 @@ def test_a_document_that_a_splits_end_cuts_is_counted(write, monkeypatch):
 
 
 def test_a_gzip_file_is_in_one_split(write):
-  files = [write("a.txt", "a\n" * 500), write("b.gz", gzip.compress(
-      os.urandom(2000))), write("c.txt", "c\n" * 500), write(
-          "d.gz", gzip.compress(os.urandom(100)))]
+  noise = bytes(random.Random(1).choices(range(33, 127), k=2000))
+  files = [write("a.txt", "a\n" * 500), write("b.gz", gzip.compress(noise)),
+           write("c.txt", "c\n" * 500), write(
+               "d.gz", gzip.compress(noise[:100]))]
   corpus = Corpus(files, split_bytes=300)
   end_of_b = 1000 + os.path.getsize(files[1])
   splits = corpus.splits()
@@ -238,7 +239,7 @@ def test_invalid_utf8_in_gzip(write):
 
 
 @pytest.mark.parametrize("data", [
-    b"not gzip at all", gzip.compress(b"line\n" * 1000)[:-20],
+    b"\x1f\x8bnot gzip at all", gzip.compress(b"line\n" * 1000)[:-20],
     gzip.compress(b"line\n" * 1000)[:15] + b"\0" * 30],
                          ids=["text", "cut", "zeros"])
 def test_broken_gzip_is_one_error(write, data):
@@ -280,37 +281,3 @@ def test_splits_are_finer_for_many_hosts(write):
   path = write("a.txt", "line of text\n" * 100000)
   assert len(Corpus([path]).splits()) == 2
   assert len(Corpus([path], num_hosts=4).splits()) >= 32
-
-
-class TestExpand:
-
-  def test_each_patterns_matches_sorted(self, write, tmp_path):
-    for name in ("b2.txt", "b1.txt", "a.txt", "c.md"):
-      write(name, "x")
-    names = ["c.md", "a.txt", "b1.txt", "b2.txt", "a.txt"]
-    patterns = "%s/c.md,%s/*.txt, %s/a.txt" % ((tmp_path,) * 3)
-    expected = [str(tmp_path / n) for n in names]
-    assert file_io.expand(patterns) == expected
-    assert file_io.expand(patterns.split(",")) == expected
-
-  def test_a_name_that_looks_like_a_pattern(self, write):
-    path = write("a[1].txt", "x")
-    write("a1.txt", "y")
-    assert file_io.expand(path) == [path]
-
-  @pytest.mark.parametrize("patterns", [
-      "", ",", "no-such-file-*.txt", "tests,", []])
-  def test_no_match_is_an_error(self, write, patterns, tmp_path):
-    with pytest.raises(ValueError, match="No input file|is a directory"):
-      file_io.expand(patterns)
-
-  def test_folders_and_pipes_are_no_files(self, write, tmp_path):
-    path = write("sub/a.txt", "x")
-    with pytest.raises(ValueError, match="No input file"):
-      file_io.expand(str(tmp_path / "*"))
-    with pytest.raises(ValueError, match=r"is a directory; pass .*sub/\*"):
-      file_io.expand(str(tmp_path / "sub"))
-    os.mkfifo(str(tmp_path / "pipe"))
-    with pytest.raises(ValueError, match="pipe is not a regular file"):
-      file_io.expand(str(tmp_path / "pipe"))
-    assert file_io.expand(str(tmp_path / "*" / "*")) == [path]

@@ -4,7 +4,9 @@ import dataclasses
 import inspect
 import os
 
+import forked_programs
 import pytest
+from absl import flags as absl_flags
 from program import ROOT
 
 import optimization
@@ -92,3 +94,59 @@ def test_new_options_leave_the_fingerprint_of_old_runs_alone():
       "do_lower_case", "chunk_lines", "random_seed", "max_seq_length",
       "max_predictions_per_seq", "masked_lm_prob", "short_seq_prob",
       "dupe_factor", "do_whole_word_mask"}
+
+
+@pytest.fixture
+def values():
+  """FlagValues with a flag of each kind that a command line may have."""
+  values = absl_flags.FlagValues()
+  absl_flags.DEFINE_bool("lower", True, "", flag_values=values)
+  absl_flags.DEFINE_string("name", None, "", flag_values=values)
+  return values
+
+
+@pytest.mark.parametrize("arguments, remedy", [
+    (["--lower", "False"], "--lower=False"),
+    (["--name=x", "-lower", "0", "--name=y"], "--lower=False"),
+    (["--lower", "yes"], "--lower=True"),
+    (["--name", "--lower", "--lower", "TRUE"], "--lower=True"),
+])
+def test_a_boolean_flag_with_a_separate_value(values, arguments, remedy):
+  with pytest.raises(ValueError) as caught:
+    flags.check_booleans(arguments, values)
+  assert str(caught.value).endswith("write %s." % remedy)
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--lower"], ["--lower", "--name", "False"], ["--name", "--lower", "False"],
+    ["--lower=False", "False"], ["--lower", "x.txt"], ["--nolower", "False"],
+    ["--", "--lower", "False"], ["--other", "False"]])
+def test_other_arguments_are_left_to_absl(values, arguments):
+  flags.check_booleans(arguments, values)
+
+
+@pytest.mark.parametrize("program", [
+    "run_pretraining_e2e.py", "create_pretraining_data.py",
+    "show_examples.py", "convert_checkpoint.py"])
+def test_programs_refuse_what_is_no_flag(program, tmp_path):
+  """Before they miss the flags after it."""
+  run = forked_programs.run([os.path.join(ROOT, program), "--do_lower_case",
+                             "False", "--vocab_file=v"])
+  assert run.returncode == 1
+  assert run.stdout.endswith("write --do_lower_case=False.\n")
+  assert run.stdout.count("\n") == 1
+
+
+def test_paths_of_flags_begin_at_the_home_directory(parse_flags, monkeypatch):
+  monkeypatch.setenv("HOME", "/home/me")
+  names = [field.name for _, field in fields()
+           if config.option_of(field.name).kind == "path"]
+  assert {"vocab_file", "output_dir", "init_checkpoint", "export_dir",
+          "bert_config_file"} <= set(names)
+  parsed = parse_flags(
+      ["--input_file=x"] + ["--%s=~/%s" % (name, name) for name in names])
+  for name in names:
+    assert parsed[name].value == "/home/me/" + name
+    assert parsed[name].flag_type() == "string"
+  with pytest.raises(absl_flags.IllegalFlagValueError, match="nobody-here"):
+    parse_flags(["--input_file=x", "--output_dir=~nobody-here/out"])

@@ -13,6 +13,8 @@ from bert_e2e.common import file_io
 # More NUL bytes than this fraction are no damage: they are half of UTF-16's
 # Latin characters, or its spaces and line ends in other scripts.
 MAX_NULS = 0.01
+# With more than this fraction it is not text at all.
+MAX_DAMAGED_NULS = 0.2
 # Dropping invalid bytes is advised up to this fraction of the text: of text in
 # a Latin alphabet, in which they are the letters with accents.
 MAX_DROPPED = 0.1
@@ -171,11 +173,11 @@ def describe_head(head, path, unpacker=""):
     if encoding:
       return "%s is %s text, not UTF-8. %s" % (
           path, encoding, _convert(path, encoding, unpacker))
-    return (
-        "%s is not text: %d of its first %d bytes are NUL. If it is text that "
-        "was damaged, remove them with `%s`." % (
-            path, nuls, len(head),
-            _command(path, unpacker, "tr -d '\\000'", ".clean")))
+    return "%s is not text: %d of its first %d bytes are NUL. %s" % (
+        path, nuls, len(head), "Name files with text only."
+        if nuls > MAX_DAMAGED_NULS * len(head) else
+        "If it is text that was damaged, remove them with `%s`." %
+        _command(path, unpacker, "tr -d '\\000'", ".clean"))
   if b"\n" not in head and len(_LONE_RETURN.findall(head)) > 1:
     return (
         "The lines of %s end with a carriage return alone, which is not a line "

@@ -12,7 +12,7 @@ import sqlite3
 import tarfile
 import tempfile
 import zipfile
-from typing import Callable, Dict
+from typing import Callable, Dict, Tuple
 
 import pytest
 from program import ROOT
@@ -200,7 +200,7 @@ def database():
       return stream.read()
 
 
-REFUSED = {
+REFUSED: Dict[str, Tuple[Callable[[], bytes], str]] = {
     "tar": (tar, "is a tar archive.*unpack it"),
     "tar.gz": (lambda: tar("w:gz"), "contains a tar archive.*unpack it"),
     "tar.bz2": (lambda: tar("w:bz2"), "contains a tar archive"),

@@ -13,7 +13,8 @@
 # make clean              remove everything that these targets created
 #
 # Every target creates the environment first if there is none. setup_env.sh looks
-# for Python 3.7, then for 3.9 to 3.11, and creates .venv. With
+# for Python 3.7, then for 3.9 to 3.11, else obtains Python 3.11 with uv, and
+# creates .venv. With
 # PYTHON=python3.11, a command, a path or a version, that interpreter is used,
 # and the environment is .venv-3.11.
 #

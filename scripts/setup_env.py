@@ -9,18 +9,19 @@ finish, the environment is created from scratch.
 
 If the interpreter already has a supported TensorFlow, that one is used: the
 environment then sees the interpreter's packages, and only missing packages are
-installed.
+installed. If it neither has one nor can install one, uv installs Python 3.11 in
+the project's `.cache`.
 """
 
 import argparse
+import glob
 import hashlib
 import importlib.util
 import os
+import pathlib
 import shutil
-import site
 import subprocess
 import sys
-import sysconfig
 import venv
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -29,24 +30,23 @@ from bert_e2e.common import supported_versions  # noqa: E402
 
 REQUIREMENTS = ("requirements.txt", "requirements-no-tensorflow.txt",
                 "requirements-dev.txt")
-UNFINISHED = "unfinished\n"
+# What uv installs where no supported Python is found.
+OBTAINED = "3.11"
 
 
-def find_tensorflow():
-  """Finds the TensorFlow among this interpreter's packages.
+def say(text):
+  """Prints a line to standard error."""
+  print(text, file=sys.stderr, flush=True)
 
-  Returns:
-    (path, version): the path of its __init__.py and its version. Both are empty
-    if there is none; the version is empty if it cannot be imported.
-  """
-  spec = importlib.util.find_spec("tensorflow")
-  if spec is None or not spec.origin:
-    return "", ""
+
+def tensorflow_version():
+  """Returns the version of this interpreter's TensorFlow; "" without one."""
+  if importlib.util.find_spec("tensorflow") is None:
+    return ""
   result = subprocess.run(
       [sys.executable, "-c", "import tensorflow as tf; print(tf.__version__)"],
       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-  lines = result.stdout.decode().split()
-  return spec.origin, lines[-1] if lines and result.returncode == 0 else ""
+  return result.stdout.decode().split()[-1] if result.returncode == 0 else ""
 
 
 def fingerprint():
@@ -61,50 +61,19 @@ def fingerprint():
                str(spec and spec.origin)):
     digest.update(part.encode() + b"\0")
   for name in REQUIREMENTS:
-    with open(os.path.join(ROOT, name), "rb") as f:
-      digest.update(f.read() + b"\0")
+    digest.update(pathlib.Path(ROOT, name).read_bytes() + b"\0")
   return digest.hexdigest() + "\n"
 
 
-def read(path):
-  """Returns the content of a text file; None if it does not exist."""
-  if not os.path.exists(path):
-    return None
-  with open(path) as f:
-    return f.read()
-
-
-def write(path, content):
-  """Writes a text file."""
-  with open(path, "w") as f:
-    f.write(content)
-
-
-def python_in(directory):
-  """Returns the path of the Python of a virtual environment."""
-  if os.name == "nt":
-    return os.path.join(directory, "Scripts", "python.exe")
-  return os.path.join(directory, "bin", "python")
-
-
-def share_packages(python):
-  """Adds this interpreter's packages to a virtual environment, after its own.
-
-  Uses a .pth file, since --system-site-packages ignores this interpreter's
-  packages if it belongs to a virtual environment itself.
-
-  Args:
-    python: str, the Python of the environment.
-  """
-  packages = subprocess.check_output(
-      [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])
-  paths = list(sysconfig.get_paths()[key] for key in ("purelib", "platlib"))
-  paths += [p for p in sys.path if p.endswith(("-packages", "-packages/"))]
-  if site.ENABLE_USER_SITE:
-    paths.append(site.getusersitepackages())
-  lines = sorted(set(paths), key=paths.index)
-  write(os.path.join(packages.decode().strip(), "interpreter.pth"),
-        "".join(line + "\n" for line in lines))
+def run_logged(command, log):
+  """Runs a command; returns whether it succeeded. Its output goes to a file."""
+  pathlib.Path(log).parent.mkdir(parents=True, exist_ok=True)
+  try:
+    with open(log, "wb") as out:
+      return subprocess.call(command, stdin=subprocess.DEVNULL, stdout=out,
+                             stderr=subprocess.STDOUT) == 0
+  except OSError:  # It is not a program for this machine.
+    return False
 
 
 def install(python, files, log):
@@ -121,10 +90,7 @@ def install(python, files, log):
   command = [python, "-m", "pip", "install", "--no-input"]
   for name in files:
     command += ["-r", os.path.join(ROOT, name)]
-  with open(log, "wb") as out:
-    code = subprocess.call(command, stdin=subprocess.DEVNULL, stdout=out,
-                           stderr=subprocess.STDOUT)
-  if code:
+  if not run_logged(command, log):
     with open(log, errors="replace") as f:
       sys.stderr.write("".join(f.readlines()[-15:]))
     sys.exit("pip could not install %s (the end of its output is above, the"
@@ -132,59 +98,115 @@ def install(python, files, log):
              % (" and ".join(files), log))
 
 
-def create(directory, stamp):
+def find_uv(cache, log):
+  """Returns the path of uv: on the PATH, or from PyPI; None if that fails."""
+  found = shutil.which("uv")
+  directory = os.path.join(cache, "uv")
+  uv = os.path.join(directory, "bin", "uv")
+  if found or os.path.exists(uv):
+    return found or uv
+  pip = ["-m", "pip", "install", "--no-input", "uv"]
+  # Debian packages pip and venv separately; either will do.
+  if run_logged([sys.executable] + pip + ["--target", directory], log) or (
+      run_logged([sys.executable, "-m", "venv", "--clear", directory], log) and
+      run_logged([os.path.join(directory, "bin", "python")] + pip, log)):
+    return uv
+  return None
+
+
+def obtain_python():
+  """Installs Python 3.11 with uv, in the project's `.cache`.
+
+  Returns:
+    str, its path; None if that failed.
+  """
+  cache = os.path.join(ROOT, ".cache")
+  log = os.path.join(cache, "uv.log")
+  uv = find_uv(cache, log)
+  os.environ.update(UV_PYTHON_INSTALL_DIR=os.path.join(cache, "python"),
+                    UV_PYTHON_INSTALL_BIN="0", UV_PYTHON_DOWNLOADS="manual")
+  if not uv or not run_logged([uv, "python", "install", OBTAINED], log):
+    return None
+  found = glob.glob(os.path.join(
+      glob.escape(cache), "python", "*", "bin", "python" + OBTAINED))
+  return found[0] if found else None
+
+
+def describe():
+  """Returns this interpreter in words."""
+  return "Python %d.%d (%s)" % (*sys.version_info[:2], sys.executable)
+
+
+def create(directory, stamp, is_named):
   """Creates the environment from scratch.
 
   Args:
-    directory: str, where to create it; an existing one is removed.
-    stamp: str, path of its stamp file, which is completed last.
+    directory: pathlib.Path, where to create it; an existing one is removed.
+    stamp: pathlib.Path of its stamp file, which is completed last.
+    is_named: bool, whether to use this interpreter or none.
 
   Raises:
-    SystemExit: no TensorFlow is supported on this interpreter, or pip failed.
+    SystemExit: this interpreter cannot be used, or pip failed.
   """
-  name = "Python %d.%d" % sys.version_info[:2]
-  _, version = find_tensorflow()
+  version = tensorflow_version()
   has_tensorflow = supported_versions.is_supported_tensorflow(version)
-  if not has_tensorflow and not supported_versions.can_install_tensorflow(
+  problem = ""
+  if not importlib.util.find_spec("ensurepip"):
+    problem = "lacks venv (on Debian: install python3-venv)"
+  elif not has_tensorflow and not supported_versions.can_install_tensorflow(
       sys.version_info[:2]):
-    sys.exit("%s (%s) has no supported TensorFlow. Supported: %s."
-             % (name, sys.executable, supported_versions.SETUP))
-  if os.path.exists(directory):
-    shutil.rmtree(directory)
-  os.makedirs(directory)
-  write(stamp, UNFINISHED)
-  sys.stderr.write("Creating %s with %s (%s).\n" % (
-      os.path.basename(directory), name, sys.executable))
-  venv.create(directory, with_pip=True, symlinks=os.name != "nt")
-  python = python_in(directory)
+    problem = "has no supported TensorFlow"
+  if problem and not is_named and not has_tensorflow:
+    say("%s %s: obtaining Python %s with uv." % (
+        describe(), problem, OBTAINED))
+    python = obtain_python()
+    if python:
+      os.execv(python, [python, os.path.abspath(__file__)])
+    problem += ", and uv could not install another one (see .cache/uv.log)"
+  if problem:
+    sys.exit("%s %s. Supported: %s." % (
+        describe(), problem, supported_versions.SETUP))
+  if directory.exists():
+    shutil.rmtree(str(directory))
+  directory.mkdir()
+  stamp.write_text("unfinished\n")
+  say("Creating %s with %s." % (directory.name, describe()))
+  venv.create(str(directory), with_pip=True, symlinks=True)
+  runtime = "requirements.txt"
   if has_tensorflow:
-    sys.stderr.write("Using its TensorFlow %s; installing the other packages.\n"
-                     % version)
-    share_packages(python)
+    say("Using its TensorFlow %s; installing the other packages." % version)
+    # --system-site-packages would ignore the packages of this interpreter if it
+    # belongs to a virtual environment itself.
+    shared = [p for p in sys.path if p.rstrip("/").endswith("-packages")]
+    packages, = directory.glob("lib/python*/site-packages")
+    (packages / "interpreter.pth").write_text("\n".join(shared) + "\n")
     runtime = "requirements-no-tensorflow.txt"
   else:
-    sys.stderr.write("Installing TensorFlow and the test tools: a one-time"
-                     " download of about 500 MB, a few minutes.\n")
-    runtime = "requirements.txt"
-  install(python, [runtime, "requirements-dev.txt"],
-          os.path.join(directory, "install.log"))
-  write(stamp, fingerprint())
+    say("Installing TensorFlow and the test tools: a one-time download of about"
+        " 500 MB, a few minutes.")
+  install(python_in(directory), [runtime, "requirements-dev.txt"],
+          str(directory / "install.log"))
+  stamp.write_text(fingerprint())
+
+
+def python_in(directory):
+  """Returns the path of the Python of a virtual environment."""
+  return str(directory / "bin" / "python")
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--named", action="store_true",
                       help="the interpreter was named: create .venv-X.Y")
-  directory = os.path.join(ROOT, ".venv")
-  if parser.parse_args().named:
-    directory += "-%d.%d" % sys.version_info[:2]
-  stamp = os.path.join(directory, "setup.stamp")
-  found = read(stamp)
-  if found is None and os.path.exists(directory):
+  is_named = parser.parse_args().named
+  directory = pathlib.Path(ROOT, ".venv" + (
+      "-%d.%d" % sys.version_info[:2] if is_named else ""))
+  stamp = directory / "setup.stamp"
+  if directory.exists() and not stamp.exists():
     sys.exit("%s was not created by this setup: move it away, or use its Python"
              " directly." % directory)
-  if found != fingerprint():
-    create(directory, stamp)
+  if not stamp.exists() or stamp.read_text() != fingerprint():
+    create(directory, stamp, is_named)
   print(python_in(directory))
 
 

@@ -34,9 +34,9 @@ PROGRAMS = ("run_pretraining_e2e.py", "create_pretraining_data.py",
             "show_examples.py", "convert_checkpoint.py")
 # Directories whose programs define their options by argparse.
 ARGPARSE_SOURCES = ("benchmarks", "demo", "scripts")
-# The beginnings of TensorBoard's and SLURM's.
+# The beginnings of TensorBoard's, SLURM's and Docker's.
 OTHERS_FLAGS = {"logdir", "cpus", "distribution", "gpus", "job", "kill",
-                "nodes", "ntasks", "signal", "time"}
+                "nodes", "ntasks", "rm", "signal", "time"}
 # Paths that the project's commands create.
 CREATED = ("demo/out", "demo/corpus", "demo/model")
 

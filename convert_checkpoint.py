@@ -1,13 +1,17 @@
-"""Converts BERT models between Google's and Hugging Face's format.
+"""Converts BERT models between Google's and Hugging Face's format, and to
+SavedModels.
 
     python convert_checkpoint.py --input=out --vocab_file=vocab.txt \\
         --bert_config_file=bert_config.json --output_hf=for_transformers
     python convert_checkpoint.py --input=hugging_face_model --output_tf=bert
+    python convert_checkpoint.py --input=bert_model.ckpt \\
+        --output_saved_model=for_serving
 
 --input is a checkpoint's path (bert_model.ckpt), an output directory of this
 project's or Google's pretraining, or a directory of Hugging Face's
 transformers. A complete pretraining model is written: heads that the input does
-not have are newly initialized, see hugging_face.complete.
+not have are newly initialized, see hugging_face.complete. A SavedModel holds
+the encoder alone.
 """
 
 import sys
@@ -18,7 +22,7 @@ from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401  Befor
 import tensorflow.compat.v1 as tf
 
 from bert_e2e import flags as flags_lib
-from bert_e2e.checkpoints import conversion
+from bert_e2e.checkpoints import conversion, tf_weights
 from bert_e2e.checkpoints.conversion import (  # noqa: F401  Users import them from here.
   CHECKPOINT,
   CONFIG_FILE,
@@ -34,6 +38,7 @@ from bert_e2e.checkpoints.conversion import (  # noqa: F401  Users import them f
 )
 
 Source = conversion.SourceModel  # Its earlier name.
+_OUTPUTS = ("output_tf", "output_hf", "output_saved_model")
 
 
 def _define_flags():
@@ -54,17 +59,26 @@ def _define_flags():
       "output_tf", None, "Directory to write Google's format to.")
   flags_lib.define_path(
       "output_hf", None, "Directory to write Hugging Face's format to.")
+  flags.DEFINE_string(
+      "output_saved_model", None,
+      "Directory to write a SavedModel of the encoder to.")
   flags.mark_flags_as_required(["input"])
 
 
 def _run(values):
   """Reads and writes the model that the flags name."""
-  if not values.output_tf and not values.output_hf:
-    raise ValueError("Nothing to do: pass --output_tf, --output_hf or both.")
-  conversion.check_outputs(values.output_tf, values.output_hf)
+  outputs = {name: values[name].value for name in _OUTPUTS
+             if values[name].value}
+  if not outputs:
+    raise ValueError("Nothing to do: pass --output_tf, --output_hf or "
+                     "--output_saved_model.")
+  conversion.check_outputs(**outputs)
   source = conversion.read(
       values.input, values.bert_config_file, values.vocab_file,
       values.do_lower_case)
+  if source.root != tf_weights.ROOT:
+    print("%s has the encoder as %s..., which is written as %s..." % (
+        values.input, source.root, tf_weights.ROOT))
   for names, message in (
       (source.initialized, "does not have these variables, which were newly "
        "initialized"),
@@ -73,12 +87,13 @@ def _run(values):
       print("%s %s: %s" % (values.input, message, ", ".join(names)))
   conversion.export(
       source.variables, source.config, source.vocab_file, source.do_lower_case,
-      values.output_tf, values.output_hf)
-  for directory in filter(None, (values.output_tf, values.output_hf)):
+      **outputs)
+  for directory in outputs.values():
     print("wrote %s" % directory)
 
 
 def main(argv):
+  tf.logging.set_verbosity(tf.logging.ERROR)
   try:
     flags_lib.check_no_arguments(argv[1:])
     _run(flags.FLAGS)

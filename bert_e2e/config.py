@@ -153,8 +153,8 @@ class DataConfig(_Group):
       "between documents.", is_required=True, in_original=True)
   vocab_file: Optional[str] = _path(
       None, "The vocabulary that the model was trained with: one WordPiece per "
-      "line, or a tokenizer.json. Required for raw text unless "
-      "--init_checkpoint is a Hugging Face directory.", in_original=True)
+      "line, or a tokenizer.json. By default the one beside "
+      "--init_checkpoint.", in_original=True)
   do_lower_case: bool = _boolean(
       True, "Lowercase the text and strip accents: true for uncased models, "
       "false for cased ones. If --init_checkpoint is a Hugging Face directory, "
@@ -274,11 +274,16 @@ class CheckpointConfig(_Group):
   """The model, and where weights are read from and written to."""
 
   bert_config_file: Optional[str] = _path(
-      None, "The model's config, a JSON file. Required unless "
-      "--init_checkpoint is a Hugging Face directory.", in_original=True)
+      None, "The model's config, a JSON file. By default the one beside "
+      "--init_checkpoint.", in_original=True)
   init_checkpoint: Optional[str] = _path(
       None, "Initial weights: a TensorFlow checkpoint such as bert_model.ckpt "
-      "of a pretrained BERT, or a Hugging Face directory.", in_original=True)
+      "of a pretrained BERT, its directory, or a Hugging Face directory.",
+      in_original=True)
+  extend_positions: bool = _boolean(
+      False, "Give the model more positions than --init_checkpoint has, if the "
+      "config or --max_seq_length requires them. The embeddings of the new "
+      "positions are copies of the last ones.")
   output_dir: Optional[str] = _path(
       None, "Directory for checkpoints, results and train.log. A run resumes "
       "from the latest checkpoint in it.", is_required=True, in_original=True)
@@ -498,6 +503,10 @@ def _check_combinations(config):
       run.do_eval or evaluation.eval_every_steps):
     raise ValueError("--general_eval_input_file requires --do_eval or "
                      "--eval_every_steps.")
+  if config.checkpoint.extend_positions and (
+      not config.checkpoint.init_checkpoint):
+    raise ValueError("--extend_positions requires --init_checkpoint, whose "
+                     "positions it copies.")
   if config.checkpoint.export_dir and not run.do_train:
     raise ValueError("--export_dir requires --do_train; convert_checkpoint.py "
                      "exports a model that was trained before.")

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import logging
 import os
-from typing import Dict, FrozenSet, List, Optional
+from typing import Dict, FrozenSet, Optional
 
 import tensorflow.compat.v1 as tf
 
@@ -19,6 +19,8 @@ from bert_e2e.checkpoints import (
   conversion,
   examples_seen,
   hugging_face,
+  initial_weights,
+  model_path,
   validation,
 )
 from bert_e2e.common import file_io
@@ -74,7 +76,8 @@ class PreparedRun:
     engine: engine.Engine.
     latest: path prefix of the latest checkpoint in --output_dir when the run
       was prepared, or None.
-    new_variables: names of the model's variables that --init_checkpoint lacks.
+    initial: initial_weights.InitialWeights of --init_checkpoint; None without
+      one.
     training: PreparedTraining; None without --do_train.
     eval_sources: dict from the kind of a text (see evaluation.py) to its
       ExampleSource.
@@ -88,7 +91,7 @@ class PreparedRun:
   bert_config: modeling.BertConfig
   engine: engine_lib.Engine
   latest: Optional[str]
-  new_variables: List[str]
+  initial: Optional[initial_weights.InitialWeights]
   training: Optional[PreparedTraining]
   eval_sources: Dict[str, ExampleSource]
   num_train_steps: int
@@ -125,11 +128,13 @@ def prepare(config):
       config.data.do_lower_case, checkpoint.init_checkpoint)
   bert_config = _read_bert_config(config)
   latest = validation.check_output_dir(
-      checkpoint.output_dir, bert_config, checkpoint.bert_config_file)
-  new_variables = []
+      checkpoint.output_dir, bert_config, checkpoint.bert_config_file,
+      config.optimizer.optimizer if config.run.do_train else None)
+  initial = None
   if checkpoint.init_checkpoint:
-    new_variables = validation.check_init_checkpoint(
-        checkpoint.init_checkpoint, bert_config, checkpoint.bert_config_file)
+    initial = initial_weights.check(
+        checkpoint.init_checkpoint, bert_config, checkpoint.bert_config_file,
+        checkpoint.extend_positions)
   eval_sources = _make_eval_sources(config)
   training = None
   if config.run.do_train:
@@ -143,7 +148,7 @@ def prepare(config):
         training.preflight, num_train_steps, num_warmup_steps,
         config.optimizer.train_batch_size))
   return PreparedRun(
-      config, bert_config, engine, latest, new_variables, training,
+      config, bert_config, engine, latest, initial, training,
       eval_sources, num_train_steps, num_warmup_steps,
       _check_export(config, bert_config), lock)
 
@@ -152,26 +157,26 @@ def prepare(config):
 
 
 def _with_defaults_of_model(config):
-  """Fills in what a Hugging Face directory says and no flag does.
+  """Finds the initial model, and fills in what it says and no flag does.
 
   Raises:
-    ValueError: --bert_config_file is missing.
+    ValueError: there is no model, or --bert_config_file is missing.
   """
   checkpoint, data = config.checkpoint, config.data
-  directory = checkpoint.init_checkpoint
-  if directory and hugging_face.is_directory(directory):
+  if checkpoint.init_checkpoint:
+    model = model_path.find(checkpoint.init_checkpoint, "--init_checkpoint")
     checkpoint = dataclasses.replace(
-        checkpoint, bert_config_file=checkpoint.bert_config_file or
-        hugging_face.config_file(directory))
+        checkpoint, init_checkpoint=model.path,
+        bert_config_file=checkpoint.bert_config_file or model.config_file)
     data = dataclasses.replace(
-        data, vocab_file=data.vocab_file or
-        hugging_face.find_vocab_file(directory),
-        do_lower_case=_do_lower_case(config, directory))
+        data, vocab_file=data.vocab_file or model.vocab_file)
+    if model.is_hugging_face:
+      data = dataclasses.replace(
+          data, do_lower_case=_do_lower_case(config, model.path))
   if not checkpoint.bert_config_file:
     raise ValueError(
         "--bert_config_file is missing. Pass the bert_config.json of the model "
-        "to train; only a Hugging Face directory as --init_checkpoint has its "
-        "own config.")
+        "to train; it is only found by itself beside --init_checkpoint.")
   return dataclasses.replace(config, checkpoint=checkpoint, data=data)
 
 
@@ -219,9 +224,12 @@ def _read_bert_config(config):
     with _naming("vocab_file", vocab_file):
       check_vocabulary(vocab_file)
       vocab_size = max(tokenization.load_vocab(vocab_file).values()) + 1
+  max_seq_length = config.instances.max_seq_length
+  if config.checkpoint.extend_positions:
+    bert_config.max_position_embeddings = max(
+        max_seq_length, bert_config.max_position_embeddings)
   input_validation.check_model(
-      bert_config, path, config.instances.max_seq_length, vocab_size,
-      vocab_file)
+      bert_config, path, max_seq_length, vocab_size, vocab_file)
   return bert_config
 
 

@@ -1,14 +1,19 @@
 """Logs what a run starts from, and what its user may not expect."""
 
+import collections
 import logging
+import re
 
 import optimization
-from bert_e2e.checkpoints import hugging_face
+from bert_e2e.checkpoints import hugging_face, tf_weights
+from bert_e2e.common import messages
 from bert_e2e.data import preflight as preflight_lib
 from bert_e2e.data import preflight_text
 from bert_e2e.training import evaluation
 
 logger = logging.getLogger(__name__)
+
+_LAYER = re.compile(r"bert/encoder/(layer_\d+)/")
 
 
 def log_start(run, step, is_done):
@@ -94,16 +99,53 @@ def _log_resume(run, step, is_done):
 
 
 def _log_initial_weights(run):
-  init_checkpoint = run.config.checkpoint.init_checkpoint
-  if not init_checkpoint:
+  """Logs what the model starts from, and what of it does not fit."""
+  path, initial = run.config.checkpoint.init_checkpoint, run.initial
+  if not initial:
     logger.info("starting from newly initialized weights")
     return
-  logger.info("starting from the weights of %s", init_checkpoint)
-  if run.new_variables:
+  logger.info("starting from the weights of %s", path)
+  if initial.root != tf_weights.ROOT:
+    logger.warning(
+        "the encoder's variables in %s are named %s..., those of the model "
+        "%s...: the former are read as the latter", path, initial.root,
+        tf_weights.ROOT)
+  if initial.num_positions is not None:
+    first, last = (initial.num_positions,
+                   run.bert_config.max_position_embeddings)
+    count = min(first, last - first)
+    logger.warning(
+        "%s has %d positions: the embeddings of positions %d to %d are copies "
+        "of those of %d to %d%s (bert/embeddings/position_embeddings)", path,
+        first, first, last - 1, first - count, first - 1,
+        ", repeated" if count < last - first else "")
+  if initial.unused:
+    logger.warning(
+        "%s has variables of an encoder that are not in the model and are left "
+        "out: %s. Does %s describe another model?", path,
+        _count_by_layer(initial.unused),
+        run.config.checkpoint.bert_config_file)
+  if initial.missing:
     how = ""
-    if hugging_face.is_directory(init_checkpoint):
+    if hugging_face.is_directory(path):
       how = (" (the transform before the masked-LM output as the identity)")
     logger.warning(
         "%s is missing %d of the model's variables; these are newly "
-        "initialized%s: %s", init_checkpoint, len(run.new_variables), how,
-        ", ".join(run.new_variables))
+        "initialized%s: %s", path, len(initial.missing), how,
+        ", ".join(initial.missing))
+
+
+def _count_by_layer(names):
+  """Lists variables of an encoder; those of a layer are counted.
+
+  >>> _count_by_layer(["bert/encoder/layer_1/output/dense/kernel",
+  ...                  "bert/encoder/layer_1/output/dense/bias", "bert/other"])
+  '2 of layer_1, bert/other'
+  """
+  layers = collections.Counter()
+  for name in names:
+    match = _LAYER.match(name)
+    layers[match.group(1) if match else name] += 1
+  return messages.list_names(
+      "%d of %s" % (count, name) if name.startswith("layer_") else name
+      for name, count in layers.items())

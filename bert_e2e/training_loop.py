@@ -57,6 +57,7 @@ class TrainingLoop:
         optimizer=optimizer.optimizer,
         gradient_accumulation_steps=hardware.gradient_accumulation_steps,
         precision=hardware.precision,
+        extend_positions=config.checkpoint.extend_positions,
         is_chief=self._engine.host == 0,
         on_eta=self._on_eta,
         stop=self._stop if self._engine.is_cluster else None,

@@ -5,7 +5,6 @@ newly initialized, see hugging_face.complete.
 """
 
 import collections
-import contextlib
 import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
@@ -13,21 +12,27 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import modeling
-import optimization
 import tokenization
-from bert_e2e.checkpoints import hugging_face, validation
-from bert_e2e.common import file_io, tensorflow_errors
-from bert_e2e.common.messages import first_line, list_names
+from bert_e2e.checkpoints import (
+  hugging_face,
+  model_path,
+  saved_model,
+  tf_weights,
+  validation,
+)
+from bert_e2e.checkpoints.model_path import CONFIG_FILE
+from bert_e2e.common import file_io
+from bert_e2e.common.messages import list_names
 from bert_e2e.data import resume
 from bert_e2e.data.pieces import check_vocabulary
 
 CHECKPOINT = "bert_model.ckpt"
-CONFIG_FILE = "bert_config.json"
 VOCAB_FILE = "vocab.txt"
 # The files of Google's format, in the order in which they are written.
 OUTPUT_FILES = (VOCAB_FILE, CONFIG_FILE, CHECKPOINT + ".data-00000-of-00001",
                 CHECKPOINT + ".index")
 _RANDOM_SEED = 12345
+_INPUT = "--input"  # The flag, for messages.
 
 
 class SourceModel(NamedTuple):
@@ -41,6 +46,7 @@ class SourceModel(NamedTuple):
     do_lower_case: bool; None if unknown.
     initialized: list of str, variables that were newly initialized.
     unused: list of str, weights of the input that pretraining does not use.
+    root: str, the scope of the encoder's variables in a checkpoint.
   """
   variables: Dict[str, Any]
   config: modeling.BertConfig
@@ -48,6 +54,7 @@ class SourceModel(NamedTuple):
   do_lower_case: Optional[bool]
   initialized: List[str]
   unused: List[str]
+  root: str = tf_weights.ROOT
 
 
 # ---------------------------------------------------------------------- reading
@@ -57,8 +64,7 @@ def read(path, bert_config_file=None, vocab_file=None, do_lower_case=None):
   """Reads a model, its config and its tokenizer's options.
 
   Args:
-    path: str, a path prefix of a checkpoint, or a directory of checkpoints or
-      of Hugging Face's transformers.
+    path: str, see model_path.find.
     bert_config_file: str, the config of a checkpoint; by default the
       bert_config.json beside it.
     vocab_file: str; by default the vocabulary beside the model.
@@ -71,42 +77,52 @@ def read(path, bert_config_file=None, vocab_file=None, do_lower_case=None):
     OSError: a file cannot be read.
     ValueError: there is no model, or it is damaged or contradicts its config.
   """
-  rng = np.random.RandomState(_RANDOM_SEED)
-  if hugging_face.is_directory(path):
+  model = model_path.find(path, _INPUT)
+  if model.is_hugging_face:
     if bert_config_file:
       raise ValueError(
           "--bert_config_file=%s is for checkpoints, but --input=%s has its "
           "own %s." % (bert_config_file, path, hugging_face.CONFIG_FILE))
-    model = hugging_face.read(path)
-    config = modeling.BertConfig.from_dict(model.config)
-    if do_lower_case is None:
-      do_lower_case = hugging_face.read_do_lower_case(path)
-    return SourceModel(
-        hugging_face.complete(model.variables, config, rng), config,
-        vocab_file or hugging_face.find_vocab_file(path), do_lower_case,
-        model.missing, model.unused)
-  checkpoint = find_checkpoint(path)
-  directory = os.path.dirname(checkpoint)
-  config = hugging_face.load_config(
-      bert_config_file or _beside(checkpoint, CONFIG_FILE))
-  beside = os.path.join(directory, VOCAB_FILE)
-  if not vocab_file and file_io.exists(beside):
-    vocab_file = beside
+    return _read_hugging_face(model, vocab_file, do_lower_case)
+  config_file = bert_config_file or model.config_file
+  if not config_file:
+    raise ValueError("There is no %s beside %s; pass --bert_config_file." %
+                     (CONFIG_FILE, model.path))
+  config = hugging_face.load_config(config_file)
   if do_lower_case is None:
-    record = resume.load(directory)
+    record = resume.load(os.path.dirname(model.path))
     do_lower_case = record and record.options.get("do_lower_case")
-  variables = read_checkpoint(checkpoint, config)
+  weights = tf_weights.TensorFlowWeights(model.path)
+  variables = _read_variables(weights, model.path, config)
   missing = [n for n in modeling.variable_shapes(config) if n not in variables]
-  return SourceModel(hugging_face.complete(variables, config, rng), config,
-                     vocab_file, do_lower_case, missing, [])
+  return SourceModel(_complete(variables, config), config,
+                     vocab_file or model.vocab_file, do_lower_case, missing, [],
+                     weights.root)
+
+
+def _read_hugging_face(model, vocab_file, do_lower_case):
+  """Returns the SourceModel of a Hugging Face directory; see `read`."""
+  found = hugging_face.read(model.path)
+  config = modeling.BertConfig.from_dict(found.config)
+  if do_lower_case is None:
+    do_lower_case = hugging_face.read_do_lower_case(model.path)
+  return SourceModel(
+      _complete(found.variables, config), config,
+      vocab_file or model.vocab_file, do_lower_case, found.missing,
+      found.unused)
+
+
+def _complete(variables, config):
+  """Returns the variables with newly initialized heads where they lack some."""
+  return hugging_face.complete(
+      variables, config, np.random.RandomState(_RANDOM_SEED))
 
 
 def find_checkpoint(path):
   """Finds a checkpoint.
 
   Args:
-    path: str, its path prefix, or its directory: the latest checkpoint there,
-      or else bert_model.ckpt.
+    path: str, see model_path.find.
 
   Returns:
     str, a path prefix.
@@ -114,30 +130,7 @@ def find_checkpoint(path):
   Raises:
     ValueError: there is no checkpoint.
   """
-  candidates = [path]
-  if tf.io.gfile.isdir(path):
-    candidates = [tf.train.latest_checkpoint(path),
-                  os.path.join(path, CHECKPOINT)]
-  for found in candidates:
-    if found and file_io.exists(found + ".index"):
-      return found
-  raise ValueError(
-      "There is no model at --input=%s: it is not a checkpoint's path (without "
-      ".index or .data-...), a directory with a checkpoint, or a Hugging Face "
-      "directory (%s is missing)." % (path, hugging_face.CONFIG_FILE))
-
-
-def _beside(checkpoint, name):
-  """Returns the path of a file beside a checkpoint.
-
-  Raises:
-    ValueError: there is no such file.
-  """
-  path = os.path.join(os.path.dirname(checkpoint), name)
-  if not file_io.exists(path):
-    raise ValueError("There is no %s beside %s; pass --bert_config_file." %
-                     (name, checkpoint))
-  return path
+  return model_path.find(path, _INPUT).path
 
 
 def read_checkpoint(checkpoint, config):
@@ -154,58 +147,52 @@ def read_checkpoint(checkpoint, config):
   Raises:
     ValueError: it is damaged, or of another model than the config.
   """
-  with _damage_named(checkpoint):
-    reader = tf.train.load_checkpoint(checkpoint)
-    there = reader.get_variable_to_shape_map()
+  return _read_variables(
+      tf_weights.TensorFlowWeights(checkpoint), checkpoint, config)
+
+
+def _read_variables(weights, checkpoint, config):
+  """Returns what `read_checkpoint` does, from a TensorFlowWeights."""
   shapes = modeling.variable_shapes(config)
-  different = validation.differences(config, there)
-  different += ["%s is not in the model" % name for name in sorted(there)
-                if name.startswith("bert/") and name not in shapes and
-                not name.endswith(optimization.SLOT_SUFFIXES)]
+  different = validation.differences(config, weights.shapes)
+  different += ["%s is not in the model" % name for name in weights.shapes
+                if name.startswith(tf_weights.ROOT) and name not in shapes]
   different += ["%s is missing" % name for name in shapes
-                if name not in there and not hugging_face.is_head(name)]
+                if name not in weights.shapes and
+                not hugging_face.is_head(name)]
   if different:
     raise ValueError(
         "The checkpoint %s is of another model than the config: %s." %
         (checkpoint, list_names(different)))
-  with _damage_named(checkpoint):
-    return collections.OrderedDict(
-        (name, reader.get_tensor(name)) for name in shapes if name in there)
-
-
-@contextlib.contextmanager
-def _damage_named(checkpoint):
-  """Turns what TensorFlow raises for a damaged checkpoint into ValueError."""
-  try:
-    yield
-  except tensorflow_errors.CHECKPOINT_ERRORS as e:
-    raise ValueError(
-        "The checkpoint %s is damaged (%s). Copy it again, or use an earlier "
-        "one." % (checkpoint, first_line(e))) from e
+  return collections.OrderedDict(
+      (name, weights.read(name)) for name in shapes if name in weights.shapes)
 
 
 # ---------------------------------------------------------------------- writing
 
 
-def check_outputs(output_tf=None, output_hf=None):
+def check_outputs(output_tf=None, output_hf=None, output_saved_model=None):
   """Checks that nothing is lost when directories are written to.
 
   Args:
-    output_tf, output_hf: str, directories that need not exist; or None.
+    output_tf, output_hf, output_saved_model: str, directories that need not
+      exist; or None.
 
   Raises:
-    ValueError: one holds other files than those of an earlier `export`, or both
+    ValueError: one holds other files than those of an earlier `export`, or two
       are the same.
   """
-  if output_tf and output_hf and (
-      os.path.abspath(output_tf) == os.path.abspath(output_hf)):
-    raise ValueError(
-        "--output_tf and --output_hf are the same directory, %s. Pass two "
-        "directories." % output_tf)
-  for directory, own in ((output_tf, OUTPUT_FILES),
-                         (output_hf, hugging_face.OUTPUT_FILES)):
+  flag_of = {}
+  for flag, directory, own in (
+      ("--output_tf", output_tf, OUTPUT_FILES),
+      ("--output_hf", output_hf, hugging_face.OUTPUT_FILES),
+      ("--output_saved_model", output_saved_model, saved_model.OUTPUT_NAMES)):
     if not directory:
       continue
+    other = flag_of.setdefault(os.path.abspath(directory), flag)
+    if other != flag:
+      raise ValueError("%s and %s are the same directory, %s. Pass two "
+                       "directories." % (other, flag, directory))
     if file_io.exists(directory) and not tf.io.gfile.isdir(directory):
       raise ValueError("%s is a file, not a directory to write to." % directory)
     others = [name for name in file_io.names(directory) if name not in own]
@@ -234,7 +221,7 @@ def check_export(config, vocab_file, output_tf, output_hf):
 
 
 def export(variables, config, vocab_file, do_lower_case, output_tf=None,
-           output_hf=None):
+           output_hf=None, output_saved_model=None):
   """Writes a model, its config and its vocabulary.
 
   Args:
@@ -246,6 +233,8 @@ def export(variables, config, vocab_file, do_lower_case, output_tf=None,
     output_tf: str, directory for Google's format: bert_model.ckpt,
       bert_config.json and vocab.txt; or None.
     output_hf: str, directory for Hugging Face's format; or None.
+    output_saved_model: str, directory for a SavedModel of the encoder, with the
+      vocabulary and the config in assets.extra; or None.
 
   Raises:
     OSError: a file cannot be read or written.
@@ -253,7 +242,7 @@ def export(variables, config, vocab_file, do_lower_case, output_tf=None,
       more entries than the model, or a special token is missing from it; it or
       `do_lower_case` is unknown.
   """
-  check_outputs(output_tf, output_hf)
+  check_outputs(output_tf, output_hf, output_saved_model)
   if not vocab_file:
     raise ValueError(
         "There is no vocabulary beside the model; pass --vocab_file.")
@@ -269,16 +258,20 @@ def export(variables, config, vocab_file, do_lower_case, output_tf=None,
         "The vocabulary %s has %d entries, but the model only has %d. Pass the "
         "one that the model was trained with." %
         (vocab_file, num_pieces, config.vocab_size))
+  files = collections.OrderedDict([
+      (VOCAB_FILE, vocabulary),
+      (CONFIG_FILE, config.to_json_string().encode("utf-8"))])
   if output_tf:
     tf.io.gfile.makedirs(output_tf)
-    file_io.write(os.path.join(output_tf, VOCAB_FILE), vocabulary)
-    file_io.write(os.path.join(output_tf, CONFIG_FILE),
-                  config.to_json_string().encode("utf-8"))
+    for name, content in files.items():
+      file_io.write(os.path.join(output_tf, name), content)
     write_checkpoint(
         os.path.join(output_tf, CHECKPOINT),
         {name: variables[name] for name in modeling.variable_shapes(config)})
   if output_hf:
     hugging_face.write(output_hf, variables, config, vocabulary, do_lower_case)
+  if output_saved_model:
+    saved_model.write(output_saved_model, variables, config, files)
 
 
 def write_checkpoint(checkpoint, variables):

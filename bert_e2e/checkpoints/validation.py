@@ -7,39 +7,14 @@ import tensorflow.compat.v1 as tf
 
 import modeling
 import optimization
-from bert_e2e.checkpoints import examples_seen, hugging_face
-from bert_e2e.common import file_io, tensorflow_errors
-from bert_e2e.common.messages import first_line, list_names
+from bert_e2e.checkpoints import examples_seen, tf_weights
+from bert_e2e.common import file_io
+from bert_e2e.common.messages import list_names
 
 # Variables that an optimizer and the training loop add to the model's weights.
 LOSS_SCALE_VARIABLES = ("current_loss_scale", "good_steps")
 _NOT_WEIGHTS = optimization.SLOT_SUFFIXES + (
     "global_step", examples_seen.NAME) + LOSS_SCALE_VARIABLES
-
-
-def _variables(checkpoint):
-  """Returns {name: shape} of a checkpoint; raises ValueError if unreadable."""
-  try:
-    return dict(tf.train.list_variables(checkpoint))
-  except (tf.errors.OpError, ValueError) as e:
-    raise ValueError(
-        "There is no readable checkpoint at %s (%s). Pass the path without "
-        ".index or .data-..., e.g. bert_model.ckpt." %
-        (checkpoint, first_line(e))) from e
-
-
-def _check_readable(checkpoint, names):
-  """Raises ValueError if a variable's values cannot be read: the data file is
-  truncated, for example."""
-  reader = tf.train.load_checkpoint(checkpoint)
-  for name in names:
-    try:
-      reader.get_tensor(name)
-    except tensorflow_errors.CHECKPOINT_ERRORS as e:
-      raise ValueError(
-          "The checkpoint %s is damaged: %s cannot be read (%s). Copy it "
-          "again, or use an earlier one." %
-          (checkpoint, name, first_line(e))) from e
 
 
 def differences(config, variables):
@@ -60,90 +35,98 @@ def differences(config, variables):
   ]
 
 
-def check_init_checkpoint(init_checkpoint, config, config_file):
-  """Checks that a checkpoint holds weights of the model.
-
-  Args:
-    init_checkpoint: str, path prefix of a checkpoint, or a Hugging Face
-      directory.
-    config: modeling.BertConfig; config_file: str, its file.
-
-  Returns:
-    list of str, the model's variables that are missing from the checkpoint.
-
-  Raises:
-    ValueError: there is no checkpoint, or it is damaged; it holds none of the
-      model's variables, or one of another shape. For a Hugging Face directory
-      see hugging_face.read, too.
-  """
-  if hugging_face.is_directory(init_checkpoint):
-    if config_file != hugging_face.config_file(init_checkpoint):
-      hugging_face.check_config(init_checkpoint, config, config_file)
-    return hugging_face.read(init_checkpoint).missing
-  variables = _variables(init_checkpoint)
-  shapes = modeling.variable_shapes(config)
-  if not set(shapes) & set(variables):
-    raise ValueError(
-        "--init_checkpoint=%s holds no variable of this model. It holds %s; "
-        "the model has %s." %
-        (init_checkpoint, list_names(sorted(variables)), list_names(shapes)))
-  different = differences(config, variables)
-  if different:
-    raise ValueError(
-        "--init_checkpoint=%s is of another model than --bert_config_file=%s: "
-        "%s." % (init_checkpoint, config_file, list_names(different)))
-  _check_readable(init_checkpoint, [n for n in shapes if n in variables])
-  return [name for name in shapes if name not in variables]
-
-
-def check_output_dir(output_dir, config, config_file):
+def check_output_dir(output_dir, config, config_file, optimizer=None):
   """Checks that the output directory's checkpoint, if any, is of the model.
 
   Args:
     output_dir: str, directory; it need not exist.
     config: modeling.BertConfig; config_file: str, its file.
+    optimizer: str, the key of optimization.OPTIMIZERS that continues training;
+      None if the checkpoint is only evaluated.
 
   Returns:
     str, path prefix of its latest checkpoint; None without one.
 
   Raises:
-    ValueError: its latest checkpoint is of another model, damaged or missing.
+    ValueError: its latest checkpoint is of another model or optimizer, damaged
+      or missing.
   """
   if file_io.is_local(output_dir) and tf.io.gfile.exists(
       output_dir) and not tf.io.gfile.isdir(output_dir):
     raise ValueError(
         "--output_dir=%s is a file, not a directory." % output_dir)
-  latest = tf.train.latest_checkpoint(output_dir)
+  latest = _find_latest(output_dir)
   if not latest:
-    _check_latest_exists(output_dir)
     return None
-  variables = _variables(latest)
-  weights = [v for v in variables if not v.endswith(_NOT_WEIGHTS)]
+  variables = tf_weights.list_variables(latest)
   shapes = modeling.variable_shapes(config)
+  others = [name for name in variables
+            if name not in shapes and not name.endswith(_NOT_WEIGHTS)]
+  # Of another optimizer or program: its slots, and scalars of its state.
+  foreign = [name for name in others if tf_weights.is_slot(name) or
+             not (variables[name] or name.startswith(("bert/", "cls/")))]
   different = differences(config, variables)
   different += ["%s is missing" % n for n in list(shapes) + ["global_step"]
                 if n not in variables]
-  different += ["%s is not in the model" % n for n in weights
-                if n not in shapes]
+  different += ["%s is not in the model" % n for n in others
+                if n not in foreign]
   if different:
     raise ValueError(
         "--output_dir=%s holds a checkpoint (%s) of another model than "
         "--bert_config_file=%s: %s. Choose another directory, or the config "
         "that it was trained with." %
         (output_dir, latest, config_file, list_names(different)))
-  _check_readable(latest, variables)
+  reader = tf.train.load_checkpoint(latest)
+  _check_restorable(output_dir, latest, reader, shapes, foreign, optimizer)
+  for name in variables:
+    tf_weights.read_tensor(reader, latest, name)
   return latest
 
 
-def _check_latest_exists(output_dir):
-  """Raises ValueError if the latest checkpoint of a directory is missing.
+def _check_restorable(output_dir, latest, reader, shapes, foreign, optimizer):
+  """Raises ValueError if a run cannot resume from a checkpoint of its model.
 
-  TensorFlow would ignore that and start from scratch.
+  Args:
+    output_dir: str; latest: str, the checkpoint's path prefix.
+    reader: what tf.train.load_checkpoint returns.
+    shapes: the model's variables.
+    foreign: names of the variables of another optimizer or program.
+    optimizer: see `check_output_dir`.
+  """
+  dtypes = reader.get_variable_to_dtype_map()
+  problems = ["%s is of type %s, not float32" % (name, dtypes[name].name)
+              for name in shapes if dtypes[name] != tf.float32]
+  if optimizer:
+    slots = optimization.OPTIMIZERS[optimizer].SLOTS.values()
+    problems += ["it has %s" % name for name in foreign]
+    problems += ["%s/%s is missing" % (name, slot) for name in shapes
+                 for slot in slots if "%s/%s" % (name, slot) not in dtypes]
+  if problems:
+    raise ValueError(
+        "--output_dir=%s holds a checkpoint (%s) that another program or "
+        "optimizer wrote, which cannot be resumed here: %s. To start from its "
+        "weights, pass --init_checkpoint=%s and another --output_dir." %
+        (output_dir, latest, list_names(problems, limit=3), latest))
+
+
+def _find_latest(output_dir):
+  """Returns the latest checkpoint of a directory, or None.
+
+  Raises:
+    ValueError: it is missing. TensorFlow would ignore that and start from
+      scratch.
   """
   state = tf.train.get_checkpoint_state(output_dir)
-  if state and state.model_checkpoint_path:
+  if not state or not state.model_checkpoint_path:
+    return None
+  try:
+    latest = tf.train.latest_checkpoint(output_dir)
+  except tf.errors.NotFoundError:  # Of TensorFlow 1, if its directory is gone.
+    latest = None
+  if not latest:
     raise ValueError(
         "--output_dir=%s names %s as its latest checkpoint, which does not "
         "exist. Restore it, or name an earlier one in the file %s/checkpoint, "
         "or remove that file to start from scratch." %
         (output_dir, state.model_checkpoint_path, output_dir))
+  return latest

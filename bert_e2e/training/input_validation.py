@@ -127,7 +127,8 @@ def check_model(config, config_file, max_seq_length, vocab_size, vocab_file):
   if max_seq_length > config.max_position_embeddings:
     raise ValueError(
         "--max_seq_length=%d exceeds the %d positions of the model "
-        "(max_position_embeddings in %s). Pass a smaller value." %
+        "(max_position_embeddings in %s). Pass a smaller value, or "
+        "--extend_positions to give the model more." %
         (max_seq_length, config.max_position_embeddings, config_file))
   if config.type_vocab_size < 2:
     raise ValueError(

@@ -9,7 +9,12 @@ import tensorflow.compat.v1 as tf
 
 import modeling
 import optimization
-from bert_e2e.checkpoints import examples_seen, hugging_face, saver, validation
+from bert_e2e.checkpoints import (
+  examples_seen,
+  initial_weights,
+  saver,
+  validation,
+)
 from bert_e2e.training import (
   metrics,
   objectives,
@@ -37,6 +42,7 @@ class ModelOptions(NamedTuple):
     optimizer: str, a key of optimization.OPTIMIZERS.
     gradient_accumulation_steps: int, micro-batches per batch.
     precision: one of config.PRECISIONS.
+    extend_positions: bool, see initial_weights.make_init_fn.
     is_chief: bool, this process writes checkpoints and TensorBoard events.
     stop: signals.SignalHandler by which the processes of a multi-worker run
       agree when to stop, or None.
@@ -52,6 +58,7 @@ class ModelOptions(NamedTuple):
   optimizer: str = "adamw"
   gradient_accumulation_steps: int = 1
   precision: str = "fp32"
+  extend_positions: bool = False
   is_chief: bool = True
   stop: Optional[signals.SignalHandler] = None
   training_hooks: Sequence[Any] = ()
@@ -223,31 +230,16 @@ class _Model(NamedTuple):
       The scaffold_fn of a TPUEstimatorSpec: a function that returns a
       tf.train.Scaffold, or None if the initializers do it.
     """
-    variables = tf.trainable_variables()
-    initialized = set()
-    scaffold_fn = None
-    if self.init_checkpoint and hugging_face.is_directory(self.init_checkpoint):
-      # By an init_fn: initializers would hold the weights in the graph.
-      load = hugging_face.init_fn(
-          self.init_checkpoint, self.bert_config, self.options.random_seed)
-      initialized = {variable.name for variable in variables}
-
-      def scaffold_fn():
-        return tf.train.Scaffold(init_fn=load)
-    elif self.init_checkpoint:
-      assignment, initialized = modeling.get_assignment_map_from_checkpoint(
-          variables, self.init_checkpoint)
-
-      def initialize():
-        tf.train.init_from_checkpoint(self.init_checkpoint, assignment)
-        return tf.train.Scaffold()
-
-      if self.use_tpu:
-        scaffold_fn = initialize
-      else:
-        initialize()
-    _log_variables(variables, initialized)
-    return scaffold_fn
+    if not self.init_checkpoint:
+      _log_variables(tf.trainable_variables(), ())
+      return None
+    # By an init_fn: initializers would hold the weights in the graph, or could
+    # not convert them.
+    load, names = initial_weights.make_init_fn(
+        self.init_checkpoint, self.bert_config, self.options.random_seed,
+        self.options.extend_positions)
+    _log_variables(tf.trainable_variables(), names)
+    return lambda: tf.train.Scaffold(init_fn=load)
 
 
 def _total_loss(heads):
@@ -292,9 +284,11 @@ def _log_features(features):
 
 
 def _log_variables(variables, initialized):
-  """Logs all variables; marks those whose names are in `initialized`."""
+  """Logs all variables; marks those that `initialized` names."""
   tf.logging.info("**** Trainable Variables ****")
   for variable in variables:
-    mark = ", *INIT_FROM_CKPT*" if variable.name in initialized else ""
+    mark = ""
+    if saver.name_of(variable) in initialized:
+      mark = ", *INIT_FROM_CKPT*"
     tf.logging.info("  name = %s, shape = %s%s", variable.name, variable.shape,
                     mark)

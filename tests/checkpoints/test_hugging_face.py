@@ -28,7 +28,6 @@ from hugging_face_models import (
   write_json,
 )
 from program import VOCAB
-from tpu_device import Device, count, estimator_of, input_fn_of
 
 import modeling
 import tokenization
@@ -705,108 +704,6 @@ def test_what_can_not_be_completed():
     hf.complete(variables, config, np.random.RandomState(0))
   with pytest.raises(ValueError, match="'zero' is not one of identity, random"):
     complete(config, "zero")
-
-
-# ----------------------------------------------------------- weights of a graph
-
-
-def scaffold_fn_of(folder):
-  """Creates the model's variables; returns the function that creates their
-  Scaffold."""
-  config = config_of()
-  for name, shape in modeling.variable_shapes(config).items():
-    tf.get_variable(name, shape, initializer=tf.zeros_initializer(),
-                    use_resource=True)
-  load = hf.init_fn(folder, config, random_seed=5)
-  return lambda: tf.train.Scaffold(init_fn=load)
-
-
-def step():
-  """Returns an op that adds 1 to each weight, and to the global step."""
-  return tf.group(*[
-      variable.assign_add(tf.ones(variable.shape))
-      for variable in tf.trainable_variables()] + [
-          tf.assign_add(tf.train.get_or_create_global_step(), 1)])
-
-
-def weights_of(folder):
-  reader = tf.train.load_checkpoint(folder)
-  return {name: reader.get_tensor(name)
-          for name in modeling.variable_shapes(config_of())}
-
-
-def hugging_face_encoder(folder):
-  return write_folder(folder, {
-      n: v for n, v in random_tensors().items() if n.startswith("bert.")})
-
-
-def expected_weights(folder, steps):
-  whole = hf.complete(hf.read(folder).variables, config_of(),
-                      np.random.RandomState(5))
-  for _ in range(steps):
-    whole = {name: value + np.float32(1) for name, value in whole.items()}
-  return whole
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("devices", [[], ["cpu:0", "cpu:1"]],
-                         ids=["one", "mirrored"])
-def test_training_starts_from_the_weights(tmp_path, devices):
-  """On each replica; and a resumed run keeps its own weights."""
-  folder = hugging_face_encoder(tmp_path / "hugging_face")
-  out = str(tmp_path / "out")
-
-  def model_fn(features, labels, mode):
-    del labels
-    scaffold_fn = scaffold_fn_of(folder)
-    if not devices:
-      train_op = step()
-    else:  # Of several replicas an optimizer adds up the gradients.
-      variables = tf.trainable_variables()
-      loss = -sum(tf.reduce_sum(v) for v in variables)
-      train_op = tf.train.GradientDescentOptimizer(1.0).minimize(
-          loss, tf.train.get_or_create_global_step())
-    return tf.estimator.EstimatorSpec(
-        mode, loss=tf.reduce_sum(features), train_op=train_op,
-        scaffold=scaffold_fn())
-
-  session_config = tf.ConfigProto(
-      device_count={"CPU": 2}, allow_soft_placement=True)
-  strategy = None
-  if devices:
-    with tf.Graph().as_default():
-      strategy = tf.distribute.MirroredStrategy(devices)
-  for steps in (1, 3):
-    tf.estimator.Estimator(model_fn, config=tf.estimator.RunConfig(
-        out, train_distribute=strategy, session_config=session_config)).train(
-            lambda: tf.data.Dataset.from_tensors([1.0]).repeat(),
-            max_steps=steps)
-    assert_same(weights_of(out), expected_weights(folder, steps))
-
-
-def train_on_tpu(tpu_name, folder, out):
-  """Trains for three steps on the two cores of another machine's TPU."""
-
-  def model_fn(features, labels, mode, params):
-    del labels, params
-    scaffold_fn = scaffold_fn_of(folder)
-    with tf.control_dependencies([features["number"]]):
-      train_op = step()
-    return tf.estimator.tpu.TPUEstimatorSpec(
-        mode, loss=tf.constant(0.5), train_op=train_op,
-        scaffold_fn=scaffold_fn)
-
-  with Device(1, 2).played():
-    estimator_of(tpu_name, model_fn, out, 2).train(
-        input_fn_of(count), max_steps=3)
-
-
-@pytest.mark.slow
-def test_a_tpu_starts_from_the_weights(coordinator, tmp_path):
-  """The directory need not exist there."""
-  folder = hugging_face_encoder(tmp_path / "hugging_face")
-  coordinator.run(train_on_tpu, folder, str(tmp_path / "out"))
-  assert_same(weights_of(str(tmp_path / "out")), expected_weights(folder, 3))
 
 
 # ------------------------------------------------------ transformers themselves

@@ -70,7 +70,8 @@ WRITTEN = {
         "result/hf/config.json"),
     "checkpoints.md": (
         "for_transformers/config.json", "bert/bert_model.ckpt.index",
-        "bert/vocab.txt", "bert/bert_config.json"),
+        "bert/vocab.txt", "bert/bert_config.json",
+        "for_serving/saved_model.pb"),
     "data.md": ("out_preflight/preflight.json", "examples.tfrecord"),
     "training.md": (
         "out/best/checkpoint", "out/evaluations.jsonl", "out/preflight.json",

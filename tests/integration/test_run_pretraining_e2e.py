@@ -494,7 +494,9 @@ class TestRefusals:
     assert "c.json" in refused(bert_config_file=str(path))
 
   def test_case(self, refused, tmp_path):
-    checkpoint = str(tmp_path / "uncased_L-12_H-768_A-12" / "bert_model.ckpt")
+    checkpoint = save_checkpoint(
+        str(tmp_path / "uncased_L-12_H-768_A-12" / "bert_model.ckpt"),
+        {"bert/embeddings/word_embeddings": [45, 8]})
     said = refused(do_lower_case=False, init_checkpoint=checkpoint)
     assert "--do_lower_case" in said
 
@@ -502,19 +504,19 @@ class TestRefusals:
     assert "no-such.ckpt" in refused(init_checkpoint="no-such.ckpt")
     other = save_checkpoint(str(tmp_path / "other"), {"x/y": [2]})
     said = refused(init_checkpoint=other)
-    assert "holds no variable of this model" in said and "x/y" in said
-    shapes = {"bert/pooler/dense/kernel": [8, 9]}
+    assert "does not hold the encoder of a BERT: it has x/y where" in said
+    shapes = {"bert/embeddings/word_embeddings": [45, 9]}
     said = refused(init_checkpoint=save_checkpoint(str(tmp_path / "s"), shapes))
-    assert "bert/pooler/dense/kernel is [8, 9] there and [8, 8]" in said
+    assert "word_embeddings is [45, 9] there and [45, 8]" in said
 
   def test_damaged_checkpoint(self, refused, tmp_path):
     path = save_checkpoint(str(tmp_path / "cut" / "bert.ckpt"),
-                           {"bert/pooler/dense/kernel": [8, 8]})
+                           {"bert/embeddings/word_embeddings": [45, 8]})
     data = path + ".data-00000-of-00001"
     with open(data, "r+b") as stream:
       stream.truncate(100)
     said = refused(init_checkpoint=path)
-    assert "damaged" in said and "bert/pooler/dense/kernel" in said
+    assert "damaged" in said and "bert/embeddings/word_embeddings" in said
 
   def test_output_dir(self, files, parse_flags, tmp_path):
     """Another model's checkpoint stays as it is."""
@@ -526,9 +528,11 @@ class TestRefusals:
     with pytest.raises(ValueError, match="another model.*dense/kernel is"):
       prepared(parse_flags(command(files)))
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
-    (out / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-9"\n')
-    with pytest.raises(ValueError, match="model.ckpt-9.*does not exist"):
-      prepared(parse_flags(command(files)))
+    for missing in ("model.ckpt-9", "/gone/model.ckpt-9"):
+      (out / "checkpoint").write_text(
+          'model_checkpoint_path: "%s"\n' % missing)
+      with pytest.raises(ValueError, match="model.ckpt-9.*does not exist"):
+        prepared(parse_flags(command(files)))
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="is a file"):
       prepared(parse_flags(command(files, output_dir=str(tmp_path / "file"))))
@@ -538,7 +542,8 @@ class TestRefusals:
 def test_partial_init_checkpoint_lists_what_stays_fresh(files, tmp_path):
   path = save_checkpoint(
       str(tmp_path / "part" / "bert.ckpt"),
-      {"bert/pooler/dense/kernel": [8, 8], "bert/pooler/dense/bias": [8]})
+      {"bert/embeddings/word_embeddings": [45, 8],
+       "bert/pooler/dense/kernel": [8, 8]})
   run = run_program(command(files, init_checkpoint=path, num_train_steps=1))
   assert run.returncode == 0, run.stdout
   assert "is missing 28 of the model's variables" in run.stdout

@@ -31,14 +31,15 @@ from bert_e2e.checkpoints.hugging_face.heads import (
   complete,
   is_head,
 )
-from bert_e2e.checkpoints.hugging_face.model import Model, init_fn, read
+from bert_e2e.checkpoints.hugging_face.model import Model, read
 from bert_e2e.checkpoints.hugging_face.tokenizer import (
   find_vocab_file,
   read_do_lower_case,
 )
+from bert_e2e.checkpoints.hugging_face.weights import is_weight_file
 
 __all__ = [
     "CONFIG_FILE", "OUTPUT_FILES", "TRANSFORMS", "Model", "check_config",
-    "check_writable", "complete", "config_file", "find_vocab_file", "init_fn",
-    "is_directory", "is_head", "load_config", "read", "read_config",
-    "read_do_lower_case", "write"]
+    "check_writable", "complete", "config_file", "find_vocab_file",
+    "is_directory", "is_head", "is_weight_file", "load_config", "read",
+    "read_config", "read_do_lower_case", "write"]

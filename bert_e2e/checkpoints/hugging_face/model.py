@@ -1,14 +1,11 @@
-"""Reads a model from a Hugging Face directory, and starts a training from it.
-"""
+"""Reads a model from a Hugging Face directory."""
 
 import collections
 from typing import Any, Dict, List, NamedTuple
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 import modeling
-from bert_e2e.checkpoints import saver
 from bert_e2e.checkpoints.hugging_face import config as config_lib
 from bert_e2e.checkpoints.hugging_face import heads, weights
 
@@ -76,32 +73,3 @@ def read(directory):
          config_lib.list_clauses(different)))
   unused = [name for name in stored_names if stored_names[name] in stored]
   return Model(config, variables, missing, unused)
-
-
-def init_fn(directory, config, random_seed):
-  """Returns a function that assigns a directory's weights to the variables.
-
-  Args:
-    directory: str, a Hugging Face directory of a model with that config.
-    config: modeling.BertConfig.
-    random_seed: int, for heads that the directory does not have.
-
-  Returns:
-    An `init_fn` of tf.train.Scaffold, for the trainable variables that the
-    default graph has now. TensorFlow calls it after the initializers, unless it
-    restores a checkpoint. It feeds the values to the session, wherever that
-    runs: to each replica of the tf.distribute.Strategy in whose scope this was
-    called, or to a TPU's host. The directory is read in that call, so nothing
-    keeps its weights in memory.
-  """
-  variables = tf.trainable_variables()
-  strategy = tf.distribute.get_strategy()
-
-  def load(scaffold, session):
-    del scaffold
-    values = heads.complete(read(directory).variables, config,
-                            np.random.RandomState(random_seed))
-    for variable in variables:
-      saver.load(variable, values[saver.name_of(variable)], session, strategy)
-
-  return load

@@ -30,6 +30,11 @@ _SHARED = {
 }
 
 
+def is_weight_file(name):
+  """Tells whether a file of this name holds weights, or lists files that do."""
+  return name.partition(".index.json")[0] in (SAFETENSORS_FILE, _TORCH_FILE)
+
+
 def read_weights(directory):
   """Reads a directory's weights.
 

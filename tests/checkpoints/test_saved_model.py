@@ -1,0 +1,141 @@
+"""SavedModels: they load everywhere, and compute what transformers does."""
+
+import os
+
+import forked_programs
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from hugging_face_models import VOCABULARY, config_of, random_variables
+from program import ROOT
+from tensorflow.python.eager import context
+
+import modeling
+from bert_e2e.checkpoints import conversion as cc
+from bert_e2e.checkpoints import hugging_face as hf
+from bert_e2e.checkpoints import saved_model
+from tests.golden import make_transformers_golden as golden
+
+GOLDEN = os.path.join(ROOT, "tests", "golden", "transformers", golden.FILE)
+ACTIVATIONS = {"gelu": "gelu_erf", "gelu_new": "gelu"}
+
+
+def golden_model(activation):
+  """Returns the (config, variables) of the model whose outputs are recorded."""
+  config = modeling.BertConfig.from_dict(dict(
+      {name: value for name, value in golden.CONFIG.items()
+       if name in vars(modeling.BertConfig(1))},
+      hidden_act=ACTIVATIONS[activation]))
+  theirs = golden.weights()
+  variables = {}
+  for name in modeling.variable_shapes(config):
+    if name.startswith("bert/"):
+      value = theirs[hf.weights.torch_name(name)[len("bert."):]]
+      variables[name] = value.T if name.endswith("/kernel") else value
+  return config, variables
+
+
+def load_1(directory):
+  """Loads as TensorFlow 1 does; returns a function from inputs to outputs."""
+  graph = tf.Graph()
+  with graph.as_default():
+    session = tf.Session()
+    loaded = tf.saved_model.load(session, ["serve"], directory)
+  signature = loaded.signature_def["serving_default"]
+
+  def run(*inputs):
+    return session.run(
+        {name: tensor.name for name, tensor in signature.outputs.items()},
+        {signature.inputs[name].name: value
+         for name, value in zip(saved_model.INPUTS, inputs)})
+
+  return run
+
+
+def load_2(directory):
+  """Loads as TensorFlow 2 does; returns a function from inputs to outputs."""
+  with context.eager_mode():
+    # The model has to stay alive.
+    loaded = tf.saved_model.load_v2(directory)
+
+  def run(*inputs):
+    with context.eager_mode():
+      outputs = loaded.signatures["serving_default"](**{
+          name: tf.constant(value)
+          for name, value in zip(saved_model.INPUTS, inputs)})
+      return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+  return run
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("load", [load_1, load_2])
+def test_it_computes_what_transformers_does(tmp_path, load, activation):
+  """For any number of sequences of any length."""
+  config, variables = golden_model(activation)
+  directory = str(tmp_path / "model")
+  saved_model.write(directory, variables, config, {})
+  run = load(directory)
+  with np.load(GOLDEN) as expected:
+    for shape in golden.SHAPES:
+      outputs = run(*golden.batch(*shape))
+      assert sorted(outputs) == ["pooled_output", "sequence_output"]
+      for name, value in outputs.items():
+        assert value.dtype == np.float32
+        np.testing.assert_allclose(
+            value, expected["%s/%dx%d/%s" % ((activation,) + shape + (name,))],
+            rtol=0, atol=1e-5)
+
+
+def test_the_signature(tmp_path):
+  config, variables = golden_model("gelu")
+  saved_model.write(str(tmp_path), variables, config, {"vocab.txt": VOCABULARY})
+  with tf.Graph().as_default(), tf.Session() as session:
+    signature = tf.saved_model.load(
+        session, ["serve"], str(tmp_path)).signature_def["serving_default"]
+    assert sorted(v.name[:-2] for v in tf.trainable_variables()) == sorted(
+        variables)
+  found = {name: (tensor.dtype, [d.size for d in tensor.tensor_shape.dim])
+           for values in (signature.inputs, signature.outputs)
+           for name, tensor in values.items()}
+  int32, float32 = tf.int32.as_datatype_enum, tf.float32.as_datatype_enum
+  assert found == dict(
+      {name: (int32, [-1, -1]) for name in saved_model.INPUTS},
+      sequence_output=(float32, [-1, -1, 16]),
+      pooled_output=(float32, [-1, 16]))
+  assert (tmp_path / "assets.extra" / "vocab.txt").read_bytes() == VOCABULARY
+
+
+def test_too_long_a_sequence_is_refused(tmp_path):
+  config, variables = golden_model("gelu")
+  saved_model.write(str(tmp_path), variables, config, {})
+  with pytest.raises(tf.errors.InvalidArgumentError,
+                     match="max_position_embeddings 20"):
+    load_1(str(tmp_path))(*golden.batch(1, 21))
+
+
+def test_the_program_writes_one(tmp_path):
+  """An earlier one is replaced; what is not one stays."""
+  config = config_of(hidden_act="gelu")
+  (tmp_path / "v.txt").write_bytes(VOCABULARY)
+  tf_out, out = str(tmp_path / "tf"), str(tmp_path / "saved")
+  for seed in (0, 1):
+    cc.export(random_variables(config, seed), config, str(tmp_path / "v.txt"),
+              None, output_tf=tf_out)
+    run = forked_programs.run([
+        os.path.join(ROOT, "convert_checkpoint.py"), "--input=" + tf_out,
+        "--output_saved_model=" + out])
+    assert (run.returncode, run.stdout) == (0, "wrote %s\n" % out)
+  assert sorted(os.listdir(out + "/assets.extra")) == [
+      "bert_config.json", "vocab.txt"]
+  # The checkpoint in it is that of the model.
+  reader = tf.train.load_checkpoint(out + "/variables/variables")
+  for name, value in random_variables(config, 1).items():
+    if name.startswith("bert/"):
+      np.testing.assert_array_equal(reader.get_tensor(name), value)
+  (tmp_path / "saved" / "notes.txt").write_text("mine")
+  with pytest.raises(ValueError, match="not empty: it holds notes.txt"):
+    cc.check_outputs(output_saved_model=out)
+  with pytest.raises(ValueError, match="--output_tf and --output_saved_model "
+                     "are the same directory"):
+    cc.check_outputs(output_tf=tf_out, output_saved_model=tf_out)

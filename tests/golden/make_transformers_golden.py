@@ -11,10 +11,11 @@ and inputs; at that, nothing but NumPy is loaded.
 import argparse
 import os
 import zlib
+from typing import Any, Dict
 
 import numpy as np
 
-CONFIG = dict(
+CONFIG: Dict[str, Any] = dict(
     vocab_size=53, hidden_size=16, num_hidden_layers=2, num_attention_heads=4,
     intermediate_size=24, max_position_embeddings=20, type_vocab_size=2,
     hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1,
@@ -30,10 +31,11 @@ FILE = "bert_model.npz"
 def shapes():
   """Returns {PyTorch's name: shape} of a BertModel's weights."""
   hidden, inner = CONFIG["hidden_size"], CONFIG["intermediate_size"]
-  found = {"embeddings.%s_embeddings.weight" % table: (CONFIG[rows], hidden)
-           for table, rows in (("word", "vocab_size"),
-                               ("position", "max_position_embeddings"),
-                               ("token_type", "type_vocab_size"))}
+  found: Dict[str, Any] = {
+      "embeddings.%s_embeddings.weight" % table: (CONFIG[rows], hidden)
+      for table, rows in (("word", "vocab_size"),
+                          ("position", "max_position_embeddings"),
+                          ("token_type", "type_vocab_size"))}
 
   def add(name, *shape):
     found[name + ".weight"] = shape

@@ -168,7 +168,7 @@ def test_refusals(folder, files, parse_flags, tmp_path):
     return str(caught.value)
 
   assert "--bert_config_file is missing" in refused(bert_config_file=None)
-  assert "--bert_config_file is missing" in refused(
+  assert "There is no model at --init_checkpoint=" in refused(
       bert_config_file=None, init_checkpoint=str(tmp_path / "none"))
   assert "--vocab_file is missing" in refused(
       init_checkpoint=without_heads(tmp_path), **BY_FOLDER)

@@ -74,12 +74,18 @@ class Run:
       errors.Interrupted: a signal arrived outside of training.
     """
     with contextlib.ExitStack() as stack:
-      self._begin(stack)
-      self._train_and_finish()
+      step = self._begin(stack)
+      self._train_and_finish(step)
 
-  def _train_and_finish(self):
+  def _train_and_finish(self, step):
+    """Trains, evaluates and exports.
+
+    Args:
+      step: int, the step of the latest checkpoint, or None.
+    """
     # A finished training needs no other workers, which may be gone.
-    is_training = self._prepared.training is not None and not self._is_done()
+    is_training = (
+        self._prepared.training is not None and not self._is_done(step))
     is_cluster = is_training and self._engine.is_cluster
     self._watchdog = cluster.Watchdog(
         self._config.hardware.watchdog_seconds, is_cluster)
@@ -113,6 +119,9 @@ class Run:
 
     Args:
       stack: contextlib.ExitStack, which is given the lock to release.
+
+    Returns:
+      int, the step of the latest checkpoint, or None.
     """
     try:
       tf.io.gfile.makedirs(self._output_dir)
@@ -120,16 +129,16 @@ class Run:
         stack.enter_context(self._prepared.lock)
         self._check_unchanged()
       logs.log_to_file(self._output_dir, self._engine.host)
+      step = checkpoint_list.latest_step(self._output_dir)
       if self._is_chief:
-        self._write_records()
+        self._write_records(step)
     except run_lock.InUse as e:
       raise InputError(str(e)) from e
     except (OSError, tf.errors.OpError) as e:
       raise InputError("--output_dir=%s cannot be written: %s" %
                        (self._output_dir, e)) from e
-    startup_log.log_start(
-        self._prepared, checkpoint_list.latest_step(self._output_dir),
-        self._is_done())
+    startup_log.log_start(self._prepared, step, self._is_done(step))
+    return step
 
   def _check_unchanged(self):
     """Raises InputError if another run has trained since `prepare`."""
@@ -139,10 +148,9 @@ class Run:
           "started. Run the same command again to continue from its "
           "checkpoint." % self._output_dir)
 
-  def _write_records(self):
+  def _write_records(self, step):
     """Writes the records that identify the directory's run."""
     training = self._prepared.training
-    step = checkpoint_list.latest_step(self._output_dir)
     if training:
       if training.epoch_plan:
         training.epoch_plan.save(self._output_dir)
@@ -210,9 +218,8 @@ class Run:
   def _is_chief(self):
     return self._engine.host == 0
 
-  def _is_done(self):
-    """Tells whether the directory's latest checkpoint ends the training."""
-    step = checkpoint_list.latest_step(self._output_dir)
+  def _is_done(self, step):
+    """Tells whether the latest checkpoint, of this step, ends the training."""
     return step is not None and (
         step >= self._prepared.num_train_steps or
         self._evaluations.is_exhausted())
@@ -220,7 +227,7 @@ class Run:
   def _await_checkpoint(self):
     """Waits for the chief's last checkpoint: if the chief is killed before, it
     needs the other workers again."""
-    while not self._is_done():
+    while not self._is_done(checkpoint_list.latest_step(self._output_dir)):
       time.sleep(_POLL_SECONDS)
 
 

@@ -83,8 +83,17 @@ def test_golden_vocabulary_is_what_its_command_makes():
   assert list(tokenization.load_vocab(golden.VOCAB_FILE)) == tokens
 
 
+def _is_sampled(block, texts):
+  """Tells whether a block is tested: if it has assigned characters, or is one
+  of 16 without. Unassigned and private characters are all alike, a million."""
+  if not block.startswith("U+") or ord(texts[0][0]) % 0x10000 == 0:
+    return True
+  return any(unicodedata.category(text[0]) not in ("Cn", "Co")
+             for text in texts)
+
+
 @pytest.mark.parametrize("casing", ["cased", "uncased"])
-def test_every_code_point_and_mixed_strings_equal_the_reference(casing):
+def test_code_points_and_mixed_strings_equal_the_reference(casing):
   path = golden.golden_file()
   if not os.path.isfile(path):
     pytest.skip("no golden digests for this Python's Unicode version, %s"
@@ -92,15 +101,18 @@ def test_every_code_point_and_mixed_strings_equal_the_reference(casing):
   with open(path, encoding="ascii") as reader:
     expected = json.load(reader)[casing]
   tokenizer = _tokenizer(casing == "uncased")
+  blocks = dict(golden.blocks())
+  assert len(blocks) == 272 + 20
+  assert sorted(blocks) == sorted(expected)
   actual = {block: golden.digest(golden.tokenized(tokenizer, texts))
-            for block, texts in golden.blocks()}
-  assert len(actual) == 272 + 20
-  assert sorted(actual) == sorted(expected)
+            for block, texts in blocks.items() if _is_sampled(block, texts)}
+  assert 60 < len(actual) < 130
   different = [block for block in actual if actual[block] != expected[block]]
   assert different == []
 
 
-@pytest.mark.parametrize("lower", [True, False])
+@pytest.mark.parametrize(
+    "lower", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_fast_path_equals_plain_path_on_code_points_and_mixed_strings(lower):
   tokenizer = _tokenizer(lower)
   different = []

@@ -407,6 +407,8 @@ def test_ctrl_c_does_not_reach_a_worker(plain_corpus, started):
 
 SCRIPT = """
     import glob, os, signal, sys
+    # Also where it is ignored, as in the background of a shell.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from bert_e2e.data import corpus, stream as example_stream
     options = example_stream.StreamOptions(%r)
     stream = example_stream.ExampleStream(
@@ -461,7 +463,7 @@ def test_ctrl_c_prints_the_parents_traceback_alone(plain_corpus):
   os.killpg(process.pid, signal.SIGINT)
   try:
     _, err = process.communicate(timeout=PATIENCE_SECONDS)
-  finally:  # Where SIGINT is ignored, as in a shell's background, it goes on.
+  finally:
     process.kill()
   assert process.returncode != 0
   # One traceback, but for an error that was just being handled.

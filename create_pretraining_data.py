@@ -10,6 +10,7 @@ with the reference's names, which take and return pieces as texts.
 bert_e2e/data/instances.py.
 """
 
+import collections
 import contextlib
 import itertools
 import logging
@@ -57,6 +58,9 @@ logger = logging.getLogger("create_pretraining_data")
 # Former names.
 InstanceOptions = InstanceConfig
 ReferenceDraws = ReferenceSampler
+
+# A masked token: its offset in the example and the original token.
+MaskedLmInstance = collections.namedtuple("MaskedLmInstance", "index label")
 
 _NUM_LOGGED_EXAMPLES = 20
 
@@ -253,6 +257,18 @@ def write_instance_to_example_files(instances, tokenizer, max_seq_length,
   logger.info("Wrote %d total instances", total)
 
 
+def create_int_feature(values):
+  """Returns the tf.train.Feature of an iterable of int, an int64 list."""
+  import tensorflow.compat.v1 as tf  # pylint: disable=import-outside-toplevel
+  return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+
+def create_float_feature(values):
+  """Returns the tf.train.Feature of an iterable of float, a float list."""
+  import tensorflow.compat.v1 as tf  # pylint: disable=import-outside-toplevel
+  return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+
+
 def _log_example(example, instance, tokenizer):
   """Logs an example's tokens and features, a line each."""
   tokens = instance.tokens
@@ -279,7 +295,7 @@ def define_instance_flags(dupe_factor):
   flags_lib.define(flags_lib.INSTANCE_FLAGS, dupe_factor=dupe_factor)
 
 
-def _define_flags():
+def define_flags():
   """Defines this program's flags: the reference's, and --invalid_utf8."""
   from absl import flags  # pylint: disable=import-outside-toplevel
   flags.DEFINE_string(
@@ -350,5 +366,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
-  _define_flags()
+  define_flags()
   flags_lib.run(main)

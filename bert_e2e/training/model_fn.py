@@ -172,11 +172,12 @@ class _Model(NamedTuple):
 
   def _heads(self, features, **details):
     """Returns what objectives.head_outputs returns; see there."""
-    return objectives.head_outputs(
-        self.bert_config, features, self.options.sentence_objective,
-        use_one_hot_embeddings=self.use_one_hot_embeddings,
-        compute_dtype=(tf.bfloat16 if self.options.precision == "bfloat16"
-                       else tf.float32), **details)
+    with modeling.fast_gradients():
+      return objectives.head_outputs(
+          self.bert_config, features, self.options.sentence_objective,
+          use_one_hot_embeddings=self.use_one_hot_embeddings,
+          compute_dtype=(tf.bfloat16 if self.options.precision == "bfloat16"
+                         else tf.float32), **details)
 
   def _share_fn(self, features, replicas):
     """Returns the function that optimization.sum_gradients calls.

@@ -11,6 +11,7 @@ same weights, inputs, steps and session settings.
 
 import argparse
 import collections
+import contextlib
 import importlib
 import os
 import sys
@@ -18,6 +19,7 @@ import zlib
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+from tensorflow.python.ops import array_ops
 
 # modeling, optimization: modules; heads: the one with get_masked_lm_output,
 # which is run_pretraining in the reference.
@@ -174,6 +176,41 @@ def record_outputs(modules, config):
     values = sess.run(tensors, feed(features, config, 5))
     arrays.update(("train/" + name, value) for name, value in values.items())
   return arrays
+
+
+@contextlib.contextmanager
+def differentiable_moments():
+  """Corrects the second derivatives of the reference's layer normalization.
+
+  It calls tf.nn.moments, which takes the mean for a constant where it computes
+  the variance. The first derivative does not depend on that, the second does.
+  """
+  stop_gradient = array_ops.stop_gradient
+  array_ops.stop_gradient = array_ops.identity
+  try:
+    yield
+  finally:
+    array_ops.stop_gradient = stop_gradient
+
+
+def record_second_derivatives(modules, config):
+  """Returns the gradients of a gradient penalty.
+
+  The penalty is half the sum of the squares of the training loss's gradients,
+  as in https://arxiv.org/abs/1704.00028; its gradients are second derivatives.
+  """
+  with tf.Graph().as_default(), session() as sess, differentiable_moments():
+    features = placeholders()
+    loss, _ = build(modules, config, features, is_training=True)
+    tvars = tf.trainable_variables()
+    penalty = tf.add_n([
+        tf.nn.l2_loss(tf.convert_to_tensor(gradient))
+        for gradient in tf.gradients(loss, tvars)])
+    tensors = {
+        "second/" + var.name.split(":")[0]: tf.convert_to_tensor(gradient)
+        for var, gradient in zip(tvars, tf.gradients(penalty, tvars))}
+    start(sess)
+    return sess.run(tensors, feed(features, config, 5))
 
 
 def train_graph(modules, config):
@@ -370,6 +407,7 @@ def main():
   if not os.path.isdir(folder):
     os.makedirs(folder)
   arrays = record_outputs(modules, config)
+  arrays.update(record_second_derivatives(modules, config))
   arrays.update(record_training(
       modules, config, is_reference=True,
       checkpoint=os.path.join(folder, "model.ckpt-%d" % CHECKPOINT_STEP)))

@@ -1,6 +1,6 @@
 """Records the names, signatures and flags of google-research/bert.
 
-  python tests/golden/make_contract_golden.py <checkout> tests/golden/contract.json
+  python tests/golden/make_contract_golden.py <checkout> <output file>
 
 The source is parsed, not imported, so any Python can run this. The result is an
 object with two keys:
@@ -85,8 +85,9 @@ def flags_of(tree):
   """Returns name -> [type, default] of a program's flags."""
   found = {}
   for node in ast.walk(tree):
-    function = getattr(node, "func", None)
-    kind = getattr(function, "attr", "")
+    if not isinstance(node, ast.Call):
+      continue
+    kind = getattr(node.func, "attr", "")
     if kind.startswith("DEFINE_"):
       name, default = [ast.literal_eval(value) for value in node.args[:2]]
       kind = kind[len("DEFINE_"):]

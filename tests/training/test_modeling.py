@@ -2,9 +2,9 @@
 
 If the environment variable BERT_REFERENCE names a checkout of
 google-research/bert, and on TensorFlow 1.15, the reference is run as well: with
-the arithmetic of four ops replaced by its own, all values are bitwise equal. Otherwise they are compared
-with its recorded outputs (tests/golden/model), up to the tolerances of
-`assert_close`.
+the arithmetic of four ops replaced by its own, all values are bitwise equal.
+Otherwise they are compared with its recorded outputs (tests/golden/model), up
+to the tolerances of `assert_close`.
 """
 
 import collections
@@ -72,7 +72,8 @@ def test_outputs_and_gradients_match_the_reference(recorded, mode):
 def test_second_derivatives_match_the_reference(recorded, mode):
   with MODES[mode]():
     actual = golden.record_second_derivatives(OURS, TINY)
-  assert set(actual) == {name for name in recorded if name.startswith("second/")}
+  assert set(actual) == {
+      name for name in recorded if name.startswith("second/")}
   for name in sorted(actual):
     assert_close(actual[name], recorded[name], name)
     # A key's bias adds the same to all scores of a position: no gradient.

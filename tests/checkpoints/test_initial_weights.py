@@ -19,8 +19,6 @@ import modeling
 from bert_e2e.checkpoints import hugging_face as hf
 from bert_e2e.checkpoints import initial_weights
 
-POSITIONS = "bert/embeddings/position_embeddings"
-
 
 def hugging_face_encoder(folder):
   return write_folder(folder, {
@@ -32,26 +30,9 @@ def whole_checkpoint(directory):
       directory / "m.ckpt", random_variables(config_of()))
 
 
-def odd_arrays():
-  """Returns a model of half precision under a scope, with 20 of the 32
-  positions; by the names in a checkpoint."""
-  variables = random_variables(config_of(max_position_embeddings=20))
-  return tf_checkpoints.renamed({
-      name: value.astype(np.float16) for name, value in variables.items()},
-                                "teacher/bert/")
-
-
-def odd_checkpoint(path):
-  return tf_checkpoints.write(path, odd_arrays())
-
-
-def odd_weights():
-  """Returns the model that starts from `odd_checkpoint`."""
-  found = {name.replace("teacher/", ""): value.astype(np.float32)
-           for name, value in odd_arrays().items()}
-  table = found[POSITIONS]
-  found[POSITIONS] = np.concatenate([table, table[8:20]])
-  return found
+def teacher(path):
+  tf_checkpoints.write_teacher(path, config_of(), 20)
+  return str(path)
 
 
 # ----------------------------------------------------------------------- checks
@@ -67,10 +48,10 @@ def test_a_whole_checkpoint(tmp_path):
 
 
 def test_missing_heads_and_the_scope(tmp_path):
-  encoder = {name: value for name, value in odd_arrays().items()
-             if name.startswith("teacher/bert/e")}
-  found = check(tf_checkpoints.write(tmp_path / "m.ckpt", encoder),
-                config_of(max_position_embeddings=20))
+  encoder = {name: value for name, value in
+             random_variables(config_of()).items() if name not in HEADS}
+  found = check(tf_checkpoints.write(
+      tmp_path / "m.ckpt", tf_checkpoints.renamed(encoder, "teacher/bert/")))
   assert found == initial_weights.InitialWeights(
       HEADS, [], "teacher/bert/", None)
 
@@ -140,10 +121,11 @@ def assigned(path, config, **options):
   return found, names
 
 
-def test_an_odd_checkpoint_is_assigned(tmp_path):
-  found, names = assigned(odd_checkpoint(tmp_path / "m.ckpt"), config_of(),
+def test_a_teacher_is_assigned(tmp_path):
+  expected = tf_checkpoints.write_teacher(tmp_path / "m.ckpt", config_of(), 20)
+  found, names = assigned(str(tmp_path / "m.ckpt"), config_of(),
                           extend_positions=True)
-  assert_same(found, odd_weights())
+  assert_same(found, expected)
   assert names == set(found)
 
 
@@ -162,15 +144,15 @@ def test_a_longer_model_of_a_hugging_face_directory(tmp_path):
   found, _ = assigned(folder, config_of(max_position_embeddings=40),
                       extend_positions=True)
   stored = hf.read(folder).variables
-  table = stored[POSITIONS]
+  table = stored[tf_checkpoints.POSITIONS]
   assert_same(found, dict(stored, **{
-      POSITIONS: np.concatenate([table, table[24:]])}))
+      tf_checkpoints.POSITIONS: np.concatenate([table, table[24:]])}))
 
 
 # ---------------------------------------------------------------------- engines
 
 
-SOURCES = {"hugging_face": hugging_face_encoder, "checkpoint": odd_checkpoint}
+SOURCES = {"hugging_face": hugging_face_encoder, "checkpoint": teacher}
 
 
 def scaffold_fn_of(folder):
@@ -200,10 +182,11 @@ def weights_of(folder):
 
 
 def expected_weights(folder, steps):
-  whole = odd_weights()
   if hf.is_directory(folder):
     whole = hf.complete(hf.read(folder).variables, config_of(),
                         np.random.RandomState(5))
+  else:
+    whole = tf_checkpoints.write_teacher(folder, config_of(), 20)
   for _ in range(steps):
     whole = {name: value + np.float32(1) for name, value in whole.items()}
   return whole

@@ -9,6 +9,8 @@ import time
 import forked_programs
 import numpy as np
 import pytest
+import tf_checkpoints
+from hugging_face_models import assert_same, config_of
 from program import PROGRAM, ROOT, command, tensors
 from two_workers import train
 
@@ -53,15 +55,22 @@ def test_killed_workers_end_with_the_weights_of_an_undisturbed_run(
 
 
 @pytest.mark.slow
-def test_a_signal_to_one_worker_ends_both_at_the_same_step(files):
+def test_a_signal_to_one_worker_ends_both_at_the_same_step(files, tmp_path):
+  """Both started from the same weights."""
+  path = str(tmp_path / "teacher.ckpt")
+  start = tf_checkpoints.write_teacher(
+      path, config_of(num_hidden_layers=1), 20)
   codes, said = train("stopped", files, files["out"], is_supervised=False,
                       num_train_steps=1000000, save_checkpoints_steps=1000000,
+                      init_checkpoint=path, extend_positions=True,
                       # No worker is lost: a busy machine may take its time.
                       watchdog_seconds=100)
   assert codes == [errors.EXIT_RESTART, 128 + signal.SIGTERM]
   assert said[0] == said[1] and len(said[0]) == 1
   step = int(said[0][0][0])
   assert step >= 7
+  saved = tensors(files["out"], 0)
+  assert_same({name: saved[name] for name in start}, start)
   assert tensors(files["out"], step)["examples_seen"] == 8 * step
 
 

@@ -10,11 +10,7 @@ import tf_checkpoints
 from hugging_face_models import assert_same, config_of, random_variables
 from program import CONFIG, VOCAB, command, prepared, run_program, tensors
 
-import modeling
 from bert_e2e.checkpoints import initial_weights
-
-POSITIONS = "bert/embeddings/position_embeddings"
-LAYER_1 = "bert/encoder/layer_1/"
 
 
 def read(path):
@@ -24,10 +20,7 @@ def read(path):
 
 @pytest.fixture
 def teacher(tmp_path):
-  """Writes the directory of a model that differs in all that is supported.
-
-  Its encoder is under another scope, in half precision, has a layer more than
-  the config, and 10 positions.
+  """Writes a teacher (see tf_checkpoints) of 10 positions, in a directory.
 
   Returns:
     (directory, the weights that a model of 16 positions starts from).
@@ -37,15 +30,9 @@ def teacher(tmp_path):
   sizes = dict(CONFIG, hidden_act="gelu", max_position_embeddings=10)
   (folder / "bert_config.json").write_text(json.dumps(sizes))
   (folder / "vocab.txt").write_text("\n".join(VOCAB) + "\n")
-  stored = {name: value.astype(np.float16) for name, value in random_variables(
-      config_of(max_position_embeddings=10)).items()}
-  tf_checkpoints.write(folder / "bert_model.ckpt",
-                       tf_checkpoints.renamed(stored, "teacher/bert/"))
-  expected = {name: value.astype(np.float32) for name, value in stored.items()
-              if not name.startswith(LAYER_1)}
-  table = expected[POSITIONS]
-  expected[POSITIONS] = np.concatenate([table, table[4:]])
-  return str(folder), expected
+  return str(folder), tf_checkpoints.write_teacher(
+      folder / "bert_model.ckpt",
+      config_of(num_hidden_layers=1, max_position_embeddings=16), 10)
 
 
 def test_a_run_starts_from_it_and_resumes(teacher, files, parse_flags):
@@ -160,9 +147,8 @@ def test_a_checkpoint_of_another_program(trained, parse_flags, change, said,
 
 def test_half_precision_is_evaluated(files, tmp_path):
   """The reference evaluates --init_checkpoint if there is no other."""
-  config = modeling.BertConfig.from_dict(dict(config_of().to_dict(), **CONFIG))
-  path = tf_checkpoints.write(
-      tmp_path / "m.ckpt", half(random_variables(config)))
+  path = tf_checkpoints.write(tmp_path / "m.ckpt", half(
+      random_variables(config_of(num_hidden_layers=1))))
   run = run_program(command(files, do_train=None, do_eval=True,
                             init_checkpoint=path, max_eval_steps=2))
   assert run.returncode == 0, run.stdout

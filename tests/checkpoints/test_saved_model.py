@@ -95,6 +95,9 @@ def test_the_signature(tmp_path):
         session, ["serve"], str(tmp_path)).signature_def["serving_default"]
     assert sorted(v.name[:-2] for v in tf.trainable_variables()) == sorted(
         variables)
+    # It can be fine-tuned by programs that do not have our gradients.
+    assert not [node.name for node in tf.get_default_graph().as_graph_def().node
+                if "_gradient_op_type" in node.attr]
   found = {name: (tensor.dtype, [d.size for d in tensor.tensor_shape.dim])
            for values in (signature.inputs, signature.outputs)
            for name, tensor in values.items()}

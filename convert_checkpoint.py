@@ -55,6 +55,10 @@ def _define_flags():
   flags.DEFINE_bool(
       "do_lower_case", None,
       "Lower-case the text, if --input does not tell.")
+  flags.DEFINE_bool(
+      "strip_accents", None,
+      "Strip accents, if --input does not tell and it differs from "
+      "--do_lower_case.")
   flags_lib.define_path(
       "output_tf", None, "Directory to write Google's format to.")
   flags_lib.define_path(
@@ -85,9 +89,12 @@ def _run(values):
       (source.unused, "has these weights, which were not converted")):
     if names:
       print("%s %s: %s" % (values.input, message, ", ".join(names)))
+  tokenizer = source.tokenizer
+  if values.strip_accents is not None:
+    tokenizer = dict(tokenizer, strip_accents=values.strip_accents)
   conversion.export(
       source.variables, source.config, source.vocab_file, source.do_lower_case,
-      **outputs)
+      source=source.directory, **outputs, **tokenizer)
   for directory in outputs.values():
     print("wrote %s" % directory)
 

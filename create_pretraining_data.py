@@ -12,6 +12,7 @@ bert_e2e/data/instances.py.
 
 import collections
 import contextlib
+import dataclasses
 import itertools
 import logging
 import os
@@ -24,6 +25,7 @@ from bert_e2e.common import input_files as input_files_lib
 from bert_e2e.config import (  # noqa: F401  Users import them from here.
   MIN_SEQ_LENGTH,
   InstanceConfig,
+  TokenizerConfig,
 )
 from bert_e2e.data import instances as instances_lib
 from bert_e2e.data import masking, pairing, text_lines
@@ -296,7 +298,7 @@ def define_instance_flags(dupe_factor):
 
 
 def define_flags():
-  """Defines this program's flags: the reference's, and --invalid_utf8."""
+  """Defines this program's flags: the reference's, and a few more."""
   from absl import flags  # pylint: disable=import-outside-toplevel
   flags.DEFINE_string(
       "input_file", None,
@@ -331,7 +333,9 @@ def _run(values):
   _check_output(output_files)
   input_files = input_files_lib.expand(values.input_file)
   check_vocabulary(values.vocab_file)
-  tokenizer = packing_tokenizer(values.vocab_file, values.do_lower_case)
+  tokenizer = packing_tokenizer(
+      values.vocab_file, **dataclasses.asdict(
+          flags_lib.group_from_flags(TokenizerConfig, values)))
   pieces = id_pieces(tokenizer)
   logger.info("*** Reading from input files ***")
   for path in input_files:

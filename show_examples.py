@@ -20,7 +20,7 @@ from absl import flags
 import tokenization
 from bert_e2e import flags as flags_lib
 from bert_e2e.common import input_files
-from bert_e2e.config import InstanceConfig
+from bert_e2e.config import InstanceConfig, TokenizerConfig
 from bert_e2e.data import stream as stream_lib
 from bert_e2e.data.text_source import TextSource
 from bert_e2e.data.tf_example import parse_example
@@ -104,7 +104,8 @@ def _define_flags():
 def _run(values):
   """Prints the examples that the flags select."""
   options = stream_lib.StreamOptions(
-      values.vocab_file, values.do_lower_case,
+      values.vocab_file,
+      flags_lib.group_from_flags(TokenizerConfig, values),
       flags_lib.group_from_flags(InstanceConfig, values), values.random_seed,
       values.invalid_utf8)
   source = TextSource(input_files.expand(values.input_file), options,

@@ -19,7 +19,7 @@ import re
 import string
 import unicodedata
 
-from bert_e2e.common import file_io
+from bert_e2e.common import added_tokens, file_io
 
 # Directory names of the published checkpoints whose casing is known.
 _LOWER_CASED_MODELS = frozenset([
@@ -55,7 +55,7 @@ def _parts(single):
 
 
 _PARTS = _parts(_PUNCTUATION_CLASS + _CJK_CLASS)
-# The same for ASCII text, a quarter faster.
+# The same for text without ideographs, a quarter faster.
 _PARTS_OF_ASCII = _parts(_PUNCTUATION_CLASS)
 # A text may be split at punctuation before it is lower-cased and decomposed,
 # because each character is converted independently of others. The exception is
@@ -63,6 +63,7 @@ _PARTS_OF_ASCII = _parts(_PUNCTUATION_CLASS)
 # beyond punctuation.
 _SIGMA = "\u03a3"
 _PARTS_WITH_SIGMA = _parts(_CJK_CLASS)
+_PARTS_AT_SPACES = re.compile("\\S+")
 _WHITESPACE_CONTROLS = frozenset("\t\n\r")
 
 # Control characters at which str.split() splits, but which the rules below drop
@@ -140,12 +141,41 @@ def read_vocabulary(path):
       Face's tokenizers, *.json.
 
   Returns:
-    bytes, one WordPiece per line.
+    bytes, one WordPiece per line, followed by the tokens that were added to
+    them; see `read_added_tokens`.
 
   Raises:
     OSError: it can't be read.
-    ValueError: a JSON file without a vocabulary of WordPieces.
+    ValueError: a JSON file without a vocabulary of WordPieces; see
+      `read_added_tokens`, too.
   """
+  content = _read_pieces(path)
+  pieces = _decoded(content, path)
+  added = [token.content for token in added_tokens.read(path, pieces)
+           if token.id >= len(pieces)]
+  if added and content and not content.endswith(b"\n"):
+    content += b"\n"
+  return content + "".join(token + "\n" for token in added).encode("utf-8")
+
+
+def read_added_tokens(path):
+  """Reads the tokens that were added to the vocabulary of a Hugging Face model.
+
+  Args:
+    path: str, a vocabulary; see added_tokens.read for the files that list them.
+
+  Returns:
+    list of added_tokens.AddedToken.
+
+  Raises:
+    OSError: a file can't be read.
+    ValueError: see `read_vocabulary` and added_tokens.read.
+  """
+  return added_tokens.read(path, _decoded(_read_pieces(path), path))
+
+
+def _read_pieces(path):
+  """Returns the vocabulary of a file without added tokens, as bytes."""
   with file_io.open_binary(path) as reader:
     content = reader.read()
   if not path.endswith(".json"):
@@ -186,17 +216,26 @@ def load_vocab(vocab_file):
 
   Source: google-research/bert, tokenization.py, same contract.
   """
-  lines = file_io.split_lines(
-      read_vocabulary(vocab_file).replace(b"\r", b""))
-  vocab = collections.OrderedDict()
-  for index, line in enumerate(lines):
+  return collections.OrderedDict(
+      (piece, index) for index, piece in enumerate(
+          _decoded(read_vocabulary(vocab_file), vocab_file)))
+
+
+def _decoded(content, path):
+  """Returns the list of the tokens in a vocabulary.
+
+  Raises:
+    ValueError: a line is not UTF-8.
+  """
+  pieces = []
+  for line in file_io.split_lines(content.replace(b"\r", b"")):
     try:
-      vocab[line.decode("utf-8").strip()] = index
+      pieces.append(line.decode("utf-8").strip())
     except UnicodeDecodeError as error:
       raise ValueError(
           "%s, line %d: %r is not UTF-8 (%s). Save the vocabulary as UTF-8."
-          % (vocab_file, index + 1, line, error)) from error
-  return vocab
+          % (path, len(pieces) + 1, line, error)) from error
+  return pieces
 
 
 def convert_by_vocab(vocab, items):
@@ -293,16 +332,26 @@ class BasicTokenizer(object):
     BasicTokenizer().tokenize("Caf\\u00e9, 5\\u20ac.")
     == ["cafe", ",", "5\\u20ac", "."]
 
-  Source: google-research/bert, tokenization.py, same contract.
+  Source: google-research/bert, tokenization.py, same contract. The other
+    options are additions, with the names and meanings that they have in Hugging
+    Face's transformers.
   """
 
-  def __init__(self, do_lower_case=True):
+  def __init__(self, do_lower_case=True, *, strip_accents=None,
+               tokenize_chinese_chars=True, do_split_on_punc=True):
     """Creates a tokenizer.
 
     Args:
-      do_lower_case: bool, lower-case and strip accents.
+      do_lower_case: bool, lower-case.
+      strip_accents: bool, remove accents; by default as `do_lower_case`.
+      tokenize_chinese_chars: bool, make each ideograph a word.
+      do_split_on_punc: bool, make each punctuation character a word.
     """
     self.do_lower_case = do_lower_case
+    self.strip_accents = (
+        do_lower_case if strip_accents is None else strip_accents)
+    self.tokenize_chinese_chars = tokenize_chinese_chars
+    self.do_split_on_punc = do_split_on_punc
 
   def tokenize(self, text):
     """Splits a text.
@@ -316,22 +365,45 @@ class BasicTokenizer(object):
     Raises:
       ValueError: `text` has another type.
     """
-    text = convert_to_unicode(text)
+    words = self.normalize(convert_to_unicode(text)).split()
+    if not self.do_split_on_punc:
+      return words
+    return list(itertools.chain.from_iterable(
+        map(self._run_split_on_punc, words)))
+
+  def normalize(self, text):
+    """Returns a text, a str, as it is before it is split into words."""
     is_ascii = text.isascii()
     text = self._clean_text(text)
-    if not is_ascii:
+    if self.tokenize_chinese_chars and not is_ascii:
       text = self._tokenize_chinese_chars(text)
-    tokens = []
-    for word in text.split():
-      if self.do_lower_case:
-        word = word.lower()
-        if not is_ascii:
-          word = self._run_strip_accents(word)
-      tokens.extend(self._run_split_on_punc(word))
-    if is_ascii:
-      return tokens
-    # Decomposition may add whitespace: split there as well.
-    return whitespace_tokenize(" ".join(tokens))
+    if self.do_lower_case:
+      text = text.lower()
+    if self.strip_accents and not is_ascii:
+      text = self._run_strip_accents(text)
+    return text
+
+  def independent_parts(self, text):
+    """Splits a text into parts that can be tokenized independently.
+
+    These are ideographs and ASCII punctuation, if they are words, and the parts
+    between them: few enough different ones for a cache to hold most of a text.
+
+    Args:
+      text: str without the characters of _JOINERS.
+
+    Returns:
+      list of str.
+    """
+    return self._pattern_of_parts(text).findall(text)
+
+  def _pattern_of_parts(self, text):
+    """Returns the pattern of the parts of a text; see `independent_parts`."""
+    is_ascii = text.isascii()
+    splits_cjk = self.tokenize_chinese_chars and not is_ascii
+    if not self.do_split_on_punc or _SIGMA in text:
+      return _PARTS_WITH_SIGMA if splits_cjk else _PARTS_AT_SPACES
+    return _PARTS if splits_cjk else _PARTS_OF_ASCII
 
   def _run_strip_accents(self, text):
     """Returns `text` decomposed (NFD), without nonspacing marks."""
@@ -483,10 +555,23 @@ class _IdCache(dict):
     return len(self) + len(self._older)
 
 
+def _without_added(vocab, added):
+  """Returns a vocabulary without the added tokens at its end, which are not
+  pieces of other words."""
+  if not added:
+    return vocab
+  ids = {token.id for token in added}
+  end = max(vocab.values()) + 1
+  while end - 1 in ids:
+    end -= 1
+  return {token: index for token, index in vocab.items() if index < end}
+
+
 class FullTokenizer(object):
   """Splits text into the WordPieces of a vocabulary file, as tokens or as ids.
 
-  A tokenizer can be pickled, without its caches.
+  Tokens that were added to the vocabulary (see `read_added_tokens`) are found
+  first. A tokenizer can be pickled, without its caches.
 
   Attributes:
     vocab: OrderedDict from token (str) to id (int). Entries may be added, but
@@ -508,21 +593,26 @@ class FullTokenizer(object):
     additions.
   """
 
-  def __init__(self, vocab_file, do_lower_case=True):
+  def __init__(self, vocab_file, do_lower_case=True, **options):
     """Loads a vocabulary.
 
     Args:
       vocab_file: str, path of a UTF-8 text file with one token per line, or see
         `read_vocabulary`.
       do_lower_case: bool, lower-case and strip accents.
+      **options: the other arguments of BasicTokenizer.
 
     Raises:
       OSError: the file cannot be opened.
       ValueError: the file is not UTF-8.
     """
     vocab = load_vocab(vocab_file)
-    self.basic_tokenizer = BasicTokenizer(do_lower_case=do_lower_case)
-    self.wordpiece_tokenizer = WordpieceTokenizer(vocab=vocab)
+    added = read_added_tokens(vocab_file)
+    self.basic_tokenizer = BasicTokenizer(do_lower_case, **options)
+    self.wordpiece_tokenizer = WordpieceTokenizer(
+        vocab=_without_added(vocab, added))
+    self._splitter = added and added_tokens.Splitter(
+        added, self.basic_tokenizer.normalize)
     self._use(vocab)
 
   def _use(self, vocab):
@@ -561,7 +651,8 @@ class FullTokenizer(object):
     self._start_caches()
 
   def _ids_of_word(self, word):
-    """Returns the tuple of ids of a raw word; see `_raw_words`."""
+    """Returns the tuple of ids of a part; see
+    BasicTokenizer.independent_parts."""
     tokens = self.basic_tokenizer.tokenize(word)
     if len(tokens) == 1:
       return self._token_ids[tokens[0]]  # One tuple for all spellings.
@@ -586,9 +677,22 @@ class FullTokenizer(object):
       ValueError: `text` has another type.
     """
     tokens = []
-    for word in self.basic_tokenizer.tokenize(text):
-      tokens.extend(self.wordpiece_tokenizer.tokenize(word))
+    for part, is_token in self._split(convert_to_unicode(text)):
+      if is_token:
+        tokens.append(part)
+        continue
+      for word in self.basic_tokenizer.tokenize(part):
+        tokens.extend(self.wordpiece_tokenizer.tokenize(word))
     return tokens
+
+  def words(self, text):
+    """Returns a list of the words of a text, a str, without added tokens."""
+    return [word for part, is_token in self._split(text) if not is_token
+            for word in self.basic_tokenizer.tokenize(part)]
+
+  def _split(self, text):
+    """Returns a list of (part of a text, whether it is an added token)."""
+    return self._splitter.split(text) if self._splitter else [(text, False)]
 
   def tokenize_to_ids(self, text):
     """Splits text into WordPiece tokens and returns their ids; fast.
@@ -603,8 +707,8 @@ class FullTokenizer(object):
       KeyError: there is an unknown word and no [UNK] in the vocabulary.
       ValueError: `text` has another type.
     """
-    text = self._prepared(convert_to_unicode(text))
-    return list(self._ids_of_words(self._raw_words(text)))
+    return list(self._ids_of_line(
+        self._prepared(convert_to_unicode(text))) or ())
 
   def lines_to_ids(self, text):
     """Does `tokenize_to_ids` for each line of a text; faster.
@@ -621,8 +725,23 @@ class FullTokenizer(object):
     # Line by line, because text that is not ASCII takes longer, and only a few
     # lines may contain any.
     for line in file_io.split_lines(self._prepared(text)):
-      words = self._raw_words(line)
-      yield self._ids_of_words(words) if words else None
+      yield self._ids_of_line(line)
+
+  def _ids_of_line(self, line):
+    """Returns an iterable of the ids of a line; None for whitespace alone."""
+    if not self._splitter:
+      words = self.basic_tokenizer.independent_parts(line)
+      return self._ids_of_words(words) if words else None
+    if not line.strip():
+      return None
+    ids = []
+    for part, is_token in self._splitter.split(line):
+      if is_token:
+        ids.append(self.vocab[part])
+      else:
+        ids.extend(self._ids_of_words(
+            self.basic_tokenizer.independent_parts(part)))
+    return ids
 
   def _prepared(self, text):
     """Returns `text` without what str.split(), but not the rules, treats as
@@ -633,16 +752,6 @@ class FullTokenizer(object):
       if joiner in text:
         text = text.replace(joiner, "")
     return text
-
-  def _raw_words(self, text):
-    """Splits text into parts that can be tokenized independently.
-
-    These are ideographs, ASCII punctuation, and the parts between them: few
-    enough different ones for a cache to hold most of a text.
-    """
-    if text.isascii():
-      return _PARTS_OF_ASCII.findall(text)
-    return (_PARTS_WITH_SIGMA if _SIGMA in text else _PARTS).findall(text)
 
   def _ids_of_words(self, words):
     """Returns an iterator over the ids of a list of raw words."""

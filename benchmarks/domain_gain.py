@@ -439,7 +439,8 @@ def program(options, model, *arguments):
       "--bert_config_file=" + os.path.join(
           model, conversion.CONFIG_FILE),
       "--vocab_file=" + os.path.join(model, conversion.VOCAB_FILE),
-      "--do_lower_case=%s" % hugging_face.read_do_lower_case(options.model),
+      *("--%s=%s" % item for item in hugging_face.read_options(
+          options.model).items()),
       "--max_seq_length=%d" % options.max_seq_length,
       "--max_predictions_per_seq=%d" % (options.max_seq_length // 6),
   ] + list(arguments))
@@ -608,7 +609,7 @@ def compare(options, data, model, directory):
       os.path.join(model, conversion.CONFIG_FILE))
   tokenizer = tokenization.FullTokenizer(
       os.path.join(model, conversion.VOCAB_FILE),
-      hugging_face.read_do_lower_case(options.model))
+      **hugging_face.read_options(options.model))
   test, labels = encode(tokenizer, data.test, options.max_seq_length)
   results = {arm: collections.defaultdict(list) for arm in ARMS}
   for seed in range(1, options.seeds + 1):

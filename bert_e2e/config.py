@@ -155,11 +155,6 @@ class DataConfig(_Group):
       None, "The vocabulary that the model was trained with: one WordPiece per "
       "line, or a tokenizer.json. By default the one beside "
       "--init_checkpoint.", in_original=True)
-  do_lower_case: bool = _boolean(
-      True, "Lowercase the text and strip accents: true for uncased models, "
-      "false for cased ones. If --init_checkpoint is a Hugging Face directory, "
-      "the default is what its tokenizer does.", in_original=True,
-      fingerprint="always")
   invalid_utf8: str = _enum(
       INVALID_UTF8_CHOICES, "What to do with text that is not UTF-8: stop with "
       "an error that names the place, or read each invalid byte as U+FFFD, "
@@ -179,6 +174,28 @@ class DataConfig(_Group):
       False, "Continue from a checkpoint although the corpus, the vocabulary "
       "or the options differ from those it was trained with. Training "
       "continues at the start of the new example stream.")
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerConfig(_Group):
+  """How text is split into words, as the model's pretraining did. Where
+  --init_checkpoint records it (a Hugging Face directory, or an export of this
+  project), the record replaces the first three defaults."""
+
+  do_lower_case: bool = _boolean(
+      True, "Lowercase the text and strip accents: true for uncased models, "
+      "false for cased ones.", in_original=True, fingerprint="always")
+  strip_accents: Optional[bool] = _boolean(
+      None, "Strip accents: false for uncased models with accents, as some for "
+      "German or Spanish are.", default_text="as --do_lower_case",
+      fingerprint="if_changed")
+  tokenize_chinese_chars: bool = _boolean(
+      True, "Make each Chinese character a word.", fingerprint="if_changed")
+  do_split_on_punc: bool = _boolean(
+      True, "Make each punctuation character a word. Pass false, and false for "
+      "--tokenize_chinese_chars, for text that a tokenizer of another language "
+      "has split into words before, with spaces between them.",
+      fingerprint="if_changed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -379,6 +396,7 @@ class Config:
   """
   run: RunConfig = RunConfig()
   data: DataConfig = DataConfig()
+  tokenizer: TokenizerConfig = TokenizerConfig()
   instances: InstanceConfig = InstanceConfig()
   optimizer: OptimizerConfig = OptimizerConfig()
   evaluation: EvaluationConfig = EvaluationConfig()
@@ -403,7 +421,8 @@ class Config:
 
 
 GROUPS = {
-    "run": RunConfig, "data": DataConfig, "instances": InstanceConfig,
+    "run": RunConfig, "data": DataConfig, "tokenizer": TokenizerConfig,
+    "instances": InstanceConfig,
     "optimizer": OptimizerConfig, "evaluation": EvaluationConfig,
     "checkpoint": CheckpointConfig, "hardware": HardwareConfig}
 
@@ -415,6 +434,11 @@ _FIELDS: Dict[str, Tuple[str, Any]] = {
 # Two flags for the same thing; the first one has a default.
 _ALTERNATIVES = (("num_train_steps", "num_train_epochs"),
                  ("num_warmup_steps", "warmup_proportion"))
+
+
+def names_of(group) -> Tuple[str, ...]:
+  """Returns the names of the fields of a group, a class."""
+  return tuple(field.name for field in dataclasses.fields(group))
 
 
 def is_field(name) -> bool:

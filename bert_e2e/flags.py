@@ -19,9 +19,9 @@ _BOOLEANS = dict(
     {word: True for word in ("true", "t", "1", "yes", "y", "on")},
     **{word: False for word in ("false", "f", "0", "no", "n", "off")})
 # What create_pretraining_data.py and show_examples.py need to build instances.
-INSTANCE_FLAGS = ("vocab_file", "do_lower_case", "random_seed", "invalid_utf8",
-                  *(field.name for field in dataclasses.fields(
-                      config_lib.InstanceConfig)))
+INSTANCE_FLAGS = ("vocab_file", "random_seed", "invalid_utf8",
+                  *config_lib.names_of(config_lib.TokenizerConfig),
+                  *config_lib.names_of(config_lib.InstanceConfig))
 
 
 class _PathParser(flags.ArgumentParser):
@@ -72,7 +72,7 @@ def define(names, **defaults):
 def define_all():
   """Defines the flags of run_pretraining_e2e.py: those of all fields."""
   for group in config_lib.GROUPS.values():
-    names = [field.name for field in dataclasses.fields(group)]
+    names = config_lib.names_of(group)
     define(names)
     flags.mark_flags_as_required([
         name for name in names if config_lib.option_of(name).is_required])
@@ -175,7 +175,8 @@ def check_no_arguments(arguments):
 
 
 _TITLES = {
-    "run": "What to do", "data": "Data", "instances": "Training instances",
+    "run": "What to do", "data": "Data", "tokenizer": "Tokenizer",
+    "instances": "Training instances",
     "optimizer": "Optimizer and schedule", "evaluation": "Evaluation",
     "checkpoint": "Model and checkpoints", "hardware": "Hardware"}
 _INTRODUCTION = """\

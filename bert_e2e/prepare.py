@@ -118,14 +118,14 @@ def prepare(config):
     OSError: a file of a Hugging Face directory can't be read.
     ValueError: the input cannot be used; the message says why and what to do.
   """
-  config = _with_defaults_of_model(config)
+  config = _with_tokenizer_of_model(_with_defaults_of_model(config))
   checkpoint = config.checkpoint
   engine = engine_lib.Engine(
       config.hardware, config.optimizer.train_batch_size,
       config.evaluation.eval_batch_size)
   lock = _check_lock(config, engine)
   tokenization.validate_case_matches_checkpoint(
-      config.data.do_lower_case, checkpoint.init_checkpoint)
+      config.tokenizer.do_lower_case, checkpoint.init_checkpoint)
   bert_config = _read_bert_config(config)
   latest = validation.check_output_dir(
       checkpoint.output_dir, bert_config, checkpoint.bert_config_file,
@@ -170,9 +170,6 @@ def _with_defaults_of_model(config):
         bert_config_file=checkpoint.bert_config_file or model.config_file)
     data = dataclasses.replace(
         data, vocab_file=data.vocab_file or model.vocab_file)
-    if model.is_hugging_face:
-      data = dataclasses.replace(
-          data, do_lower_case=_do_lower_case(config, model.path))
   if not checkpoint.bert_config_file:
     raise ValueError(
         "--bert_config_file is missing. Pass the bert_config.json of the model "
@@ -180,17 +177,23 @@ def _with_defaults_of_model(config):
   return dataclasses.replace(config, checkpoint=checkpoint, data=data)
 
 
-def _do_lower_case(config, directory):
-  """Returns whether to lowercase text for the model of a directory, a bool."""
-  if "do_lower_case" in config.given:
-    return config.data.do_lower_case
-  lower = hugging_face.read_do_lower_case(directory)
-  if lower is None:
+def _with_tokenizer_of_model(config):
+  """Fills in how the text of the model to start from is split, as far as it is
+  recorded and no flag says."""
+  directory = hugging_face.find_directory(config.checkpoint.init_checkpoint)
+  if not directory:
+    return config
+  tokenizer = config.tokenizer
+  recorded = hugging_face.read_options(
+      directory, is_split_into_words=not (
+          tokenizer.tokenize_chinese_chars or tokenizer.do_split_on_punc))
+  if "do_lower_case" not in {*recorded, *config.given}:
     logger.warning(
         "%s does not say whether its model is uncased; assuming "
-        "--do_lower_case=%s", directory, config.data.do_lower_case)
-    return config.data.do_lower_case
-  return lower
+        "--do_lower_case=%s", directory, tokenizer.do_lower_case)
+  return dataclasses.replace(config, tokenizer=dataclasses.replace(
+      tokenizer, **{name: value for name, value in recorded.items()
+                    if name not in config.given}))
 
 
 def _check_lock(config, engine):
@@ -237,7 +240,9 @@ def _check_export(config, bert_config):
   """Returns PreparedRun.export_dirs; checks that they can be written."""
   export_dirs = _export_dirs(config)
   if export_dirs:
-    conversion.check_export(bert_config, config.data.vocab_file, **export_dirs)
+    conversion.check_export(
+        bert_config, config.data.vocab_file, **export_dirs,
+        source=hugging_face.find_directory(config.checkpoint.init_checkpoint))
   return export_dirs
 
 
@@ -264,11 +269,11 @@ def _make_source(config, patterns):
   """Returns the ExampleSource of files and patterns."""
   data = config.data
   return ExampleSource(
-      patterns, vocab_file=data.vocab_file, do_lower_case=data.do_lower_case,
-      random_seed=data.random_seed, chunk_lines=data.chunk_lines,
-      invalid_utf8=data.invalid_utf8,
+      patterns, vocab_file=data.vocab_file, random_seed=data.random_seed,
+      chunk_lines=data.chunk_lines, invalid_utf8=data.invalid_utf8,
       is_skipped=lambda path: output_files.is_output(
           path, config.checkpoint.output_dir, _export_dirs(config).values()),
+      **dataclasses.asdict(config.tokenizer),
       **dataclasses.asdict(config.instances))
 
 

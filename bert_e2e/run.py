@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from bert_e2e import startup_log
-from bert_e2e.checkpoints import checkpoint_list, conversion
+from bert_e2e.checkpoints import checkpoint_list, conversion, hugging_face
 from bert_e2e.common import errors, logs
 from bert_e2e.common.errors import InputError
 from bert_e2e.data import preflight_text
@@ -206,7 +206,11 @@ class Run:
     try:
       conversion.export(
           conversion.read_checkpoint(checkpoint, bert_config), bert_config,
-          config.data.vocab_file, config.data.do_lower_case,
+          config.data.vocab_file, config.tokenizer.do_lower_case,
+          strip_accents=config.tokenizer.strip_accents,
+          tokenize_chinese_chars=config.tokenizer.tokenize_chinese_chars,
+          source=hugging_face.find_directory(
+              config.checkpoint.init_checkpoint),
           **self._prepared.export_dirs)
     except (OSError, ValueError, tf.errors.OpError) as e:
       raise InputError("--export_dir=%s cannot be written: %s" %

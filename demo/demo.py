@@ -295,11 +295,11 @@ def held_out_examples(model):
   One pass over the held-out text with the model's vocabulary and the program's
   default options.
   """
-  lower = hugging_face.read_do_lower_case(model)
   return e2e.take_write_2_flow(
       [HELD_OUT_TEXT], hugging_face.find_vocab_file(model),
-      do_lower_case=lower is not False, max_seq_length=MAX_SEQ_LENGTH,
-      max_predictions_per_seq=MAX_PREDICTIONS_PER_SEQ, num_epochs=1)
+      max_seq_length=MAX_SEQ_LENGTH,
+      max_predictions_per_seq=MAX_PREDICTIONS_PER_SEQ, num_epochs=1,
+      **hugging_face.read_options(model))
 
 
 def children_cpu_seconds():

@@ -23,14 +23,17 @@ from bert_e2e.checkpoints import (
 from bert_e2e.checkpoints.model_path import CONFIG_FILE
 from bert_e2e.common import file_io
 from bert_e2e.common.messages import list_names
+from bert_e2e.config import TokenizerConfig, names_of
 from bert_e2e.data import resume
 from bert_e2e.data.pieces import check_vocabulary
 
 CHECKPOINT = "bert_model.ckpt"
 VOCAB_FILE = "vocab.txt"
+# How text is split for the model, in Hugging Face's format.
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 # The files of Google's format, in the order in which they are written.
-OUTPUT_FILES = (VOCAB_FILE, CONFIG_FILE, CHECKPOINT + ".data-00000-of-00001",
-                CHECKPOINT + ".index")
+OUTPUT_FILES = (VOCAB_FILE, TOKENIZER_CONFIG_FILE, CONFIG_FILE,
+                CHECKPOINT + ".data-00000-of-00001", CHECKPOINT + ".index")
 _RANDOM_SEED = 12345
 _INPUT = "--input"  # The flag, for messages.
 
@@ -47,6 +50,10 @@ class SourceModel(NamedTuple):
     initialized: list of str, variables that were newly initialized.
     unused: list of str, weights of the input that pretraining does not use.
     root: str, the scope of the encoder's variables in a checkpoint.
+    tokenizer: dict, what is known of the other options of
+      config.TokenizerConfig.
+    directory: str, where it was found, for `export`'s source; None if nothing
+      there tells how text is split.
   """
   variables: Dict[str, Any]
   config: modeling.BertConfig
@@ -55,6 +62,8 @@ class SourceModel(NamedTuple):
   initialized: List[str]
   unused: List[str]
   root: str = tf_weights.ROOT
+  tokenizer: Dict[str, Any] = {}
+  directory: Optional[str] = None
 
 
 # ---------------------------------------------------------------------- reading
@@ -89,33 +98,46 @@ def read(path, bert_config_file=None, vocab_file=None, do_lower_case=None):
     raise ValueError("There is no %s beside %s; pass --bert_config_file." %
                      (CONFIG_FILE, model.path))
   config = hugging_face.load_config(config_file)
-  if do_lower_case is None:
-    record = resume.load(os.path.dirname(model.path))
-    do_lower_case = record and record.options.get("do_lower_case")
+  tokenizer = _recorded_tokenizer(model.path)
+  recorded = tokenizer.pop("do_lower_case", None)
   weights = tf_weights.TensorFlowWeights(model.path)
   variables = _read_variables(weights, model.path, config)
   missing = [n for n in modeling.variable_shapes(config) if n not in variables]
-  return SourceModel(_complete(variables, config), config,
-                     vocab_file or model.vocab_file, do_lower_case, missing, [],
-                     weights.root)
+  return SourceModel(
+      _complete(variables, config), config, vocab_file or model.vocab_file,
+      recorded if do_lower_case is None else do_lower_case, missing, [],
+      weights.root, tokenizer, hugging_face.find_directory(model.path))
 
 
 def _read_hugging_face(model, vocab_file, do_lower_case):
   """Returns the SourceModel of a Hugging Face directory; see `read`."""
   found = hugging_face.read(model.path)
   config = modeling.BertConfig.from_dict(found.config)
-  if do_lower_case is None:
-    do_lower_case = hugging_face.read_do_lower_case(model.path)
+  tokenizer = hugging_face.read_options(model.path, is_split_into_words=True)
+  recorded = tokenizer.pop("do_lower_case", None)
   return SourceModel(
       _complete(found.variables, config), config,
-      vocab_file or model.vocab_file, do_lower_case, found.missing,
-      found.unused)
+      vocab_file or model.vocab_file,
+      recorded if do_lower_case is None else do_lower_case, found.missing,
+      found.unused, tokenizer=tokenizer, directory=model.path)
 
 
 def _complete(variables, config):
   """Returns the variables with newly initialized heads where they lack some."""
   return hugging_face.complete(
       variables, config, np.random.RandomState(_RANDOM_SEED))
+
+
+def _recorded_tokenizer(checkpoint):
+  """Returns what files beside a checkpoint record of config.TokenizerConfig, a
+  dict: those of an export, or the record of a training's stream."""
+  directory = hugging_face.find_directory(checkpoint)
+  if directory:
+    return hugging_face.read_options(directory, is_split_into_words=True)
+  record = resume.load(os.path.dirname(checkpoint))
+  return {name: value for name, value in (
+      record.options if record else {}).items()
+          if name in names_of(TokenizerConfig) and name != "do_split_on_punc"}
 
 
 def find_checkpoint(path):
@@ -183,10 +205,11 @@ def check_outputs(output_tf=None, output_hf=None, output_saved_model=None):
       are the same.
   """
   flag_of = {}
-  for flag, directory, own in (
-      ("--output_tf", output_tf, OUTPUT_FILES),
-      ("--output_hf", output_hf, hugging_face.OUTPUT_FILES),
-      ("--output_saved_model", output_saved_model, saved_model.OUTPUT_NAMES)):
+  for flag, directory, own_names in (
+      ("--output_tf", output_tf, lambda _: OUTPUT_FILES),
+      ("--output_hf", output_hf, hugging_face.own_names),
+      ("--output_saved_model", output_saved_model,
+       lambda _: saved_model.OUTPUT_NAMES)):
     if not directory:
       continue
     other = flag_of.setdefault(os.path.abspath(directory), flag)
@@ -195,6 +218,7 @@ def check_outputs(output_tf=None, output_hf=None, output_saved_model=None):
                        "directories." % (other, flag, directory))
     if file_io.exists(directory) and not tf.io.gfile.isdir(directory):
       raise ValueError("%s is a file, not a directory to write to." % directory)
+    own = own_names(directory)
     others = [name for name in file_io.names(directory) if name not in own]
     if others:
       raise ValueError(
@@ -202,12 +226,12 @@ def check_outputs(output_tf=None, output_hf=None, output_saved_model=None):
           "Nothing was written." % (directory, list_names(others)))
 
 
-def check_export(config, vocab_file, output_tf, output_hf):
+def check_export(config, vocab_file, output_tf, output_hf, *, source=None):
   """Checks, before training, that the model can be exported afterwards.
 
   Args:
     config: modeling.BertConfig; vocab_file: str or None.
-    output_tf, output_hf: str, see `export`.
+    output_tf, output_hf, source: str, see `export`.
 
   Raises:
     ValueError: see `check_outputs` and hugging_face.check_writable; or there is
@@ -217,11 +241,12 @@ def check_export(config, vocab_file, output_tf, output_hf):
     raise ValueError("--vocab_file is missing: --export_dir writes it beside "
                      "the model.")
   check_outputs(output_tf, output_hf)
-  hugging_face.check_writable(config)
+  hugging_face.check_writable(config, source)
 
 
 def export(variables, config, vocab_file, do_lower_case, output_tf=None,
-           output_hf=None, output_saved_model=None):
+           output_hf=None, output_saved_model=None, *, strip_accents=None,
+           tokenize_chinese_chars=True, source=None):
   """Writes a model, its config and its vocabulary.
 
   Args:
@@ -229,12 +254,16 @@ def export(variables, config, vocab_file, do_lower_case, output_tf=None,
       array.
     config: modeling.BertConfig.
     vocab_file: str, for tokenization.read_vocabulary.
-    do_lower_case: bool, the tokenizer lower-cases; only for `output_hf`.
+    do_lower_case: bool, the tokenizer lower-cases; it may be None, for unknown,
+      without `output_hf`.
     output_tf: str, directory for Google's format: bert_model.ckpt,
-      bert_config.json and vocab.txt; or None.
+      bert_config.json, vocab.txt and a tokenizer_config.json; or None.
     output_hf: str, directory for Hugging Face's format; or None.
     output_saved_model: str, directory for a SavedModel of the encoder, with the
       vocabulary and the config in assets.extra; or None.
+    strip_accents, tokenize_chinese_chars: see config.TokenizerConfig.
+    source: str, the directory that the model came from, or None; see
+      hugging_face.write.
 
   Raises:
     OSError: a file cannot be read or written.
@@ -258,9 +287,11 @@ def export(variables, config, vocab_file, do_lower_case, output_tf=None,
         "The vocabulary %s has %d entries, but the model only has %d. Pass the "
         "one that the model was trained with." %
         (vocab_file, num_pieces, config.vocab_size))
-  files = collections.OrderedDict([
-      (VOCAB_FILE, vocabulary),
-      (CONFIG_FILE, config.to_json_string().encode("utf-8"))])
+  tokenizer = dict(
+      strip_accents=strip_accents,
+      tokenize_chinese_chars=tokenize_chinese_chars, source=source,
+      added=tokenization.read_added_tokens(vocab_file))
+  files = _small_files(config, vocabulary, do_lower_case, tokenizer)
   if output_tf:
     tf.io.gfile.makedirs(output_tf)
     for name, content in files.items():
@@ -269,9 +300,22 @@ def export(variables, config, vocab_file, do_lower_case, output_tf=None,
         os.path.join(output_tf, CHECKPOINT),
         {name: variables[name] for name in modeling.variable_shapes(config)})
   if output_hf:
-    hugging_face.write(output_hf, variables, config, vocabulary, do_lower_case)
+    hugging_face.write(
+        output_hf, variables, config, vocabulary, do_lower_case, **tokenizer)
   if output_saved_model:
     saved_model.write(output_saved_model, variables, config, files)
+
+
+def _small_files(config, vocabulary, do_lower_case, tokenizer):
+  """Returns what Google's format has beside the checkpoint: an OrderedDict from
+  the name of a file to its content, bytes."""
+  made = hugging_face.make_files(
+      config, vocabulary, do_lower_case, **tokenizer)
+  files = collections.OrderedDict(
+      (name, hugging_face.to_bytes(made[name]))
+      for name in (VOCAB_FILE, TOKENIZER_CONFIG_FILE))
+  files[CONFIG_FILE] = config.to_json_string().encode("utf-8")
+  return files
 
 
 def write_checkpoint(checkpoint, variables):

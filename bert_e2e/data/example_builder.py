@@ -4,11 +4,12 @@ Everything here is a pure function of the text, the options and the place in the
 stream. This module must stay light: workers import it and nothing heavier.
 """
 
+import dataclasses
 import hashlib
 import random
 from typing import List, NamedTuple, Tuple
 
-from bert_e2e.config import InstanceConfig, check_value
+from bert_e2e.config import InstanceConfig, TokenizerConfig, check_value
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import instances as instances_lib
 from bert_e2e.data import sampling, text_lines
@@ -20,13 +21,13 @@ class StreamOptions(NamedTuple):
 
   Attributes:
     vocab_file: path.
-    do_lower_case: bool.
+    tokenizer: config.TokenizerConfig.
     instances: config.InstanceConfig.
     random_seed: int.
     invalid_utf8: see text_lines.decode.
   """
   vocab_file: str
-  do_lower_case: bool = True
+  tokenizer: TokenizerConfig = TokenizerConfig()
   instances: InstanceConfig = InstanceConfig()
   random_seed: int = 12345
   invalid_utf8: str = "error"
@@ -36,6 +37,11 @@ class StreamOptions(NamedTuple):
     self.instances.validated()
     check_value("invalid_utf8", self.invalid_utf8)
     return self
+
+  def make_tokenizer(self):
+    """Returns the tokenizer; see pieces.packing_tokenizer."""
+    return packing_tokenizer(
+        self.vocab_file, **dataclasses.asdict(self.tokenizer))
 
 
 def derived_rng(*place):
@@ -68,8 +74,7 @@ class ExampleBuilder:
   def __init__(self, options, held_out=frozenset()):
     self._options = options
     self._held_out = held_out
-    self._tokenizer = packing_tokenizer(
-        options.vocab_file, options.do_lower_case)
+    self._tokenizer = options.make_tokenizer()
     self._pieces = id_pieces(self._tokenizer)
 
   def build(self, epoch, chunk) -> List[bytes]:

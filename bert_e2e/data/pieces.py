@@ -39,14 +39,17 @@ def text_pieces(vocab_words):
                 lambda piece: piece.startswith("##"), True)
 
 
-def packing_tokenizer(vocab_file, do_lower_case):
+def packing_tokenizer(vocab_file, do_lower_case=True, **options):
   """Returns a tokenization.FullTokenizer whose ids are encoded varints.
+
+  Args:
+    vocab_file, do_lower_case, **options: see tokenization.FullTokenizer.
 
   Raises:
     OSError, ValueError: the vocabulary can't be read.
   """
-  return tokenization.FullTokenizer(vocab_file, do_lower_case).with_ids(
-      tf_example.varint)
+  return tokenization.FullTokenizer(
+      vocab_file, do_lower_case, **options).with_ids(tf_example.varint)
 
 
 def id_pieces(tokenizer):

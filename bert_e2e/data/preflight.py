@@ -171,9 +171,10 @@ def check_text(corpus, options, *, held_out=frozenset(), max_bytes=MAX_BYTES):
       files=len(corpus.files), num_bytes=corpus.num_bytes,
       looked_at=sum(sample.chunk.num_bytes for sample in samples),
       is_estimate=not is_whole, num_train_steps=0, num_warmup_steps=0,
-      train_batch_size=0, do_lower_case=bool(options.do_lower_case),
+      train_batch_size=0, do_lower_case=bool(options.tokenizer.do_lower_case),
       held_out=tuple(shared.values()),
-      **_text_values(counter, 0 if is_whole else sum(map(bool, corpus.sizes))),
+      **_text_values(counter, 0 if is_whole else sum(map(bool, corpus.sizes)),
+                     options.tokenizer.strip_accents),
       **_example_values(counter, options.instances))
   return plan(found, 0, 0, 0)
 
@@ -198,12 +199,13 @@ def plan(found, num_train_steps, num_warmup_steps, train_batch_size):
   return found._replace(warnings=warnings_of(found))
 
 
-def _text_values(counter, least_documents):
+def _text_values(counter, least_documents, strip_accents):
   """Returns a dict of the Preflight's values for text and vocabulary.
 
   Args:
     counter: SampleCounter, which has counted.
     least_documents: int, how many there certainly are if there is a sentence.
+    strip_accents: see config.TokenizerConfig.
   """
   total = counter.total
   documents = total["documents"]
@@ -211,7 +213,8 @@ def _text_values(counter, least_documents):
     documents = max(documents, least_documents)
   words = sorted(counter.unknown_words.items(), key=lambda item: (
       -item[1], item[0]))[:_NUM_WORDS]
-  capitals, unreachable = vocabulary_shares(counter.tokenizer.vocab)
+  capitals, unreachable = vocabulary_shares(
+      counter.tokenizer.vocab, strip_accents)
   return {
       "lines": round(total["lines"]), "documents": round(documents),
       "sentences": round(total["sentences"]), "tokens": round(total["tokens"]),

@@ -10,7 +10,7 @@ from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import instances as instances_lib
 from bert_e2e.data import sampling, text_lines, tf_example
 from bert_e2e.data.example_builder import derived_rng
-from bert_e2e.data.pieces import id_pieces, packing_tokenizer
+from bert_e2e.data.pieces import id_pieces
 
 
 class SampleCounter:
@@ -39,8 +39,7 @@ class SampleCounter:
   def __init__(self, options, is_whole):
     self._options = options
     self._is_whole = is_whole
-    self.tokenizer = packing_tokenizer(
-        options.vocab_file, options.do_lower_case)
+    self.tokenizer = options.make_tokenizer()
     self._pieces = id_pieces(self.tokenizer)
     self._unknown = self.tokenizer.vocab["[UNK]"]
     self._is_unknown: Dict[str, bool] = {}  # Of words that were tokenized.
@@ -99,7 +98,7 @@ class SampleCounter:
   def _count_unknown(self, line, weight):
     """Counts the words of a line that become [UNK]."""
     wordpiece = self.tokenizer.wordpiece_tokenizer
-    for word in self.tokenizer.basic_tokenizer.tokenize(line):
+    for word in self.tokenizer.words(line):
       if word not in self._is_unknown:
         self._is_unknown[word] = (
             wordpiece.tokenize(word) == [wordpiece.unk_token])
@@ -182,17 +181,18 @@ def _mixture(options, is_whole):
       for probability, fraction in fractions.items() if fraction]
 
 
-def vocabulary_shares(vocab):
+def vocabulary_shares(vocab, strip_accents=None):
   """Measures the case of a vocabulary.
 
   Args:
     vocab: iterable of WordPieces; special ones do not count.
+    strip_accents: see config.TokenizerConfig.
 
   Returns:
     (fraction with a capital letter, fraction that can't occur in lower-cased
     text because of capitals or accents).
   """
-  lower_case = tokenization.BasicTokenizer(do_lower_case=True)
+  lower_case = tokenization.BasicTokenizer(strip_accents=strip_accents)
   pieces = [piece[2:] if piece.startswith("##") else piece for piece in vocab
             if not (piece.startswith("[") and piece.endswith("]"))]
   capitals = sum(any(map(str.isupper, piece)) for piece in pieces)

@@ -18,6 +18,7 @@ import os
 import re
 from typing import List, NamedTuple, Tuple
 
+import tokenization
 from bert_e2e.common import file_io, json_files
 from bert_e2e.data import stream as stream_lib
 
@@ -228,5 +229,14 @@ def describe(text, vocab_file, options):
       stream.
   """
   with file_io.open_binary(vocab_file) as stream:
-    vocabulary = hashlib.sha256(stream.read()).hexdigest()[:16]
-  return StreamRecord(0, text, dict(options, vocabulary=vocabulary))
+    vocabulary = _digest(stream.read())
+  options = dict(options, vocabulary=vocabulary)
+  added = tokenization.read_added_tokens(vocab_file)
+  if added:  # A record without them is of a tokenizer that has none.
+    options["added_tokens"] = _digest(repr(
+        [tuple(token) for token in added]).encode("utf-8"))
+  return StreamRecord(0, text, options)
+
+
+def _digest(content):
+  return hashlib.sha256(content).hexdigest()[:16]

@@ -49,15 +49,16 @@ class TextSource:
     self._has_example = False
 
   @classmethod
-  def from_arguments(cls, input_files, vocab_file, *, do_lower_case=True,
-                     random_seed=12345, chunk_lines=1000, invalid_utf8="error",
-                     **instances):
+  def from_arguments(cls, input_files, vocab_file, *, random_seed=12345,
+                     chunk_lines=1000, invalid_utf8="error", **options):
     """Returns the TextSource of the arguments of `take_write_2_flow`."""
-    options = stream_lib.StreamOptions(
-        vocab_file=vocab_file, do_lower_case=do_lower_case,
-        instances=config.InstanceConfig(**instances),
-        random_seed=random_seed, invalid_utf8=invalid_utf8)
-    return cls(expand(input_files), options, chunk_lines=chunk_lines)
+    tokenizer = {name: options.pop(name)
+                 for name in config.names_of(config.TokenizerConfig)
+                 if name in options}
+    return cls(expand(input_files), stream_lib.StreamOptions(
+        vocab_file=vocab_file, tokenizer=config.TokenizerConfig(**tokenizer),
+        instances=config.InstanceConfig(**options), random_seed=random_seed,
+        invalid_utf8=invalid_utf8), chunk_lines=chunk_lines)
 
   def check(self):
     """Checks that the text yields an example, unless that is known already.
@@ -132,11 +133,11 @@ class TextSource:
     Args:
       num_hosts: int, how many hosts share the text.
     """
-    options = config.stream_options(self.options.instances)
+    options = config.stream_options(
+        self.options.tokenizer, self.options.instances)
     # A run that met an invalid byte may be resumed with --invalid_utf8=replace:
     # up to there the stream is the same. So that option is not recorded.
     options.update(
-        do_lower_case=self.options.do_lower_case,
         random_seed=self.options.random_seed,
         chunk_lines=self.corpus.chunk_lines)
     if num_hosts > 1:  # A record without the number is of one host.
@@ -178,12 +179,14 @@ class TextSource:
 
 
 def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
-                      do_whole_word_mask=False, max_seq_length=128,
-                      max_predictions_per_seq=20, masked_lm_prob=0.15,
-                      short_seq_prob=0.1, random_seed=12345, chunk_lines=1000,
-                      num_workers=0, num_epochs=None, dupe_factor=1,
-                      invalid_utf8="error", shard_index=0, num_shards=1,
-                      first_example=0, log=None, held_out=frozenset()):
+                      strip_accents=None, tokenize_chinese_chars=True,
+                      do_split_on_punc=True, do_whole_word_mask=False,
+                      max_seq_length=128, max_predictions_per_seq=20,
+                      masked_lm_prob=0.15, short_seq_prob=0.1,
+                      random_seed=12345, chunk_lines=1000, num_workers=0,
+                      num_epochs=None, dupe_factor=1, invalid_utf8="error",
+                      shard_index=0, num_shards=1, first_example=0, log=None,
+                      held_out=frozenset()):
   """Turns raw text into a stream of serialized tf.Examples.
 
   The text is read in chunks of `chunk_lines` lines, each extended to the end of
@@ -191,11 +194,11 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
   other masks. The same arguments give the same stream.
 
   Args:
-    input_files: list of files, patterns and directories (the matches of each
-      are sorted, and each file is read once), or one str of them, separated by
-      commas; see input_files.expand.
+    input_files: list of files, patterns and directories, or one str of them,
+      separated by commas; see input_files.expand.
     vocab_file: path of the vocabulary.
-    do_lower_case: bool, whether the model is an uncased one.
+    do_lower_case, strip_accents, tokenize_chinese_chars, do_split_on_punc: see
+      config.TokenizerConfig.
     do_whole_word_mask, max_seq_length, max_predictions_per_seq, masked_lm_prob,
       short_seq_prob, dupe_factor: see config.InstanceConfig.
     random_seed: int, seed of all random choices.
@@ -211,8 +214,7 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
       warned of if they are in the text.
 
   Returns:
-    A stream.ExampleIterator of bytes; see
-    tf_example.ExampleSerializer.serialize.
+    stream.ExampleIterator of tf_example.ExampleSerializer's bytes.
 
   Raises:
     ValueError: no file, an unreadable or empty one, a vocabulary without the
@@ -224,12 +226,15 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
   """
   source = TextSource.from_arguments(
       input_files, vocab_file, do_lower_case=do_lower_case,
+      strip_accents=strip_accents,
+      tokenize_chinese_chars=tokenize_chinese_chars,
+      do_split_on_punc=do_split_on_punc,
       do_whole_word_mask=do_whole_word_mask, max_seq_length=max_seq_length,
       max_predictions_per_seq=max_predictions_per_seq,
       masked_lm_prob=masked_lm_prob, short_seq_prob=short_seq_prob,
       random_seed=random_seed, chunk_lines=chunk_lines,
       dupe_factor=dupe_factor, invalid_utf8=invalid_utf8)
   return source.open(
-      shard=stream_lib.Shard(shard_index, num_shards),
-      first_example=first_example, log=log, num_epochs=num_epochs,
+      shard=stream_lib.Shard(shard_index, num_shards), log=log,
+      first_example=first_example, num_epochs=num_epochs,
       num_workers=num_workers, held_out=held_out)

@@ -22,9 +22,9 @@ class ExampleSource:
     vocab_file: path; may be None for TFRecords.
     max_seq_length, max_predictions_per_seq: int, L and P of the examples.
     is_skipped: see input_files.expand.
-    **options: the other arguments of TextSource.from_arguments: do_lower_case,
-      random_seed, chunk_lines, invalid_utf8, masked_lm_prob, short_seq_prob,
-      dupe_factor, do_whole_word_mask.
+    **options: the other arguments of TextSource.from_arguments: random_seed,
+      chunk_lines, invalid_utf8, and the fields of config.TokenizerConfig and
+      InstanceConfig.
 
   Attributes:
     files: list of paths.

@@ -82,12 +82,12 @@ def test_from_hugging_face_to_google_and_back(whole, tmp_path):
   # The directory, or the checkpoint in it.
   for i, path in enumerate((google, os.path.join(google, "bert_model.ckpt"))):
     out = back + str(i)
-    run = convert(input=path, output_hf=out, do_lower_case="false")
+    run = convert(input=path, output_hf=out)
     assert (run.returncode, run.stdout) == (0, "wrote %s\n" % out)
     assert_same(tensors_of(out), random_tensors())
     found = hugging_face.read(out)
     assert found.config == hugging_face.read(whole).config
-    assert hugging_face.read_do_lower_case(out) is False
+    assert hugging_face.read_options(out)["do_lower_case"] is False
 
 
 def test_from_google_to_both_and_back(slim, tmp_path):
@@ -105,7 +105,9 @@ def test_from_google_to_both_and_back(slim, tmp_path):
   assert_same(arrays_of(outs[2] + "/bert_model.ckpt"), variables)
   for name in cc.OUTPUT_FILES:
     contents = set()
-    for out in (google, outs[0], outs[2]):
+    # The first one does not know whether its model is uncased.
+    first = [] if name == cc.TOKENIZER_CONFIG_FILE else [google]
+    for out in first + [outs[0], outs[2]]:
       with open(os.path.join(out, name), "rb") as stream:
         contents.add(stream.read())
     assert len(contents) == 1, name
@@ -130,7 +132,7 @@ def test_an_output_directory(files, tmp_path):
   found = arrays_of(tf_out + "/bert_model.ckpt")
   assert_same(found, {name: trained[name] for name in shapes})
   assert_same(hugging_face.read(hf_out).variables, found)
-  assert hugging_face.read_do_lower_case(hf_out) is False
+  assert hugging_face.read_options(hf_out)["do_lower_case"] is False
   run = run_program(command(
       dict(files, out=str(tmp_path / "next")), num_train_steps=1,
       init_checkpoint=tf_out + "/bert_model.ckpt",
@@ -171,7 +173,7 @@ def test_a_vocabulary_of_transformers_5(whole, tmp_path):
   cc.export(source.variables, source.config, source.vocab_file,
             source.do_lower_case, output_hf=out)
   assert tokenization.read_vocabulary(out + "/vocab.txt") == VOCABULARY
-  assert hugging_face.read_do_lower_case(out) is True
+  assert hugging_face.read_options(out)["do_lower_case"] is True
 
 
 # --------------------------------------------------------------------- refusals

@@ -50,7 +50,7 @@ def test_what_was_written_is_read(tmp_path, activation):
   assert sorted(os.listdir(str(tmp_path))) == sorted(hf.OUTPUT_FILES)
   vocab_file = hf.find_vocab_file(str(tmp_path))
   assert tokenization.read_vocabulary(vocab_file) == VOCABULARY
-  assert hf.read_do_lower_case(str(tmp_path)) is False
+  assert hf.read_options(str(tmp_path))["do_lower_case"] is False
 
 
 def test_what_was_read_is_written(tmp_path):
@@ -430,21 +430,54 @@ def test_what_a_config_does_not_say_is_as_in_transformers(tmp_path):
 def test_do_lower_case(tmp_path, files, expected):
   for name, content in files.items():
     write_json(tmp_path / name, content)
-  assert hf.read_do_lower_case(str(tmp_path)) is expected
+  assert hf.read_options(str(tmp_path)).get("do_lower_case") is expected
 
 
-@pytest.mark.parametrize("said", [
+@pytest.mark.parametrize("stated", [
     {"do_lower_case": True, "strip_accents": False},
     {"do_lower_case": False, "strip_accents": True},
-    {"do_lower_case": True, "tokenize_chinese_chars": False},
-    {"word_tokenizer_type": "mecab"},
-    {"do_lower_case": "yes"},
+    {"do_lower_case": True, "tokenize_chinese_chars": False}])
+def test_other_options_of_a_tokenizer(tmp_path, stated):
+  write_json(tmp_path / "tokenizer_config.json", stated)
+  assert hf.read_options(str(tmp_path)) == stated
+
+
+MECAB = {"word_tokenizer_type": "mecab", "subword_tokenizer_type": "wordpiece"}
+
+
+@pytest.mark.parametrize("name, content, said", [
+    ("tokenizer_config.json", {"do_lower_case": "yes"}, "'do_lower_case' must"),
+    ("tokenizer_config.json", {"do_basic_tokenize": False}, "do_basic_tok"),
+    ("tokenizer_config.json", {"tokenizer_class": "XLMRobertaTokenizer"},
+     r"\(XLMRobertaTokenizer, wordpiece\) does not split words into WordP"),
+    ("config.json", {"tokenizer_class": "HerbertTokenizer"}, "HerbertToken"),
+    ("tokenizer_config.json", dict(MECAB, subword_tokenizer_type="unigram"),
+     r"\(no class named, unigram\) does not split"),
+    ("tokenizer_config.json", MECAB, "words by mecab, not by BERT's rules"),
+    ("tokenizer_config.json", dict(MECAB, subword_tokenizer_type="character"),
+     "words by mecab, and these into characters, not by"),
+    ("config.json", {"tokenizer_class": "BertJapaneseTokenizer"},
+     r"--tokenize_chinese_chars=false --do_split_on_punc=false\."),
+    ("tokenizer.json", {"normalizer": {"type": "Sequence"}},
+     "has the normalizer Sequence, where BERT's tokenizer has BertNormalizer"),
+    ("tokenizer.json", {"pre_tokenizer": {"type": "Whitespace"}},
+     "has the pre_tokenizer Whitespace"),
+    ("tokenizer.json", {"normalizer": {"clean_text": False}}, "clean_text"),
 ])
-def test_a_tokenizer_of_another_kind_is_refused(tmp_path, said):
-  write_json(tmp_path / "tokenizer_config.json", said)
-  with pytest.raises(ValueError, match="%s.*%s" % (
-      tmp_path, "lower" if len(said) == 1 else list(said)[1])):
-    hf.read_do_lower_case(str(tmp_path))
+def test_a_tokenizer_of_another_kind_is_refused(tmp_path, name, content, said):
+  write_json(tmp_path / name, content)
+  with pytest.raises(ValueError, match=said) as refusal:
+    hf.read_options(str(tmp_path))
+  assert str(tmp_path) in str(refusal.value)
+
+
+@pytest.mark.parametrize("content, expected", [
+    (MECAB, {"do_lower_case": False, "strip_accents": False}),
+    (dict(MECAB, do_lower_case=True),
+     {"do_lower_case": True, "strip_accents": False})])
+def test_words_of_a_program_for_japanese(tmp_path, content, expected):
+  write_json(tmp_path / "tokenizer_config.json", content)
+  assert hf.read_options(str(tmp_path), is_split_into_words=True) == expected
 
 
 def test_the_vocabulary_of_a_tokenizer_json(tmp_path):
@@ -855,7 +888,7 @@ def test_trained_weights_compute_the_same(tmp_path):
   out = str(tmp_path / "out")
   hf.write(out, variables, config,
            tokenization.read_vocabulary(hf.find_vocab_file(folder)),
-           hf.read_do_lower_case(folder))
+           hf.read_options(folder)["do_lower_case"])
   after, said = theirs(tmp_path, out, inputs)
   for name, value in before.items():
     if name.startswith("state"):

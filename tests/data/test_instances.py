@@ -56,8 +56,9 @@ def test_examples_are_those_of_the_stream(case, monkeypatch):
   do_lower_case = changes.pop("do_lower_case", True)
   seed = changes.pop("random_seed", 12345)
   tokenizer = tokenization.FullTokenizer(case.vocab_file, do_lower_case)
-  options = StreamOptions(case.vocab_file, do_lower_case,
-                          config.InstanceConfig(**changes), seed)
+  options = StreamOptions(
+      case.vocab_file, config.TokenizerConfig(do_lower_case),
+      config.InstanceConfig(**changes), seed)
   builder = ExampleBuilder(options)
   count = 0
   chunks = chunks_of(Corpus(case.input_files, chunk_lines=20))

@@ -16,6 +16,7 @@ from program import ROOT, WORDS
 import create_pretraining_data as cpd
 import show_examples
 from bert_e2e.common import file_io
+from bert_e2e.config import TokenizerConfig
 from bert_e2e.data import preflight, preflight_text
 from bert_e2e.data import stream as stream_lib
 from bert_e2e.data.corpus import Corpus
@@ -47,7 +48,7 @@ def options(write):
     values = dict({"max_seq_length": 16, "max_predictions_per_seq": 3},
                   **values)
     return stream_lib.StreamOptions(
-        vocab, do_lower_case, cpd.InstanceOptions(**values),
+        vocab, TokenizerConfig(do_lower_case), cpd.InstanceOptions(**values),
         invalid_utf8=invalid_utf8)
 
   return options

@@ -178,7 +178,8 @@ class TestRecord:
     options = dict(source.record().options)
     assert len(options.pop("vocabulary")) == 16
     assert options == config.stream_options(
-        config.DataConfig(), config.InstanceConfig(**LENGTHS))
+        config.DataConfig(), config.TokenizerConfig(),
+        config.InstanceConfig(**LENGTHS))
     assert source.record().first_example == 0
     assert source.record().version == resume.STREAM_VERSION
 

@@ -89,7 +89,8 @@ def test_tables_and_choices_agree():
 
 
 def test_new_options_leave_the_fingerprint_of_old_runs_alone():
-  found = config.stream_options(config.DataConfig(), config.InstanceConfig())
+  found = config.stream_options(*(
+      group() for group in config.GROUPS.values()))
   assert set(found) == {
       "do_lower_case", "chunk_lines", "random_seed", "max_seq_length",
       "max_predictions_per_seq", "masked_lm_prob", "short_seq_prob",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 from typing import Any, Dict
 
 import numpy as np
@@ -27,6 +28,7 @@ from program import (
 )
 
 import modeling
+from bert_e2e import config
 from bert_e2e.checkpoints import hugging_face
 from bert_e2e.training.input_errors import INPUT_ERRORS
 
@@ -156,7 +158,48 @@ def test_a_flag_goes_before_the_folder(folder, files, parse_flags, given,
                                        lower):
   made = prepared(parse_flags(command(
       files, init_checkpoint=folder, **dict(BY_FOLDER, **given))))
-  assert made.config.data.do_lower_case is lower
+  assert made.config.tokenizer.do_lower_case is lower
+
+
+@pytest.mark.parametrize("given, expected", [
+    ({}, config.TokenizerConfig(True, False, False)),
+    ({"strip_accents": True}, config.TokenizerConfig(True, True, False)),
+    ({"tokenize_chinese_chars": True, "do_lower_case": False},
+     config.TokenizerConfig(False, False, True))])
+def test_the_tokenizer_is_the_folders(folder, files, parse_flags, given,
+                                      expected):
+  write_json(pathlib.Path(folder) / "tokenizer_config.json", {
+      "do_lower_case": True, "strip_accents": False,
+      "tokenize_chinese_chars": False})
+  made = prepared(parse_flags(command(
+      files, init_checkpoint=folder, **dict(BY_FOLDER, **given))))
+  assert made.config.tokenizer == expected
+  assert made.training.source.text.options.tokenizer == expected
+
+
+def test_text_that_a_program_for_japanese_has_split(folder, files, parse_flags):
+  write_json(pathlib.Path(folder) / "tokenizer_config.json", {
+      "word_tokenizer_type": "mecab", "subword_tokenizer_type": "wordpiece"})
+  for flags in ({}, {"do_lower_case": False}, {"do_split_on_punc": False},
+                {"tokenize_chinese_chars": False}):
+    with pytest.raises(ValueError, match="splits text into words by mecab"):
+      prepared(parse_flags(command(
+          files, init_checkpoint=folder, **dict(BY_FOLDER, **flags))))
+  made = prepared(parse_flags(command(
+      files, init_checkpoint=folder, do_split_on_punc=False,
+      tokenize_chinese_chars=False, **BY_FOLDER)))
+  assert made.config.tokenizer == config.TokenizerConfig(
+      False, False, False, False)
+
+
+def test_an_exported_checkpoint_tells_how_text_is_split(exported, files,
+                                                        parse_flags):
+  beside = os.path.join(exported["export"], "tf")
+  made = prepared(parse_flags(command(
+      files, init_checkpoint=os.path.join(beside, "bert_model.ckpt"),
+      vocab_file=os.path.join(beside, "vocab.txt"),
+      bert_config_file=os.path.join(beside, "bert_config.json"))))
+  assert made.config.tokenizer == config.TokenizerConfig(do_lower_case=False)
 
 
 def test_refusals(folder, files, parse_flags, tmp_path):
@@ -186,7 +229,8 @@ def test_the_result_is_exported(exported):
   model = hugging_face.read(os.path.join(out, "hf"))
   assert_same(model.variables, weights(exported["out"], 1))
   assert model.config["hidden_act"] == "gelu_erf"
-  assert hugging_face.read_do_lower_case(os.path.join(out, "hf")) is False
+  assert hugging_face.read_options(
+      os.path.join(out, "hf"))["do_lower_case"] is False
   checkpoint = os.path.join(out, "tf", "bert_model.ckpt")
   assert {name for name, _ in tf.train.list_variables(checkpoint)} == set(
       model.variables)

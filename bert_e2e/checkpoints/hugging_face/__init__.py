@@ -24,6 +24,8 @@ from bert_e2e.checkpoints.hugging_face.config import (
 from bert_e2e.checkpoints.hugging_face.export import (
   OUTPUT_FILES,
   check_writable,
+  own_names,
+  to_bytes,
   write,
 )
 from bert_e2e.checkpoints.hugging_face.heads import (
@@ -33,13 +35,16 @@ from bert_e2e.checkpoints.hugging_face.heads import (
 )
 from bert_e2e.checkpoints.hugging_face.model import Model, read
 from bert_e2e.checkpoints.hugging_face.tokenizer import (
+  find_directory,
   find_vocab_file,
-  read_do_lower_case,
+  make_files,
+  read_options,
 )
 from bert_e2e.checkpoints.hugging_face.weights import is_weight_file
 
 __all__ = [
     "CONFIG_FILE", "OUTPUT_FILES", "TRANSFORMS", "Model", "check_config",
-    "check_writable", "complete", "config_file", "find_vocab_file",
-    "is_directory", "is_head", "is_weight_file", "load_config", "read",
-    "read_config", "read_do_lower_case", "write"]
+    "check_writable", "complete", "config_file", "find_directory",
+    "find_vocab_file", "is_directory", "is_head", "is_weight_file",
+    "load_config", "make_files", "own_names", "read", "read_config",
+    "read_options", "to_bytes", "write"]

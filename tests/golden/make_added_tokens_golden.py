@@ -13,6 +13,7 @@ options and some added tokens; each line is tokenized by all of them.
 import json
 import os
 import sys
+from typing import Any, Dict, List, Tuple
 
 FOLDER = os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "tokenizer")
@@ -20,7 +21,7 @@ VOCAB_FILE = os.path.join(FOLDER, "vocab.txt")
 GOLDEN_FILE = os.path.join(FOLDER, "added_tokens.json")
 
 # Name -> (options, added tokens as transformers' AddedToken takes them).
-CASES = {
+CASES: Dict[str, Tuple[Dict[str, bool], List[Dict[str, Any]]]] = {
     "uncased": ({"do_lower_case": True}, []),
     "cased": ({"do_lower_case": False}, []),
     "accents": ({"do_lower_case": True, "strip_accents": False}, []),

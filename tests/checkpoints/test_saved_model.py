@@ -130,7 +130,7 @@ def test_the_program_writes_one(tmp_path):
         "--output_saved_model=" + out])
     assert (run.returncode, run.stdout) == (0, "wrote %s\n" % out)
   assert sorted(os.listdir(out + "/assets.extra")) == [
-      "bert_config.json", "vocab.txt"]
+      "bert_config.json", "tokenizer_config.json", "vocab.txt"]
   # The checkpoint in it is that of the model.
   reader = tf.train.load_checkpoint(out + "/variables/variables")
   for name, value in random_variables(config, 1).items():

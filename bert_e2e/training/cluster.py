@@ -90,10 +90,10 @@ def launcher_advice(environment):
     value = environment.get(name, "")
     if value.isdigit() and int(value) > 1:
       return (
-          "(%s=%s: each task runs this program by itself. To train with all of "
-          "them, start them with SLURM's srun and pass --distribution_strategy="
-          "multi_worker_mirrored --cluster=slurm, or set TF_CONFIG for each; "
-          "to train with one, start one.)" % (name, value))
+          "A launcher started several processes (%s=%s), and each is a run of "
+          "its own: to train with all of them, start them with srun and pass "
+          "--distribution_strategy=multi_worker_mirrored --cluster=slurm, or "
+          "set TF_CONFIG for each." % (name, value))
   return ""
 
 

@@ -4,6 +4,7 @@ The interpreters on the fake PATHs are small shell scripts: each runs the real
 Python of the test, but says that it is of another version.
 """
 
+import importlib.util
 import os
 import pathlib
 import re
@@ -357,6 +358,15 @@ def test_without_a_network_it_is_one_sentence(
   else:
     monkeypatch.setattr(setup_env, "run_logged", lambda command, log: False)
   check_sentence(project)
+
+
+def test_python_without_venv_is_named(project, monkeypatch):
+  find = importlib.util.find_spec
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: (
+      None if name == "ensurepip" else find(name)))
+  monkeypatch.setattr(sys, "argv", ["setup_env.py", "--named"])
+  with pytest.raises(SystemExit, match="lacks venv .*python3-venv"):
+    project.set_up()
 
 
 def test_a_named_python_is_not_replaced(project, unsupported, monkeypatch):

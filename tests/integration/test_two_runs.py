@@ -41,7 +41,7 @@ def test_the_second_is_refused_and_a_kill_leaves_no_lock(
     said = str(caught.value)
     assert "--output_dir=%s is in use" % files["out"] in said
     assert "(process %d on " % first.pid in said
-    assert "(SLURM_NTASKS=4: " in said and "--cluster=slurm" in said
+    assert "(SLURM_NTASKS=4), " in said and "--cluster=slurm" in said
     assert set(listing(files["out"])) == before
     # It may be evaluated.
     evaluated = run_program(command(

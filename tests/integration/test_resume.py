@@ -130,7 +130,7 @@ class TestOtherStream:
   def test_the_record_stays_as_it_is(self, trained, parse_flags):
     path = os.path.join(trained["out"], resume.STREAM_FILE)
     before = os.stat(path).st_ino
-    Run(prepared(parse_flags(command(trained))))._write_records()
+    Run(prepared(parse_flags(command(trained))))._write_records(3)
     assert os.stat(path).st_ino == before
 
 

@@ -74,13 +74,13 @@ def test_a_start_that_saved_nothing_is_planned_anew(files, parse_flags):
   changes = dict(num_train_epochs=2, num_train_steps=None)
   run = prepared(parse_flags(command(files, **changes)))
   os.makedirs(files["out"])
-  Run(run)._write_records()
+  Run(run)._write_records(None)
   assert training_plan.load(files["out"]) == run.training.epoch_plan
   changes = dict(num_train_epochs=3, num_train_steps=None, train_batch_size=4)
   run = prepared(parse_flags(command(files, **changes)))
   assert run.training.epoch_plan == training_plan.make(
       3, run.training.preflight.examples_per_epoch, 4)
-  Run(run)._write_records()
+  Run(run)._write_records(None)
   assert training_plan.load(files["out"]) == run.training.epoch_plan
 
 

@@ -1,6 +1,7 @@
 """Finds the model that a path names: a checkpoint or a Hugging Face directory.
 """
 
+import contextlib
 import os
 import re
 from typing import NamedTuple, Optional
@@ -154,9 +155,12 @@ def _find_models_below(directory, depth=1):
   found = []
   for name in file_io.names(directory)[:_MAX_ENTRIES]:
     path = os.path.join(directory, name)
-    if not tf.io.gfile.isdir(path):
+    names = []
+    if tf.io.gfile.isdir(path):
+      with contextlib.suppress(OSError):  # Without a right to read it.
+        names = file_io.names(path)
+    if not names:
       continue
-    names = file_io.names(path)
     if _is_hugging_face(names) or _checkpoints(names):
       found.append(path)
     elif depth < _MAX_DEPTH:

@@ -31,20 +31,21 @@ _SLOT = re.compile(r"(.*/)?(kernel|bias|beta|gamma|\w+_embeddings|"
                    r"output_weights|output_bias)/.")
 
 
-def list_variables(checkpoint):
-  """Lists a checkpoint's variables.
+def open_checkpoint(checkpoint):
+  """Opens a checkpoint.
 
   Args:
     checkpoint: str, path prefix.
 
   Returns:
-    dict from name to shape, a list of int.
+    What tf.train.NewCheckpointReader returns.
 
   Raises:
     ValueError: there is no checkpoint, or it cannot be read.
   """
   try:
-    return dict(tf.train.list_variables(checkpoint))
+    # tf.train.load_checkpoint takes some remote prefixes for directories.
+    return tf.train.NewCheckpointReader(checkpoint)
   except tensorflow_errors.CHECKPOINT_ERRORS as e:
     raise ValueError(
         "There is no readable checkpoint at %s (%s)." %
@@ -81,14 +82,14 @@ class TensorFlowWeights:
 
   def __init__(self, checkpoint):
     self._checkpoint = checkpoint
-    variables = list_variables(checkpoint)
+    self._reader = open_checkpoint(checkpoint)
+    variables = self._reader.get_variable_to_shape_map()
     names = sorted(name for name in variables if not is_slot(name))
     self.root = _find_root(checkpoint, names)
     self._stored_names = _by_model_names(names, self.root)
     self.shapes = collections.OrderedDict(
         (name, list(variables[stored]))
         for name, stored in self._stored_names.items())
-    self._reader = tf.train.load_checkpoint(checkpoint)
 
   def read(self, name):
     """Reads a weight.
@@ -116,7 +117,7 @@ def read_tensor(reader, checkpoint, name):
   """Reads a variable of a checkpoint.
 
   Args:
-    reader: what tf.train.load_checkpoint returns.
+    reader: what `open_checkpoint` returns.
     checkpoint: str, its path prefix, for the message.
     name: str, the variable's name there.
 

@@ -58,7 +58,8 @@ def check_output_dir(output_dir, config, config_file, optimizer=None):
   latest = _find_latest(output_dir)
   if not latest:
     return None
-  variables = tf_weights.list_variables(latest)
+  reader = tf_weights.open_checkpoint(latest)
+  variables = dict(sorted(reader.get_variable_to_shape_map().items()))
   shapes = modeling.variable_shapes(config)
   others = [name for name in variables
             if name not in shapes and not name.endswith(_NOT_WEIGHTS)]
@@ -76,7 +77,6 @@ def check_output_dir(output_dir, config, config_file, optimizer=None):
         "--bert_config_file=%s: %s. Choose another directory, or the config "
         "that it was trained with." %
         (output_dir, latest, config_file, list_names(different)))
-  reader = tf.train.load_checkpoint(latest)
   _check_restorable(output_dir, latest, reader, shapes, foreign, optimizer)
   for name in variables:
     tf_weights.read_tensor(reader, latest, name)
@@ -88,7 +88,7 @@ def _check_restorable(output_dir, latest, reader, shapes, foreign, optimizer):
 
   Args:
     output_dir: str; latest: str, the checkpoint's path prefix.
-    reader: what tf.train.load_checkpoint returns.
+    reader: what tf_weights.open_checkpoint returns.
     shapes: the model's variables.
     foreign: names of the variables of another optimizer or program.
     optimizer: see `check_output_dir`.

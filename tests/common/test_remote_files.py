@@ -8,6 +8,8 @@ import textwrap
 import forked_programs
 import pytest
 import tensorflow.compat.v1 as tf
+import tf_checkpoints
+from hugging_face_models import config_of, random_variables
 from program import LENGTHS, ROOT, command
 
 import run_pretraining_e2e as e2e
@@ -176,13 +178,21 @@ def has_memory_files():
 def test_the_program_with_all_files_remote(files, tmp_path):
   paths = {name: "ram://in/" + os.path.basename(path)
            for name, path in files.items()}
+  # The model is the checkpoint in that directory, with config and vocabulary.
+  tf_checkpoints.write(
+      tmp_path / "bert_model.ckpt",
+      random_variables(config_of(num_hidden_layers=1)))
   arguments = command(dict(paths, out="ram://out"), num_workers=2, do_eval=True,
-                      input_file="ram://in/tra*.txt")
+                      input_file="ram://in/tra*.txt",
+                      init_checkpoint="ram://in", bert_config_file=None,
+                      vocab_file=None)
   script = tmp_path / "script.py"
   script.write_text(textwrap.dedent(WHOLE_PROGRAM))
   run = forked_programs.run(
       [str(script), os.path.dirname(files["train"])] + arguments)
   assert run.returncode == 0, run.stdout
+  assert "starting from the weights of ram://in/bert_model.ckpt" in run.stdout
+  assert "newly initialized:" not in run.stdout
   assert "step 4/4" in run.stdout
   left = {line[5:] for line in run.stdout.splitlines()
           if line.startswith("left ")}

@@ -141,7 +141,7 @@ def _find_checkpoint(directory, names, given):
   if state:
     # The state file may name the place that the directory was moved from.
     latest = os.path.basename(state.model_checkpoint_path)
-    if latest in found:
+    if latest in found or latest in names:
       return os.path.join(directory, latest)
   if len(found) > 1:
     raise ValueError(

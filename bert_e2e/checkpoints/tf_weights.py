@@ -84,9 +84,9 @@ class TensorFlowWeights:
     self._checkpoint = checkpoint
     self._reader = open_checkpoint(checkpoint)
     variables = self._reader.get_variable_to_shape_map()
-    names = sorted(name for name in variables if not is_slot(name))
-    self.root = _find_root(checkpoint, names)
-    self._stored_names = _by_model_names(names, self.root)
+    self.root = _find_root(checkpoint, sorted(variables))
+    self._stored_names = _by_model_names(
+        sorted(name for name in variables if not is_slot(name)), self.root)
     self.shapes = collections.OrderedDict(
         (name, list(variables[stored]))
         for name, stored in self._stored_names.items())
@@ -140,7 +140,7 @@ def _find_root(checkpoint, names):
 
   Args:
     checkpoint: str, for messages.
-    names: sorted list of str, variables that are not slots.
+    names: sorted list of str, its variables.
 
   Raises:
     ValueError: there is no encoder of a BERT, or more than one.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import tensorflow.compat.v1 as tf
+import tf_checkpoints
 from hugging_face_models import (
   VOCABULARY,
   assert_same,
@@ -140,6 +141,21 @@ def test_an_output_directory(files, tmp_path):
       vocab_file=tf_out + "/vocab.txt"))
   assert run.returncode == 0, run.stdout
   assert "newly initialized:" not in run.stdout
+
+
+def test_another_scope_in_half_precision(slim, tmp_path):
+  folder, variables = slim
+  halves = {name: value.astype(np.float16)
+            for name, value in variables.items()}
+  tf_checkpoints.write(folder + "/bert_model.ckpt", tf_checkpoints.renamed(
+      halves, "teacher/bert/"))
+  out = str(tmp_path / "out")
+  run = convert(input=folder + "/bert_model.ckpt.index", output_tf=out)
+  assert (run.returncode, run.stdout) == (
+      0, "%s/bert_model.ckpt.index has the encoder as teacher/bert/..., which "
+      "is written as bert/...\nwrote %s\n" % (folder, out))
+  assert_same(arrays_of(out + "/bert_model.ckpt"), {
+      name: value.astype(np.float32) for name, value in halves.items()})
 
 
 def test_newly_initialized_heads_are_listed(tmp_path):

@@ -93,6 +93,13 @@ def test_the_latest_of_several_checkpoints(tmp_path):
   assert find(folder).path == folder + "/model.ckpt-5"
 
 
+def test_a_checkpoint_in_tensorflows_first_format(tmp_path):
+  folder = touch(tmp_path, "old.ckpt", "old.ckpt.meta")
+  (tmp_path / "checkpoint").write_text('model_checkpoint_path: "old.ckpt"')
+  for path in (folder, folder + "/old.ckpt", folder + "/old.ckpt.meta"):
+    assert find(path).path == folder + "/old.ckpt"
+
+
 @pytest.mark.parametrize("names, below", [
     (["trainer_state.json", "checkpoint-500/config.json",
       "checkpoint-500/model.safetensors"], ["checkpoint-500"]),

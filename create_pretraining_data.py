@@ -44,6 +44,7 @@ from bert_e2e.data.pieces import (  # noqa: F401  Users import them from here.
   id_pieces,
   packing_tokenizer,
   text_pieces,
+  warn_of_repeated_pieces,
 )
 from bert_e2e.data.sampling import ReferenceSampler
 from bert_e2e.data.tf_example import (  # noqa: F401  Users import them from here.
@@ -333,6 +334,7 @@ def _run(values):
   _check_output(output_files)
   input_files = input_files_lib.expand(values.input_file)
   check_vocabulary(values.vocab_file)
+  warn_of_repeated_pieces(values.vocab_file)
   tokenizer = packing_tokenizer(
       values.vocab_file, **dataclasses.asdict(
           flags_lib.group_from_flags(TokenizerConfig, values)))

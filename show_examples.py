@@ -22,6 +22,7 @@ from bert_e2e import flags as flags_lib
 from bert_e2e.common import input_files
 from bert_e2e.config import InstanceConfig, TokenizerConfig
 from bert_e2e.data import stream as stream_lib
+from bert_e2e.data.pieces import warn_of_repeated_pieces
 from bert_e2e.data.text_source import TextSource
 from bert_e2e.data.tf_example import parse_example
 
@@ -110,6 +111,7 @@ def _run(values):
       values.invalid_utf8)
   source = TextSource(input_files.expand(values.input_file), options,
                       chunk_lines=values.chunk_lines)
+  warn_of_repeated_pieces(values.vocab_file)
   vocab = tokenization.load_vocab(values.vocab_file)
   names = {number: piece for piece, number in vocab.items()}
   found = examples_at(source.corpus, options, values.epoch,

@@ -12,6 +12,7 @@ TensorFlow is not imported here (see file_io.py for paths with a scheme such as
 "gs://").
 """
 
+import codecs
 import collections
 import copy
 import itertools
@@ -134,15 +135,15 @@ def printable_text(text):
 
 
 def read_vocabulary(path):
-  """Reads a vocabulary file, or the vocabulary in a tokenizer.json.
+  """Reads a vocabulary file, or the vocabulary in a JSON file.
 
   Args:
-    path: str, a text file with one WordPiece per line, or a file of Hugging
-      Face's tokenizers, *.json.
+    path: str, a text file with one WordPiece per line, or *.json: a file of
+      Hugging Face's tokenizers, or a dict from each WordPiece to its id.
 
   Returns:
-    bytes, one WordPiece per line, followed by the tokens that were added to
-    them; see `read_added_tokens`.
+    bytes, one WordPiece per line, without a byte order mark, followed by the
+    tokens that were added to them; see `read_added_tokens`.
 
   Raises:
     OSError: it can't be read.
@@ -178,21 +179,27 @@ def _read_pieces(path):
   """Returns the vocabulary of a file without added tokens, as bytes."""
   with file_io.open_binary(path) as reader:
     content = reader.read()
+  if content.startswith(codecs.BOM_UTF8):
+    content = content[len(codecs.BOM_UTF8):]
   if not path.endswith(".json"):
     return content
   import json  # Workers do without it.  pylint: disable=import-outside-toplevel
   try:
-    model = json.loads(content.decode("utf-8-sig")).get("model") or {}
+    tokenizer = json.loads(content.decode("utf-8"))
+    model = tokenizer.get("model") or {}
+    if isinstance(model, int) or "model" not in tokenizer:
+      model = {"type": "WordPiece", "vocab": tokenizer}
     kind, ids = model.get("type"), model.get("vocab")
   except (ValueError, AttributeError) as error:  # Not UTF-8, or not JSON.
-    raise ValueError("%s is not a tokenizer.json (%s)." % (
+    raise ValueError("%s is not a vocabulary in JSON (%s)." % (
         path, error)) from error
   if kind != "WordPiece" or not isinstance(ids, dict) or (
       # Compared as text, because they may be of any type.
       sorted(map(repr, ids.values())) != sorted(map(repr, range(len(ids))))):
     raise ValueError(
-        "%s has no vocabulary of WordPieces numbered from 0 (its model is %r). "
-        "Put the model's vocab.txt beside it." % (path, kind))
+        "%s has no vocabulary of WordPieces numbered from 0%s. Use the model's "
+        "vocab.txt." % (
+            path, "" if kind == "WordPiece" else " (its model is %r)" % kind))
   pieces = sorted(ids, key=ids.__getitem__)
   return "".join(piece + "\n" for piece in pieces).encode("utf-8")
 

@@ -27,7 +27,7 @@ from bert_e2e.common import file_io
 from bert_e2e.config import Config
 from bert_e2e.data import preflight as preflight_lib
 from bert_e2e.data import preflight_text, resume
-from bert_e2e.data.pieces import check_vocabulary
+from bert_e2e.data.pieces import check_vocabulary, warn_of_repeated_pieces
 from bert_e2e.training import (
   cluster,
   evaluation,
@@ -226,6 +226,7 @@ def _read_bert_config(config):
   if vocab_file:
     with _naming("vocab_file", vocab_file):
       check_vocabulary(vocab_file)
+      warn_of_repeated_pieces(vocab_file)
       vocab_size = max(tokenization.load_vocab(vocab_file).values()) + 1
   max_seq_length = config.instances.max_seq_length
   if config.checkpoint.extend_positions:

@@ -6,11 +6,15 @@ reference's names take and return) or as its id, encoded as an example stores it
 """
 
 import collections
-from typing import Any, Callable, NamedTuple, Sequence
+import logging
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
 import tokenization
 from bert_e2e.common import file_io
-from bert_e2e.data import tf_example
+from bert_e2e.common.messages import list_names
+from bert_e2e.data import file_types, tf_example
+
+logger = logging.getLogger(__name__)
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -60,30 +64,76 @@ def id_pieces(tokenizer):
                 False)
 
 
+def lines_of_pieces(vocab_file) -> Dict[str, List[int]]:
+  """Returns where the pieces of a vocabulary are.
+
+  Args:
+    vocab_file: path, for tokenization.read_vocabulary.
+
+  Returns:
+    dict from each piece to the numbers of its lines, from 1; "" is the piece of
+    blank lines.
+
+  Raises:
+    OSError: the file can't be read.
+    ValueError: it is not a text file, or not UTF-8.
+  """
+  with file_io.open_binary(vocab_file) as stream:
+    file_types.check(stream.read(file_types.HEAD_BYTES), vocab_file)
+  content = tokenization.read_vocabulary(vocab_file)
+  lines = collections.defaultdict(list)
+  for number, line in enumerate(file_io.split_lines(content), 1):
+    lines[line.decode("utf-8").strip()].append(number)
+  return dict(lines)
+
+
 def check_vocabulary(vocab_file):
   """Checks that a vocabulary file contains each special token once.
 
   A tokenizer works without most of them, but examples do not.
 
   Args:
-    vocab_file: path, a WordPiece per line.
+    vocab_file: path, for tokenization.read_vocabulary.
 
   Raises:
     OSError: the file can't be read.
     ValueError: it is not UTF-8, or a special token is missing or duplicated.
   """
-  tokenization.load_vocab(vocab_file)  # Names the line of a bad encoding.
-  lines = collections.defaultdict(list)
-  number = 0
-  for number, line in enumerate(file_io.split_lines(
-      tokenization.read_vocabulary(vocab_file)), 1):
-    lines[line.decode("utf-8").strip()].append(number)
+  lines = lines_of_pieces(vocab_file)
   for token in SPECIAL_TOKENS:
-    if not lines[token]:
+    if token not in lines:
       raise ValueError(
           "The vocabulary %s has no special token %s in its %d lines. Is it a "
-          "BERT vocabulary?" % (vocab_file, token, number))
+          "BERT vocabulary?" % (
+              vocab_file, token, sum(map(len, lines.values()))))
     if len(lines[token]) > 1:
       raise ValueError(
           "The vocabulary %s has the special token %s more than once, on lines "
           "%s. Remove all but one." % (vocab_file, token, lines[token]))
+
+
+def warn_of_repeated_pieces(vocab_file):
+  """Logs a warning if a vocabulary has pieces on several lines.
+
+  A piece has the number of its last line, as in google-research/bert, so the
+  vectors of the others are never used.
+
+  Args, raises: see `lines_of_pieces`.
+  """
+  repeated = ["%s on lines %s" % (piece, " and ".join(map(str, numbers)))
+              for piece, numbers in lines_of_pieces(vocab_file).items()
+              if piece and len(numbers) > 1]
+  if repeated:
+    logger.warning(
+        "the vocabulary %s has pieces more than once: %s. The last line of "
+        "each counts; if the model was trained with another vocabulary, use "
+        "that one", vocab_file, list_names(repeated, separator="; "))
+
+
+def blank_end(vocab_file) -> List[int]:
+  """Returns the numbers of the blank lines at the end of a vocabulary, which
+  count as entries; see `lines_of_pieces`."""
+  lines = lines_of_pieces(vocab_file)
+  last = max((numbers[-1] for piece, numbers in lines.items() if piece),
+             default=0)
+  return [number for number in lines.get("", []) if number > last]

@@ -9,14 +9,15 @@ needed here.
 from typing import Dict, NamedTuple, Optional, Tuple
 
 from bert_e2e.data import corpus as corpus_lib
-from bert_e2e.data import preflight_sample, text_lines
+from bert_e2e.data import preflight_sample, repetitions, text_lines
 from bert_e2e.data.pieces import check_vocabulary
-from bert_e2e.data.preflight_counts import (
-  SampleCounter,
+from bert_e2e.data.preflight_counts import SampleCounter, vocabulary_shares
+from bert_e2e.data.preflight_numbers import (
+  matching_predictions,
   quantile,
   ratio,
-  vocabulary_shares,
 )
+from bert_e2e.data.text_kinds import FoundKind, find_kinds
 
 # The file of an output directory that holds the result.
 FILE = "preflight.json"
@@ -37,6 +38,14 @@ MIN_FILLED = 1 / 3
 MAX_EPOCHS = 40
 MAX_LONG_SENTENCES = 0.05
 MAX_TRUNCATED = 0.25
+# Fractions of a sample that repeat other parts of it.
+MAX_REPEATED_DOCUMENTS = 0.1
+MAX_REPEATED_LINES = 0.3
+# Fraction of the sampled bytes in files that are not plain text.
+MAX_NOT_PLAIN = 0.05
+# Of the tokens that --masked_lm_prob masks, the least fraction that
+# --max_predictions_per_seq leaves.
+MIN_MASKED = 0.9
 # Fraction of a vocabulary's pieces that can't occur in lower-cased text.
 MAX_UNREACHABLE = 0.05
 # A vocabulary with fewer pieces with capitals is an uncased one; a text with
@@ -100,6 +109,14 @@ class Preflight(NamedTuple):
       evaluation text as well.
     eta_seconds: int, how long the training takes, as estimated from its first
       steps; None before.
+    max_predictions_per_seq: int, as requested. This and what follows is None or
+      empty in a preflight of an earlier version.
+    matching_predictions: int, the value that fits to --masked_lm_prob.
+    masked_share: masked tokens among those of the examples.
+    uncut_masked_share: the same if --max_predictions_per_seq cut off none.
+    repeated_document_share, repeated_line_share: of the sample's documents and
+      lines; they equal another one of the sample.
+    text_kinds: tuple of FoundKind, what text that is not plain looks like.
   """
   files: int
   num_bytes: int
@@ -134,6 +151,13 @@ class Preflight(NamedTuple):
   warnings: Tuple[PreflightWarning, ...] = ()
   held_out: Tuple[str, ...] = ()
   eta_seconds: Optional[int] = None
+  max_predictions_per_seq: Optional[int] = None
+  matching_predictions: Optional[int] = None
+  masked_share: Optional[float] = None
+  uncut_masked_share: Optional[float] = None
+  repeated_document_share: Optional[float] = None
+  repeated_line_share: Optional[float] = None
+  text_kinds: Tuple[FoundKind, ...] = ()
 
 
 def check_text(corpus, options, *, held_out=frozenset(), max_bytes=MAX_BYTES):
@@ -167,12 +191,16 @@ def check_text(corpus, options, *, held_out=frozenset(), max_bytes=MAX_BYTES):
       shared.update(item for item in text_lines.document_hashes(
           corpus_lib.chunk_text(sample.chunk, options.invalid_utf8))
                     if item[0] in held_out)
+  parts = [part for sample in samples for part in sample.chunk.parts]
+  repeated = repetitions.count(parts, options.invalid_utf8)
   found = Preflight(
       files=len(corpus.files), num_bytes=corpus.num_bytes,
       looked_at=sum(sample.chunk.num_bytes for sample in samples),
       is_estimate=not is_whole, num_train_steps=0, num_warmup_steps=0,
       train_batch_size=0, do_lower_case=bool(options.tokenizer.do_lower_case),
       held_out=tuple(shared.values()),
+      repeated_document_share=repeated.documents,
+      repeated_line_share=repeated.lines, text_kinds=find_kinds(parts),
       **_text_values(counter, 0 if is_whole else sum(map(bool, corpus.sizes)),
                      options.tokenizer.strip_accents),
       **_example_values(counter, options.instances))
@@ -254,6 +282,26 @@ def _example_values(counter, options):
       "random_pair_share": ratio(total["random_pairs"], examples),
       "two_step_bytes": round(
           record_bytes * TWO_STEP_DUPE_FACTOR / options.dupe_factor),
+      **_masking_values(counter, options),
+  }
+
+
+def _masking_values(counter, options):
+  """Returns a dict of the Preflight's values for the masks; see
+  `_example_values`."""
+  uncut = cut = 0.0
+  for length, times in counter.lengths.items():
+    wanted = max(1, int(round(length * options.masked_lm_prob)))
+    uncut += times * wanted
+    cut += times * min(wanted, options.max_predictions_per_seq)
+  masked = ratio(counter.total["masked"], counter.total["example_tokens"])
+  return {
+      "max_predictions_per_seq": options.max_predictions_per_seq,
+      "matching_predictions": matching_predictions(
+          options.masked_lm_prob, options.max_seq_length),
+      "masked_share": masked,
+      # Whole words that do not fit are masked in neither case.
+      "uncut_masked_share": round(masked * uncut / cut, 6) if cut else masked,
   }
 
 
@@ -333,6 +381,35 @@ def _truncated(found):
   return None
 
 
+def _masks(found):
+  if (found.masked_share is not None and
+      found.masked_share < MIN_MASKED * found.uncut_masked_share):
+    return ("Only %s of the examples' tokens are masked instead of %s, because "
+            "of --max_predictions_per_seq=%d: pass "
+            "--max_predictions_per_seq=%d." % (
+                percent(found.masked_share), percent(found.uncut_masked_share),
+                found.max_predictions_per_seq, found.matching_predictions))
+  return None
+
+
+def _not_plain(found):
+  if found.text_kinds and found.text_kinds[0].share > MAX_NOT_PLAIN:
+    kind = found.text_kinds[0]
+    return "%s of the sampled text, e.g. in %s, looks like %s: %s." % (
+        percent(kind.share), kind.file, kind.name, kind.remedy)
+  return None
+
+
+def _repeated(found):
+  if ((found.repeated_document_share or 0) > MAX_REPEATED_DOCUMENTS or
+      (found.repeated_line_share or 0) > MAX_REPEATED_LINES):
+    return ("%s of the sampled documents and %s of the lines repeat others, "
+            "which the model may memorize: remove repeated text from "
+            "--input_file." % (percent(found.repeated_document_share),
+                               percent(found.repeated_line_share)))
+  return None
+
+
 def _epochs(found):
   if found.epochs is not None and found.epochs > MAX_EPOCHS:
     steps = MAX_EPOCHS * found.examples_per_epoch // found.train_batch_size
@@ -375,12 +452,15 @@ def _case(found):
 # Name -> function from a Preflight to a sentence, or to None if all is well.
 WARNINGS = {
     "empty": _empty,
+    "not_plain": _not_plain,
     "unknown": _unknown,
     "case": _case,
     "one_document": _one_document,
     "one_sentence": _one_sentence,
     "short": _short,
     "truncated": _truncated,
+    "repeated": _repeated,
+    "masks": _masks,
     "epochs": _epochs,
     "warmup": _warmup,
 }

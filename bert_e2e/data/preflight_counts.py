@@ -11,6 +11,7 @@ from bert_e2e.data import instances as instances_lib
 from bert_e2e.data import sampling, text_lines, tf_example
 from bert_e2e.data.example_builder import derived_rng
 from bert_e2e.data.pieces import id_pieces
+from bert_e2e.data.preflight_numbers import ratio
 
 
 class SampleCounter:
@@ -26,8 +27,8 @@ class SampleCounter:
       `sentences`, `long_sentences`, `tokens`, `unknown` tokens; `documents`;
       those `started` in a sample, and the `single` ones of one sentence among
       them; `examples` with their `example_tokens` and `bytes`, the
-      `random_pairs` among them, and the tokens of the text `kept` in them;
-      `cased_letters` and the `capitals` among these.
+      `random_pairs` among them, the tokens of the text `kept` in them and the
+      `masked` ones; `cased_letters` and the `capitals` among these.
     lengths: dict from the number of tokens of an example to the weighted number
       of examples.
     unknown_words: dict from a word that becomes [UNK] to its weighted number.
@@ -146,16 +147,18 @@ def _example_counts(instances, examples):
     instances: list of TrainingInstance; examples: list of bytes, the same ones
       serialized.
   """
-  tokens = kept = random_pairs = 0
+  tokens = kept = random_pairs = masked = 0
   for instance in instances:
     length, length_b = len(instance.tokens), sum(instance.segment_ids) - 1
     tokens += length
+    masked += len(instance.masked_lm_positions)
     kept += length - instances_lib.NUM_SPECIAL
     if instance.is_random_next:
       random_pairs += 1
       kept -= length_b
   return {"examples": len(instances), "example_tokens": tokens, "kept": kept,
-          "random_pairs": random_pairs, "bytes": sum(map(len, examples))}
+          "random_pairs": random_pairs, "masked": masked,
+          "bytes": sum(map(len, examples))}
 
 
 def _mixture(options, is_whole):
@@ -200,19 +203,3 @@ def vocabulary_shares(vocab, strip_accents=None):
       piece != (piece.lower() if piece.isascii() else
                 "".join(lower_case.tokenize(piece))) for piece in pieces)
   return ratio(capitals, len(pieces)), ratio(unreachable, len(pieces))
-
-
-def ratio(part, whole):
-  """Returns part / whole, rounded; 0.0 if `whole` is 0."""
-  return round(part / whole, 6) if whole else 0.0
-
-
-def quantile(counts, fraction):
-  """Returns the smallest key of a dict of counts such that the keys up to it
-  make up a fraction of the sum; 0 for an empty dict."""
-  left = fraction * sum(counts.values())
-  for key in sorted(counts):
-    left -= counts[key]
-    if left <= 0:
-      return key
-  return 0

@@ -10,6 +10,7 @@ from bert_e2e.data.preflight import (
   list_words,
   percent,
 )
+from bert_e2e.data.text_kinds import FoundKind
 
 
 def to_dict(found):
@@ -18,6 +19,7 @@ def to_dict(found):
       found._asdict(),
       unknown_words=[dict(item._asdict()) for item in found.unknown_words],
       warnings=[dict(item._asdict()) for item in found.warnings],
+      text_kinds=[dict(item._asdict()) for item in found.text_kinds],
       held_out=list(found.held_out))
 
 
@@ -47,6 +49,8 @@ def from_dict(values):
         UnknownWord(**item) for item in kept["unknown_words"])
     kept["warnings"] = tuple(
         PreflightWarning(**item) for item in kept["warnings"])
+    kept["text_kinds"] = tuple(
+        FoundKind(**item) for item in kept["text_kinds"])
     kept["held_out"] = tuple(kept["held_out"])
   except TypeError as e:
     raise ValueError("The preflight's words or warnings have another form "
@@ -73,12 +77,20 @@ def rows(found):
       "; ~ marks estimates from them" if about else ", all of it")
   yield "files", "%s of %s bytes" % (
       format(found.files, ","), format(found.num_bytes, ","))
+  if found.text_kinds:
+    yield "looks like", ", ".join(
+        "%s (%s)" % (item.name, about + percent(item.share))
+        for item in found.text_kinds)
   yield "lines", count(found.lines)
   yield "sentences", "%s; %s longer than an example" % (
       count(found.sentences), about + percent(found.long_sentence_share))
   yield "documents", "%s of %s%.1f sentences; %s of one only" % (
       count(found.documents), about, found.sentences_per_document,
       about + percent(found.one_sentence_share))
+  if found.repeated_document_share is not None:
+    yield "repeated", "%s of the sampled documents, %s of the lines" % (
+        percent(found.repeated_document_share),
+        percent(found.repeated_line_share))
   yield "tokens", "%s; %s [UNK]" % (
       count(found.tokens), about + percent(found.unknown_share))
   if found.unknown_words:
@@ -90,6 +102,9 @@ def rows(found):
   yield "examples per epoch", count(found.examples_per_epoch)
   yield "tokens per example", "%s%.1f of %d; 90th percentile %d" % (
       about, found.mean_length, found.max_seq_length, found.length_90)
+  if found.masked_share is not None:
+    yield "masked tokens", "%s; at most %d per example" % (
+        about + percent(found.masked_share), found.max_predictions_per_seq)
   yield "padding", about + percent(found.padding_share)
   yield "random pairs", about + percent(found.random_pair_share)
   yield "steps", "%s of %s examples; warm-up %s" % (

@@ -94,7 +94,7 @@ _MAX_DAMAGE = 0.01
 _WIDE_RUN = re.compile(rb"[\x80-\xff]+")
 _BESIDE_LETTER = re.compile(
     rb"(?<=[A-Za-z])[\x80-\xff]+|[\x80-\xff]+(?=[A-Za-z])")
-_LONE_RETURN = re.compile(rb"\r(?!\n)")
+LONE_RETURN = re.compile(rb"\r(?!\n)")
 
 
 def guess(data) -> Optional[str]:
@@ -178,7 +178,7 @@ def describe_head(head, path, unpacker=""):
         if nuls > MAX_DAMAGED_NULS * len(head) else
         "If it is text that was damaged, remove them with `%s`." %
         _command(path, unpacker, "tr -d '\\000'", ".clean"))
-  if b"\n" not in head and len(_LONE_RETURN.findall(head)) > 1:
+  if b"\n" not in head and len(LONE_RETURN.findall(head)) > 1:
     return (
         "The lines of %s end with a carriage return alone, which is not a line "
         "end. Convert them with `%s`." % (

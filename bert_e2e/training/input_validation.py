@@ -11,6 +11,7 @@ from google.protobuf import message
 
 from bert_e2e.common import file_io
 from bert_e2e.common.messages import list_names
+from bert_e2e.data.pieces import blank_end
 
 # The number of input files whose format is examined.
 _SAMPLED_FILES = 32
@@ -135,8 +136,12 @@ def check_model(config, config_file, max_seq_length, vocab_size, vocab_file):
         "type_vocab_size is %d in %s; sentence pairs need at least 2." %
         (config.type_vocab_size, config_file))
   if vocab_size is not None and vocab_size > config.vocab_size:
+    blank = blank_end(vocab_file)
     raise ValueError(
         "The vocabulary %s has %d entries, but the model only has %d "
-        "(vocab_size in %s). Ids beyond the embedding table would result in "
-        "NaN. Use the vocabulary that the model was trained with." %
-        (vocab_file, vocab_size, config.vocab_size, config_file))
+        "(vocab_size in %s). %s" % (
+            vocab_file, vocab_size, config.vocab_size, config_file,
+            "Remove the blank lines at its end, which count as entries: line "
+            "%s." % ", ".join(map(str, blank)) if blank else
+            "Ids beyond the embedding table would result in NaN. Use the "
+            "vocabulary that the model was trained with."))

@@ -20,6 +20,8 @@ from bert_e2e.config import TokenizerConfig
 from bert_e2e.data import preflight, preflight_text
 from bert_e2e.data import stream as stream_lib
 from bert_e2e.data.corpus import Corpus
+from bert_e2e.data.preflight_numbers import matching_predictions
+from bert_e2e.data.text_kinds import FoundKind
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 CHINESE = "我们将学习大规模部署系统而非仅安装单台计算机"
@@ -326,7 +328,7 @@ def test_a_huge_file_without_text_takes_no_longer(options, tmp_path):
   assert time.process_time() - start < 20
   assert found.num_bytes == 1 << 36
   assert 0 < found.looked_at <= preflight.MAX_BYTES
-  assert names(found) == ["empty"]
+  assert names(found) == ["empty", "not_plain"]
 
 
 def test_lines_longer_than_what_is_looked_at(write, options):
@@ -467,6 +469,19 @@ def good(write, options):
      {"long_sentence_share": 0.051}, ["5.1 %", "--max_seq_length"]),
     ("truncated", {"truncated_share": 0.25},
      {"truncated_share": 0.253}, ["25.3 %", "--max_seq_length"]),
+    ("repeated", {"repeated_document_share": 0.1, "repeated_line_share": 0.3},
+     {"repeated_document_share": 0.102}, ["10.2 %", "remove repeated text"]),
+    ("repeated", {"repeated_line_share": 0.3}, {"repeated_line_share": 0.31},
+     ["31 %", "--input_file"]),
+    ("masks", {"masked_share": 0.09, "uncut_masked_share": 0.1},
+     {"masked_share": 0.0823, "uncut_masked_share": 0.1509,
+      "max_predictions_per_seq": 20, "matching_predictions": 79},
+     ["8.23 %", "15.1 %", "because of --max_predictions_per_seq=20: pass "
+      "--max_predictions_per_seq=79"]),
+    ("not_plain", {"text_kinds": (FoundKind("JSON", "do", 0.05, "a"),)},
+     {"text_kinds": (FoundKind("JSON lines", "do this", 0.06, "b.txt"),
+                     FoundKind("JSON", "do that", 0.055, "c.txt"))},
+     ["6 %", "in b.txt, looks like JSON lines: do this"]),
     ("epochs", {"epochs": 40.0},
      {"epochs": 40.3, "examples_per_epoch": 500, "train_batch_size": 7},
      ["40.3 times", "500 examples", "--num_train_steps=2857"]),
@@ -516,7 +531,74 @@ def test_a_corpus_that_is_warned_of(write, options, name, text, words,
   expected = [name]
   if changes:
     expected.insert(0, "unknown")  # Of these, capitals are the reason.
-  assert names(found) == expected
+  assert names(found) == expected + ["repeated"]  # As these texts are.
+
+
+@pytest.mark.parametrize("max_predictions_per_seq, is_cut", [(3, False),
+                                                            (1, True)])
+@pytest.mark.parametrize("do_whole_word_mask", [False, True])
+def test_masked_tokens(write, options, max_predictions_per_seq, is_cut,
+                       do_whole_word_mask):
+  path = write("a.txt", random_text(random.Random(3), 60))
+  options = options(max_predictions_per_seq=max_predictions_per_seq,
+                    do_whole_word_mask=do_whole_word_mask)
+  examples, _ = first_epoch([path], options)
+  tokens = sum(sum(e["input_mask"]) for e in examples)
+  found = check([path], options)
+  assert found.masked_share == pytest.approx(
+      sum(sum(e["masked_lm_weights"]) for e in examples) / tokens, abs=1e-6)
+  assert found.uncut_masked_share == pytest.approx(
+      sum(max(1, round(0.15 * sum(e["input_mask"]))) for e in examples) /
+      tokens, abs=1e-5)
+  assert (found.masked_share < found.uncut_masked_share) == is_cut
+  assert ("masks" in names(found)) == is_cut
+  assert found.matching_predictions == 2
+
+
+def test_predictions_that_match_a_probability():
+  assert [matching_predictions(0.15, length) for length in (
+      5, 16, 64, 128, 256, 512)] == [1, 2, 10, 19, 39, 79]
+  for length in range(5, 600):
+    for probability in (0.0, 0.1, 0.15, 0.2, 0.4, 0.999, 1.0):
+      found = matching_predictions(probability, length)
+      # As many as the reference masks without a limit, and hardly more.
+      masked = max(1, int(round(length * probability)))
+      assert masked <= found <= min(length, masked + length // 100 + 1)
+
+
+@pytest.mark.parametrize("max_bytes", [1 << 21, 1 << 14])
+def test_repeated_text(write, options, max_bytes):
+  rng = random.Random(4)
+  text = random_text(rng, 400, longest=16)
+  found = check([write("a.txt", text)], options(), max_bytes=max_bytes)
+  assert found.is_estimate == (max_bytes < len(text))
+  assert found.repeated_document_share < 0.02 > 0
+  assert found.repeated_line_share < 0.15 and names(found) == []
+  header = "\n".join(["w1 w2 w3\nw4 w5 w6 w7\n"] * 600)
+  found = check([write("a.txt", text), write("b.txt", header)], options(),
+                max_bytes=max_bytes)
+  assert found.repeated_document_share > 0.4 < found.repeated_line_share
+  assert "repeated" in names(found)
+
+
+@pytest.mark.parametrize("max_bytes", [1 << 21, 1 << 14])
+def test_text_that_is_not_plain(write, options, max_bytes):
+  rng = random.Random(5)
+  plain = random_text(rng, 300)
+  records = "".join('{"id": %d, "text": "%s"}\n' % (i, rng.choice(WORDS))
+                    for i in range(len(plain) // 20))
+  found = check([write("a.txt", plain), write("b.txt", records)],
+                options(WORDS + ["{", "}", '"', ":", ",", "id", "text"]),
+                max_bytes=max_bytes)
+  kind, = found.text_kinds
+  assert kind.name == "JSON lines" and kind.file.endswith("b.txt")
+  assert kind.share == pytest.approx(
+      len(records) / (len(records) + len(plain)), abs=0.1)
+  assert "not_plain" in names(found)
+  shown = preflight_text.to_text(found)
+  assert "looks like" in shown and "JSON lines (" in shown
+  again = preflight_text.from_dict(json.loads(preflight_text.to_json(found)))
+  assert again == found
 
 
 def test_a_long_training_is_warned_of(write, options):
@@ -578,6 +660,13 @@ def test_a_preflight_comes_back_from_json(write, options):
   assert preflight_text.to_text(again) == preflight_text.to_text(found)
   del read["warnings"]
   assert preflight_text.from_dict(read) == found._replace(warnings=())
+  # One of an earlier version has less.
+  for name in preflight.Preflight._fields[-7:]:
+    del read[name]
+  earlier = preflight_text.from_dict(read)
+  assert earlier.masked_share is None and earlier.text_kinds == ()
+  assert "repeated" not in preflight_text.to_text(earlier)
+  assert "masks" not in names(preflight.plan(earlier, 10, 1, 2))
   del read["sentences"], read["documents"]
   with pytest.raises(ValueError, match="has no documents, sentences; write it"):
     preflight_text.from_dict(read)
@@ -604,7 +693,7 @@ def test_text_is_an_aligned_table_and_the_warnings(write, options, max_bytes):
   table = [line for line in lines if not line.startswith("warning: ")]
   assert lines[len(table):] == [
       "warning: " + item.text for item in found.warnings]
-  assert 15 <= len(table) <= 22 and max(map(len, table)) <= 80
+  assert 15 <= len(table) <= 24 and max(map(len, table)) <= 80
   start = table[0].index(format(found.looked_at, ","))
   assert all(line[start - 2:start] == "  " and line[start] != " "
              for line in table)

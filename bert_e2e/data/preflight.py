@@ -395,13 +395,14 @@ def _masks(found):
 def _not_plain(found):
   if found.text_kinds and found.text_kinds[0].share > MAX_NOT_PLAIN:
     kind = found.text_kinds[0]
-    return "%s of the sampled text, e.g. in %s, looks like %s: %s." % (
+    return "%s of the sampled text, such as %s, looks like %s: %s." % (
         percent(kind.share), kind.file, kind.name, kind.remedy)
   return None
 
 
 def _repeated(found):
-  if ((found.repeated_document_share or 0) > MAX_REPEATED_DOCUMENTS or
+  if found.examples_per_epoch and (
+      (found.repeated_document_share or 0) > MAX_REPEATED_DOCUMENTS or
       (found.repeated_line_share or 0) > MAX_REPEATED_LINES):
     return ("%s of the sampled documents and %s of the lines repeat others, "
             "which the model may memorize: remove repeated text from "

@@ -186,12 +186,18 @@ def find_kinds(parts) -> Tuple[FoundKind, ...]:
 
 def _kind_of(part) -> Optional[Tuple[str, str]]:
   """Returns (name, remedy) of the kind of a Part; None if it is plain text."""
-  data = part.data[:_EXAMINED_BYTES]
-  if part.offset and b"\n" not in data:
-    # A piece of a long line does not tell; the start of the file may.
-    data = readers.read_text(part.path, 0, _EXAMINED_BYTES)
+  found = _kind_of_text(part.data)
+  if not found and part.offset and b"\n" not in part.data:
+    # A piece of a long line may not tell, but the start of the file does.
+    found = _kind_of_text(readers.read_text(part.path, 0, _EXAMINED_BYTES))
+  return found
+
+
+def _kind_of_text(whole):
+  """Returns the same of bytes from the start of a line on."""
+  data = whole[:_EXAMINED_BYTES]
   text = data.decode("utf-8", "replace")
-  sampled = Sampled(part.data, data, text, [
+  sampled = Sampled(whole, data, text, [
       line for line in map(str.strip, text.split("\n")) if line])
   kind = next((kind for kind in KINDS if kind.is_like(sampled)), None)
   if kind is None:

@@ -473,7 +473,7 @@ def good(write, options):
      {"repeated_document_share": 0.102}, ["10.2 %", "remove repeated text"]),
     ("repeated", {"repeated_line_share": 0.3}, {"repeated_line_share": 0.31},
      ["31 %", "--input_file"]),
-    ("masks", {"masked_share": 0.09, "uncut_masked_share": 0.1},
+    ("masks", {"masked_share": 0.091, "uncut_masked_share": 0.1},
      {"masked_share": 0.0823, "uncut_masked_share": 0.1509,
       "max_predictions_per_seq": 20, "matching_predictions": 79},
      ["8.23 %", "15.1 %", "because of --max_predictions_per_seq=20: pass "
@@ -481,7 +481,7 @@ def good(write, options):
     ("not_plain", {"text_kinds": (FoundKind("JSON", "do", 0.05, "a"),)},
      {"text_kinds": (FoundKind("JSON lines", "do this", 0.06, "b.txt"),
                      FoundKind("JSON", "do that", 0.055, "c.txt"))},
-     ["6 %", "in b.txt, looks like JSON lines: do this"]),
+     ["6 %", "such as b.txt, looks like JSON lines: do this"]),
     ("epochs", {"epochs": 40.0},
      {"epochs": 40.3, "examples_per_epoch": 500, "train_batch_size": 7},
      ["40.3 times", "500 examples", "--num_train_steps=2857"]),
@@ -572,12 +572,13 @@ def test_repeated_text(write, options, max_bytes):
   text = random_text(rng, 400, longest=16)
   found = check([write("a.txt", text)], options(), max_bytes=max_bytes)
   assert found.is_estimate == (max_bytes < len(text))
-  assert found.repeated_document_share < 0.02 > 0
-  assert found.repeated_line_share < 0.15 and names(found) == []
+  assert found.repeated_document_share < 0.02
+  assert found.repeated_line_share < 0.15 and "repeated" not in names(found)
   header = "\n".join(["w1 w2 w3\nw4 w5 w6 w7\n"] * 600)
   found = check([write("a.txt", text), write("b.txt", header)], options(),
                 max_bytes=max_bytes)
-  assert found.repeated_document_share > 0.4 < found.repeated_line_share
+  assert found.repeated_document_share > 0.4
+  assert found.repeated_line_share > 0.35
   assert "repeated" in names(found)
 
 

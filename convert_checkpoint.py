@@ -63,7 +63,7 @@ def _define_flags():
       "output_tf", None, "Directory to write Google's format to.")
   flags_lib.define_path(
       "output_hf", None, "Directory to write Hugging Face's format to.")
-  flags.DEFINE_string(
+  flags_lib.define_path(
       "output_saved_model", None,
       "Directory to write a SavedModel of the encoder to.")
   flags.mark_flags_as_required(["input"])

@@ -43,10 +43,12 @@ class _Stored(NamedTuple):
 def _open(path):
   """Returns the _Stored of a checkpoint or a Hugging Face directory."""
   if hugging_face.is_directory(path):
-    variables = hugging_face.read(path).variables
+    model = hugging_face.read(path)
+    variables = model.variables
     return _Stored({name: list(value.shape)
                     for name, value in variables.items()},
-                   variables.__getitem__, tf_weights.ROOT)
+                   variables.__getitem__,
+                   model.root if model.has_other_names else tf_weights.ROOT)
   weights = tf_weights.TensorFlowWeights(path)
   return _Stored(weights.shapes, weights.read, weights.root)
 

@@ -235,6 +235,49 @@ def test_forms_of_a_whole_model(tmp_path, change):
   assert found.missing == found.unused == []
 
 
+def of_an_attribute(tensors):
+  """The encoder is a BertModel in a class of its own, the heads are not."""
+  return {name.replace("bert.", "model.bert_model.", 1)
+          if name.startswith("bert.") else "model." + name: value
+          for name, value in tensors.items()}
+
+
+def of_a_named_encoder(tensors):
+  return {name.replace("bert.", "my_bert.", 1)
+          if name.startswith("bert.") else name: value
+          for name, value in tensors.items()}
+
+
+@pytest.mark.parametrize("change, root", [
+    (lambda tensors: under("module.")(with_decoder(tensors)), "module.bert."),
+    (lambda tensors: under("_orig_mod.module.")(with_decoder_only(tensors)),
+     "_orig_mod.module.bert."),
+    (lambda tensors: under("model.")(of_first_conversions(tensors)),
+     "model.bert."),
+    (of_an_attribute, "model.bert_model."), (of_a_named_encoder, "my_bert."),
+    (lambda tensors: dict(tensors, **under("teacher.")(tensors)), "bert.")])
+def test_names_under_a_prefix(tmp_path, change, root):
+  """The heads' are stripped, too; a standard name goes before others."""
+  whole = hf.read(write_folder(tmp_path / "whole", random_tensors()))
+  found = hf.read(write_folder(tmp_path / "other", change(random_tensors())))
+  assert_same(found.variables, whole.variables)
+  assert found.missing == []
+  assert (found.root, whole.root) == (root, "bert.")
+  assert found.has_other_names == (root != "bert.") and (
+      not whole.has_other_names)
+  assert all(name.startswith("teacher.") for name in found.unused)
+
+
+def test_an_encoder_of_an_attribute_beside_another_head(tmp_path):
+  tensors = {"encoder." + name[len("bert."):]: value
+             for name, value in random_tensors().items()
+             if name.startswith("bert.")}
+  tensors["encoder.classifier.weight"] = np.zeros([3, 8], np.float32)
+  found = hf.read(write_folder(tmp_path / "part", tensors))
+  assert found.missing == HEADS[2:] and found.root == "encoder."
+  assert found.unused == ["encoder.classifier.weight"]
+
+
 @pytest.mark.parametrize("architecture, there, missing", [
     ("BertModel", lambda name: name.startswith("bert."), HEADS[2:]),
     ("BertModel", lambda name: name.startswith("bert.") and
@@ -509,7 +552,11 @@ def test_a_tokenizer_json_without_pieces_is_refused(tmp_path, model):
 
 
 @pytest.mark.parametrize("changes, said", [
-    ({"model_type": "roberta"}, "a model of type 'roberta'"),
+    ({"model_type": "roberta", "architectures": ["RobertaForMaskedLM"]},
+     r"describes a RoBERTa, with byte-level BPE instead of WordPieces \(model_"
+     r"type 'roberta', RobertaForMaskedLM\), which is not supported"),
+    ({"model_type": "electra"}, "describes an ELECTRA, .* train this model "),
+    ({"model_type": "new"}, "describes another model than BERT .*'new'"),
     ({"architectures": ["JinaBertForMaskedLM"]}, "JinaBertForMaskedLM"),
     ({"position_embedding_type": "relative_key"}, "'relative_key'"),
     ({"is_decoder": True}, "'is_decoder' is True"),
@@ -546,6 +593,12 @@ def with_tensor(name, value):
   return lambda tensors: dict(tensors, **{name: value})
 
 
+def under(prefix, change=dict):
+  """Returns a function that puts a prefix before all names."""
+  return lambda tensors: {
+      prefix + name: value for name, value in change(tensors).items()}
+
+
 @pytest.mark.parametrize("change, said", [
     (without("bert.encoder.layer.1.output.dense.bias"),
      "bert/encoder/layer_1/output/dense/bias is missing"),
@@ -565,7 +618,16 @@ def with_tensor(name, value):
     (with_tensor("cls.predictions.bias", np.zeros(45, np.int8)),
      "cls.predictions.bias is stored as I8"),
     (lambda tensors: {"weight": np.zeros(3, np.float32)},
-     "is missing and 33 more"),
+     "it has weight where the model has bert.embeddings.word_embeddings.weig"),
+    (lambda tensors: {"x": np.zeros(3, np.float32)}, "it has x where the"),
+    (lambda tensors: {}, "does not hold the encoder of a BERT: it has no w"),
+    (lambda tensors: dict(under("a.")(tensors), **under("b.")(tensors)),
+     r"several encoders: a.bert.embeddings\.\.\., b.bert.embeddings\.\.\."),
+    (under("module.", without("bert.encoder.layer.1.output.dense.bias")),
+     "bert/encoder/layer_1/output/dense/bias is missing"),
+    (under("module.", with_tensor("bert.encoder.layer.2.output.dense.bias",
+                                  np.zeros(8, np.float32))),
+     "module.bert.encoder.layer.2.output.dense.bias is not in the model"),
 ])
 def test_weights_that_are_refused(tmp_path, change, said):
   folder = write_folder(tmp_path, change(random_tensors()))
@@ -628,6 +690,20 @@ def test_files_that_are_refused(tmp_path, damage, said):
   with pytest.raises(ValueError, match=said) as refusal:
     hf.read(folder)
   assert folder in str(refusal.value)
+
+
+@pytest.mark.parametrize("name, said", [
+    ("tf_model.h5", r"has tf_model.h5, a Keras model\. Load it with .*from_tf"),
+    ("flax_model.msgpack", "has flax_model.msgpack, a Flax model.*from_flax"),
+    ("model.onnx", "has model.onnx, an ONNX model, which cannot be trained"),
+    ("adapter_model.safetensors", "a LoRA or other PEFT adapter"),
+    ("notes.txt", "neither .* Copy the whole directory")])
+def test_weights_in_another_format_are_named(tmp_path, name, said):
+  folder = write_folder(tmp_path, random_tensors())
+  os.rename(str(tmp_path / "model.safetensors"), str(tmp_path / name))
+  with pytest.raises(ValueError, match=said) as refusal:
+    hf.read(folder)
+  assert folder in str(refusal.value) and "\n" not in str(refusal.value)
 
 
 def test_a_missing_shard_is_an_os_error(tmp_path):

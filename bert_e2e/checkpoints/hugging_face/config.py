@@ -28,6 +28,32 @@ _THEIR_KEYS = ("model_type", "architectures", "layer_norm_eps")
 # Options that change the model, with the only value that ours supports.
 _REQUIRED_VALUES = {"position_embedding_type": "absolute", "is_decoder": False,
                     "add_cross_attention": False}
+# What people pass instead of a BERT, by its model_type.
+_OTHER_MODELS = {
+    "albert": "an ALBERT, whose layers share their weights",
+    "bart": "a BART, an encoder and decoder",
+    "big_bird": "a BigBird, with sparse attention",
+    "camembert": "a CamemBERT, with SentencePiece instead of WordPieces",
+    "convbert": "a ConvBERT, with convolutions in its layers",
+    "deberta": "a DeBERTa, with relative positions",
+    "deberta-v2": "a DeBERTa, with relative positions",
+    "distilbert": "a DistilBERT, without token types and pooler",
+    "electra": "an ELECTRA, whose discriminator predicts no words",
+    "ernie": "an ERNIE, with task embeddings",
+    "funnel": "a Funnel Transformer, which shortens its sequences",
+    "gpt2": "a GPT-2, a decoder",
+    "longformer": "a Longformer, with sparse attention",
+    "mobilebert": "a MobileBERT, with bottlenecks in its layers",
+    "modernbert": "a ModernBERT, with rotary positions and another tokenizer",
+    "mpnet": "an MPNet, with relative positions",
+    "mt5": "an mT5, an encoder and decoder",
+    "nomic_bert": "a Nomic BERT, with rotary positions",
+    "roberta": "a RoBERTa, with byte-level BPE instead of WordPieces",
+    "roformer": "a RoFormer, with rotary positions",
+    "t5": "a T5, an encoder and decoder",
+    "xlm-roberta": "an XLM-RoBERTa, with SentencePiece instead of WordPieces",
+    "xlnet": "an XLNet, which is trained on permutations",
+}
 _LAYER_NORM_EPSILON = 1e-12
 # Up to this, the epsilon has no effect on a variance of 1 in float32.
 _MAX_LAYER_NORM_EPSILON = 1e-7
@@ -154,10 +180,11 @@ def _check_architecture(content, path):
   if kind != "bert" or (architectures and not any(
       str(name).startswith("Bert") for name in architectures)):
     raise ValueError(
-        "%s describes a model of type %r (%s). Only BERT is supported: "
-        "BertModel, BertForMaskedLM or BertForPreTraining." %
-        (path, kind, ", ".join(map(str, architectures)) or
-         "no architectures named"))
+        "%s describes %s (model_type %r, %s), which is not supported: only "
+        "BERT is. Start from a BERT (BertModel, BertForMaskedLM or "
+        "BertForPreTraining), or train this model with transformers." % (
+            path, _OTHER_MODELS.get(kind, "another model than BERT"), kind,
+            ", ".join(map(str, architectures)) or "no architectures named"))
   for key, value in _REQUIRED_VALUES.items():
     if content.get(key, value) != value:
       raise ValueError("%s: %r is %r, but only %r is supported." %

@@ -21,11 +21,19 @@ class Model(NamedTuple):
       directory does not have; all belong to heads.
     unused: list of str, PyTorch's names of weights that pretraining does not
       use, of another head.
+    root: str, what the names of the encoder's weights begin with: "bert.", "",
+      or a prefix, such as "module.bert.", that was replaced.
   """
   config: Dict[str, Any]
   variables: Dict[str, Any]
   missing: List[str]
   unused: List[str]
+  root: str
+
+  @property
+  def has_other_names(self):
+    """bool, whether the encoder's names are not those of transformers."""
+    return self.root not in ("bert.", "")
 
 
 def read(directory):
@@ -44,7 +52,7 @@ def read(directory):
   """
   config = config_lib.read_config(directory)
   path, stored = weights.read_weights(directory)
-  stored, stored_names = weights.by_standard_names(stored, path)
+  stored, stored_names, root = weights.by_standard_names(stored, path)
   variables = collections.OrderedDict()  # type: collections.OrderedDict
   missing, different = [], []
   for name, shape in modeling.variable_shapes(
@@ -72,4 +80,4 @@ def read(directory):
         (path, config_lib.config_file(directory),
          config_lib.list_clauses(different)))
   unused = [name for name in stored_names if stored_names[name] in stored]
-  return Model(config, variables, missing, unused)
+  return Model(config, variables, missing, unused, root)

@@ -1,6 +1,7 @@
 """The weight files of a Hugging Face directory, and the names in them."""
 
 import collections
+import difflib
 import io
 import os
 import re
@@ -8,15 +9,23 @@ import re
 import numpy as np
 
 import modeling
+from bert_e2e.checkpoints import foreign_models
 from bert_e2e.checkpoints.hugging_face.config import CONFIG_FILE
 from bert_e2e.common import file_io, json_files
-from bert_e2e.common.messages import first_line
+from bert_e2e.common.messages import first_line, list_names
 
 SAFETENSORS_FILE = "model.safetensors"
 _TORCH_FILE = "pytorch_model.bin"
 # Constant buffers that some versions saved with the weights.
 _BUFFERS = (".position_ids", ".token_type_ids")
 _NUMPY_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+# The prefix of the encoder's weights in models with heads. A BertModel by
+# itself has none.
+_PREFIX = "bert."
+_ENCODER_PARTS = ("embeddings.", "encoder.", "pooler.")
+_EMBEDDINGS = re.compile(
+    r"((?:.*\.)?)embeddings\.(?:word|position)_embeddings\.weight")
+_HEAD = re.compile(r"((?:.*?\.)??)cls\.(?:predictions|seq_relationship)\.")
 # PyTorch's names that do not follow from ours.
 _HEAD_NAMES = {
     "cls/predictions/output_bias": "cls.predictions.bias",
@@ -62,8 +71,12 @@ def read_weights(directory):
       for shard in _shards(index):
         weights.update(read_file(os.path.join(directory, shard)))
       return index, weights
-  raise ValueError("%s has a %s, but neither %s nor %s beside it." % (
-      directory, CONFIG_FILE, SAFETENSORS_FILE, _TORCH_FILE))
+  found = foreign_models.of_directory(file_io.names(directory))
+  if found:
+    raise ValueError("%s has %s, %s. %s" % ((directory,) + found))
+  raise ValueError("%s has a %s, but neither %s nor %s beside it. Copy the "
+                   "whole directory." % (
+                       directory, CONFIG_FILE, SAFETENSORS_FILE, _TORCH_FILE))
 
 
 def _shards(index):
@@ -196,20 +209,24 @@ def by_standard_names(weights, path):
   """Renames weights as in BertForPreTraining.
 
   Args:
-    weights: dict from a name in any of the known forms to an array.
+    weights: dict from a name in any of the known forms to an array. All names,
+      or those of the encoder, may have a prefix: "module." of DataParallel,
+      "_orig_mod." of torch.compile, or the name of an attribute.
     path: str, their file.
 
   Returns:
     (dict from standard name to array, OrderedDict from name in the file to
-    standard name).
+    standard name, the encoder's prefix in the file: "bert." or another one).
 
   Raises:
-    ValueError: a weight is stored twice, with different values.
+    ValueError: a weight is stored twice, with different values; there is no
+      encoder of a BERT, or more than one.
   """
+  prefix = _find_prefix(weights, path)
   found = {}
   names = collections.OrderedDict()
   for name in sorted(weights):
-    standard = names[name] = _standard_name(name)
+    standard = names[name] = _standard_name(name, prefix)
     if standard in found and not np.array_equal(
         found[standard], weights[name]):
       raise ValueError(
@@ -217,13 +234,49 @@ def by_standard_names(weights, path):
           "is not supported." % (path, name, next(
               n for n in names if names[n] == standard)))
     found[standard] = weights[name]
-  return found, names
+  return found, names, prefix
 
 
-def _standard_name(name):
-  """Returns the name of a weight in BertForPreTraining."""
-  if name.startswith(("embeddings.", "encoder.", "pooler.")):
-    name = "bert." + name  # Of a BertModel.
+def _find_prefix(names, path):
+  """Returns what the names of the encoder's weights begin with.
+
+  Raises:
+    ValueError: there is no encoder, or more than one.
+  """
+  found = sorted({match.group(1) for match in map(
+      _EMBEDDINGS.fullmatch, names) if match})
+  if _PREFIX in found:
+    return _PREFIX
+  if not found:
+    expected = _PREFIX + "embeddings.word_embeddings.weight"
+    similar = difflib.get_close_matches(expected, sorted(names), 1, 0.0)
+    raise ValueError(
+        "%s does not hold the encoder of a BERT: it has %s where the model has "
+        "%s. Save the whole model with save_pretrained." %
+        (path, similar[0] if similar else "no weights", expected))
+  if len(found) > 1:
+    raise ValueError(
+        "%s holds several encoders: %s. Save the one to train by itself, with "
+        "save_pretrained." % (
+            path, list_names(prefix + "embeddings..." for prefix in found)))
+  return found[0]
+
+
+def _standard_name(name, prefix):
+  """Returns the name of a weight in BertForPreTraining.
+
+  Args:
+    name: str, its name in the file.
+    prefix: str, the encoder's prefix there.
+  """
+  inner = name[len(prefix):]
+  head = _HEAD.match(name)
+  if name.startswith(prefix) and (
+      prefix.endswith(_PREFIX) or inner.startswith(_ENCODER_PARTS)):
+    name = _PREFIX + inner
+  elif head and prefix.startswith(head.group(1)):
+    # module.cls... beside module.bert...
+    name = name[head.end(1):]
   # Names in early conversions of Google's checkpoints.
   name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
   name = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)

@@ -119,7 +119,8 @@ def _read_hugging_face(model, vocab_file, do_lower_case):
       _complete(found.variables, config), config,
       vocab_file or model.vocab_file,
       recorded if do_lower_case is None else do_lower_case, found.missing,
-      found.unused, found.root if found.has_other_names else tf_weights.ROOT,
+      found.unused,
+      found.root[:-1] if found.has_other_names else tf_weights.ROOT,
       tokenizer, model.path)
 
 

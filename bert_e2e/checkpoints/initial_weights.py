@@ -48,7 +48,7 @@ def _open(path):
     return _Stored({name: list(value.shape)
                     for name, value in variables.items()},
                    variables.__getitem__,
-                   model.root if model.has_other_names else tf_weights.ROOT)
+                   model.root[:-1] if model.has_other_names else tf_weights.ROOT)
   weights = tf_weights.TensorFlowWeights(path)
   return _Stored(weights.shapes, weights.read, weights.root)
 

@@ -235,7 +235,10 @@ def _token(content, number, attributes, path):
 
 def _of_tokenizer(path):
   """Returns {content: AddedToken} of a tokenizer.json."""
-  entries = _read_object(path).get("added_tokens") or []
+  content = _read_object(path)
+  if "model" not in content:  # A dict from pieces to ids.
+    return {}
+  entries = content.get("added_tokens") or []
   if not isinstance(entries, list) or not all(
       isinstance(entry, dict) for entry in entries):
     raise ValueError("%s: 'added_tokens' is no list of objects. Save the "

@@ -117,6 +117,8 @@ class Preflight(NamedTuple):
     repeated_document_share, repeated_line_share: of the sample's documents and
       lines; they equal another one of the sample.
     text_kinds: tuple of FoundKind, what text that is not plain looks like.
+    is_split_into_words: bool, whether another tokenizer has split the text
+      before (--do_split_on_punc=false).
   """
   files: int
   num_bytes: int
@@ -158,6 +160,7 @@ class Preflight(NamedTuple):
   repeated_document_share: Optional[float] = None
   repeated_line_share: Optional[float] = None
   text_kinds: Tuple[FoundKind, ...] = ()
+  is_split_into_words: bool = False
 
 
 def check_text(corpus, options, *, held_out=frozenset(), max_bytes=MAX_BYTES):
@@ -201,6 +204,7 @@ def check_text(corpus, options, *, held_out=frozenset(), max_bytes=MAX_BYTES):
       held_out=tuple(shared.values()),
       repeated_document_share=repeated.documents,
       repeated_line_share=repeated.lines, text_kinds=find_kinds(parts),
+      is_split_into_words=not options.tokenizer.do_split_on_punc,
       **_text_values(counter, 0 if is_whole else sum(map(bool, corpus.sizes)),
                      options.tokenizer.strip_accents),
       **_example_values(counter, options.instances))
@@ -436,6 +440,8 @@ def warn_of_warmup(num_warmup_steps, num_train_steps):
 
 
 def _case(found):
+  if found.is_split_into_words:
+    return None  # Only the model's own tokenizer knows.
   if (found.do_lower_case and
       found.unreachable_piece_share > MAX_UNREACHABLE):
     return ("--vocab_file is a cased one: %s of its pieces have capitals or "

@@ -624,6 +624,15 @@ def test_case_of_a_vocabulary(write, options, piece, capital, unreachable):
   assert found.unreachable_piece_share == unreachable / 2
 
 
+def test_text_that_was_split_before_gets_no_advice_on_case(write, options):
+  """Only the model's own tokenizer knows whether it is lower-cased."""
+  path, cased = write("a.txt", "W1 W2\nW3 w4\n"), options(do_lower_case=False)
+  assert "case" in names(check([path], cased))
+  split = cased._replace(tokenizer=TokenizerConfig(False, None, False, False))
+  found = check([path], split)
+  assert found.is_split_into_words and "case" not in names(found)
+
+
 # --------------------------------------------------------------- for the reader
 
 

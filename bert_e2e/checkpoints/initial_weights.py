@@ -45,10 +45,10 @@ def _open(path):
   if hugging_face.is_directory(path):
     model = hugging_face.read(path)
     variables = model.variables
-    return _Stored({name: list(value.shape)
-                    for name, value in variables.items()},
-                   variables.__getitem__,
-                   model.root[:-1] if model.has_other_names else tf_weights.ROOT)
+    return _Stored(
+        {name: list(value.shape) for name, value in variables.items()},
+        variables.__getitem__,
+        model.root[:-1] if model.has_other_names else tf_weights.ROOT)
   weights = tf_weights.TensorFlowWeights(path)
   return _Stored(weights.shapes, weights.read, weights.root)
 

@@ -83,8 +83,11 @@ def _run(values):
   if source.root != tf_weights.ROOT:
     print("%s has the encoder as %s..., which is written as %s..." % (
         values.input, source.root, tf_weights.ROOT))
+  initialized = source.initialized
+  if set(outputs) == {"output_saved_model"}:  # It has no heads.
+    initialized = [n for n in initialized if n.startswith(tf_weights.ROOT)]
   for names, message in (
-      (source.initialized, "does not have these variables, which were newly "
+      (initialized, "does not have these variables, which were newly "
        "initialized"),
       (source.unused, "has these weights, which were not converted")):
     if names:

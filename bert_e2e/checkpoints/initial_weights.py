@@ -82,7 +82,8 @@ def check(path, config, config_file, extend_positions=False):
   if different:
     raise ValueError(
         "--init_checkpoint=%s is of another model than --bert_config_file=%s: "
-        "%s." % (path, config_file, list_names(different)))
+        "%s. Pass the config of the checkpoint." %
+        (path, config_file, list_names(different)))
   if num_positions is not None and not extend_positions:
     raise ValueError(
         "--init_checkpoint=%s has %d positions, but the model has %d "

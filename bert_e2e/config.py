@@ -147,13 +147,13 @@ class DataConfig(_Group):
   """The text to train on, and how it is read."""
 
   input_file: Optional[str] = _string(
-      None, "Raw text, or TFRecords of examples: files, glob patterns (** is "
-      "any number of directories) or directories, separated by commas (\\, is "
-      "a comma in a name). Text has one sentence per line and a blank line "
+      None, "Raw text, or TFRecords of examples: files, glob patterns (`**` is "
+      "any number of directories) or directories, separated by commas (`\\,` "
+      "is a comma in a name). Text has one sentence per line and a blank line "
       "between documents.", is_required=True, in_original=True)
   vocab_file: Optional[str] = _path(
       None, "The vocabulary that the model was trained with: one WordPiece per "
-      "line, or a tokenizer.json. By default the one beside "
+      "line, or a tokenizer.json or vocab.json. By default the one beside "
       "--init_checkpoint.", in_original=True)
   invalid_utf8: str = _enum(
       INVALID_UTF8_CHOICES, "What to do with text that is not UTF-8: stop with "

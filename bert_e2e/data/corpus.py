@@ -142,15 +142,16 @@ class Corpus:
     check_value("chunk_lines", chunk_lines)
     self.files = list(dict.fromkeys(files))
     self.chunk_lines = chunk_lines
-    self.sizes = [_readable_size(path) for path in self.files]
+    # Which also checks that the files are text that can be read.
+    self._are_splittable = [
+        readers.format_of(path).is_splittable for path in self.files]
+    self.sizes = [_size(path) for path in self.files]
     self.starts = [0, *itertools.accumulate(self.sizes)]
     self.num_bytes = self.starts[-1]
     if not self.num_bytes:
       raise ValueError(
           "The corpus is empty: %s." %
           (", ".join("%s has 0 bytes" % f for f in self.files) or "no file"))
-    for path in self.files:
-      readers.format_of(path)  # Raises if it is not text.
     self._fixed_split_bytes = split_bytes
     self._split_bytes = self._choose_split_bytes(num_hosts)
     self.num_cut_documents = 0
@@ -258,7 +259,7 @@ class Corpus:
 
   def is_splittable(self, index) -> bool:
     """Returns whether the file of a number can be read from any byte."""
-    return readers.format_of(self.files[index]).is_splittable
+    return self._are_splittable[index]
 
   def boundary(self, offset) -> Boundary:
     """Aligns an offset to where the corpus may be cut: a pure function of it.
@@ -313,11 +314,9 @@ class Corpus:
           line_cutter.CARRY_BYTES, offset, count)
 
 
-def _readable_size(path):
-  """Returns a file's size; raises a ValueError if it can't be read."""
+def _size(path):
+  """Returns a file's size in bytes; raises a ValueError if that fails."""
   try:
-    with file_io.open_binary(path) as stream:
-      stream.read(1)
     return file_io.size(path)
   except OSError as e:
-    raise ValueError("Input file %s cannot be read: %s" % (path, e)) from e
+    raise ValueError("%s cannot be read: %s" % (path, e)) from e

@@ -13,7 +13,7 @@ from hugging_face_models import config_of, random_variables
 from program import LENGTHS, ROOT, command
 
 import run_pretraining_e2e as e2e
-from bert_e2e.common import file_io
+from bert_e2e.common import file_io, input_files
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import resume, text_lines
 from bert_e2e.data import stream as stream_lib
@@ -171,6 +171,23 @@ def has_memory_files():
     return not tf.io.gfile.exists("ram://nothing")
   except tf.errors.UnimplementedError:
     return False
+
+
+@pytest.mark.skipif(not has_memory_files(),
+                    reason="this TensorFlow has no file system in memory")
+def test_remote_directories():
+  """By TensorFlow's own functions; test_input_files.py has all cases."""
+  names = ["1.txt", "B/.hidden.txt", "B/2.txt", "B/C/3.txt", "B/C/x,y.txt"]
+  tf.io.gfile.makedirs("ram://tree/B/C")
+  for name in names:
+    file_io.write("ram://tree/" + name, b"x")
+  expected = ["ram://tree/" + name for name in names if ".h" not in name]
+  assert input_files.expand("ram://tree") == expected
+  assert input_files.expand("ram://tree/**") == expected
+  assert input_files.expand("ram://tree/B/*.txt") == [expected[1]]
+  assert input_files.expand("ram://tree/**/3.txt,ram://tree/B/C/x\\,y.txt") == (
+      expected[2:])
+  assert input_files.expand(expected[3]) == [expected[3]]
 
 
 @pytest.mark.skipif(not has_memory_files(),

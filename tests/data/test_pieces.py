@@ -2,9 +2,11 @@
 
 import json
 import logging
+import os
 
+import forked_programs
 import pytest
-from program import VOCAB
+from program import CONFIG, ROOT, VOCAB, command, prepared
 
 import modeling
 import tokenization
@@ -89,3 +91,24 @@ def test_more_entries_than_the_model_has(write, end, said):
     input_validation.check_model(
         modeling.BertConfig(len(VOCAB)), "config.json", 16, vocab_size, path)
   assert str(caught.value).endswith(said)
+
+
+@pytest.mark.parametrize("program", [
+    "show_examples.py", "create_pretraining_data.py"])
+def test_the_programs_warn(write, files, tmp_path, program):
+  run = forked_programs.run([
+      os.path.join(ROOT, program), "--input_file=" + files["eval"],
+      "--vocab_file=" + write(VOCABULARY + "w3\n"), "--max_seq_length=16"] + (
+          ["--output_file=%s" % (tmp_path / "examples")]
+          if program.startswith("create") else []))
+  assert run.returncode == 0, run.stdout
+  assert run.stdout.count("pieces more than once: w3 on lines 9 and 46") == 1
+
+
+def test_the_training_warns(write, files, parse_flags, caplog):
+  with open(files["config"], "w") as stream:
+    json.dump(dict(CONFIG, vocab_size=len(VOCAB) + 1), stream)
+  with caplog.at_level(logging.WARNING):
+    prepared(parse_flags(command(
+        files, vocab_file=write(VOCABULARY + "w3\n"))))
+  assert sum("w3 on lines 9 and 46" in said for said in caplog.messages) == 1

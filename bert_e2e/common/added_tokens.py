@@ -227,9 +227,10 @@ def _token(content, number, attributes, path):
   flags.setdefault("normalized", not flags.get("special", False))
   if not isinstance(content, str) or not isinstance(number, int) or not all(
       isinstance(flag, bool) for flag in flags.values()):
-    raise ValueError("%s: the added token %r has the id %r and the attributes "
-                     "%r. Save the tokenizer again with transformers." %
-                     (path, content, number, flags))
+    raise ValueError(
+        "%s: the added token %r has the id %.80r and the attributes %r. Save "
+        "the tokenizer again with transformers." %
+        (path, content, number, flags))
   return AddedToken(content, number, **flags)
 
 

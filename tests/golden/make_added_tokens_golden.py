@@ -18,7 +18,7 @@ from typing import Any, Dict, List, Tuple
 FOLDER = os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "tokenizer")
 VOCAB_FILE = os.path.join(FOLDER, "vocab.txt")
-GOLDEN_FILE = os.path.join(FOLDER, "added_tokens.json")
+GOLDEN_FILE = os.path.join(FOLDER, "hugging_face.json")
 
 # Name -> (options, added tokens as transformers' AddedToken takes them).
 CASES: Dict[str, Tuple[Dict[str, bool], List[Dict[str, Any]]]] = {

@@ -70,7 +70,9 @@ def _as_list(patterns):
   if not isinstance(patterns, str):
     return [pattern.strip() for pattern in patterns]
   whole = patterns.strip()
-  if "," in whole and file_io.exists(file_io.expand_user(whole)):
+  _, comma, rest = whole.partition(",")
+  is_list = not comma or "://" in rest
+  if not is_list and file_io.exists(file_io.expand_user(whole)):
     return [whole]
   return split_list(patterns)
 

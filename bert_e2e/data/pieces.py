@@ -120,7 +120,7 @@ def warn_of_repeated_pieces(vocab_file):
 
   Args, raises: see `lines_of_pieces`.
   """
-  repeated = ["%s on lines %s" % (piece, " and ".join(map(str, numbers)))
+  repeated = ["\"%s\" on lines %s" % (piece, " and ".join(map(str, numbers)))
               for piece, numbers in lines_of_pieces(vocab_file).items()
               if piece and len(numbers) > 1]
   if repeated:

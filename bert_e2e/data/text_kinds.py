@@ -21,8 +21,11 @@ _EXAMINED_TABLE_BYTES = 1 << 17
 _JSON_RECORD = re.compile(r'\{\s*"[^"]*"\s*:')
 _JSON_PART = re.compile(r'"[^"]*"\s*:|[\[\]{}]+,?$|\[\s*\{\s*"')
 _TAG = re.compile(
-    r"</?[A-Za-z][\w:-]*(?:\s[^<>]*)?/?>|<!--|<!DOCTYPE|<\?xml")
-_WIKI = re.compile(r"\[\[[^\[\]]+\]\]|\{\{[^{}]+\}\}|'''|^==.*==$|^\{\||^\|-")
+    r"</?[A-Za-z][\w:-]*(?:\s+[\w:-]+\s*=[^<>]*)?\s*/?>|<!--|<!DOCTYPE|<\?xml")
+# Some of these are in any markup, but not where <word> stands for a name.
+_SURE_TAG = re.compile(r"</[A-Za-z]|<[A-Za-z][^<>]*(?:=[^<>]*|/)>|<[!?]")
+_WIKI = re.compile(
+    r"\[\[[^\[\]]+\]\]|\{\{[^{}]+\}\}|'''|^==+[^=].*==$|^\{\||^\|-$")
 _WIKI_MARKS = ("[[", "{{", "'''", "==", "{|")
 _LATEX = re.compile(
     r"\\(?:begin|end|(?:sub)*section|cite|ref|label|item|text\w\w)\b")
@@ -81,8 +84,9 @@ def _has_lone_returns(sampled):
 
 
 def _is_markup(sampled):
-  return (sampled.fraction(_TAG.match) >= 0.05 or
-          sampled.fraction(_TAG.search) >= 0.2)
+  return bool(_SURE_TAG.search(sampled.text)) and (
+      sampled.fraction(_TAG.match) >= 0.05 or
+      sampled.fraction(_TAG.search) >= 0.2)
 
 
 def _is_wiki(sampled):

@@ -73,7 +73,7 @@ def test_pieces_that_stand_twice(write, caplog):
   with caplog.at_level(logging.WARNING):
     pieces.warn_of_repeated_pieces(path)
   said, = caplog.messages
-  assert "w3 on lines 9 and 46 and 48; w5 on lines 11 and 51. The last" in said
+  assert '"w3" on lines 9 and 46 and 48; "w5" on lines 11 and 51. The' in said
   caplog.clear()
   pieces.warn_of_repeated_pieces(write(VOCABULARY + "\n\n"))
   assert not caplog.messages
@@ -102,7 +102,7 @@ def test_the_programs_warn(write, files, tmp_path, program):
           ["--output_file=%s" % (tmp_path / "examples")]
           if program.startswith("create") else []))
   assert run.returncode == 0, run.stdout
-  assert run.stdout.count("pieces more than once: w3 on lines 9 and 46") == 1
+  assert run.stdout.count('pieces more than once: "w3" on lines 9 and 46') == 1
 
 
 def test_the_training_warns(write, files, parse_flags, caplog):
@@ -111,4 +111,4 @@ def test_the_training_warns(write, files, parse_flags, caplog):
   with caplog.at_level(logging.WARNING):
     prepared(parse_flags(command(
         files, vocab_file=write(VOCABULARY + "w3\n"))))
-  assert sum("w3 on lines 9 and 46" in said for said in caplog.messages) == 1
+  assert sum('"w3" on lines 9 and 46' in said for said in caplog.messages) == 1

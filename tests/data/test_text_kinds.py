@@ -102,8 +102,10 @@ def test_text_that_is_not_plain(text, name):
     "1 2 3\n4 5\n6 7 8 9\n" * 20, "- Yes, I do.\n- No.\n- Why, then?\n" * 20,
     "\u6211\u4eec\uff0c\u4ed6\u4eec\u3002\n" * 20,
     "Write if (a[i] == b) { x(); } here.\nThen go on.\n" * 20,
-    'He said, "Yes, go."\n"No," she said, "not I."\n' * 20],
-                         ids=range(12))
+    'He said, "Yes, go."\n"No," she said, "not I."\n' * 20,
+    "By N. N. <nn at x.org>\nand <m@y.org>\n" * 20,
+    "Title\n=====\nCall <name> with <file>.\n" * 20],
+                         ids=range(14))
 def test_plain_text(text):
   assert names(text) == []
 

@@ -41,6 +41,18 @@ def golden_model(activation):
   return config, variables
 
 
+@pytest.fixture(scope="module")
+def golden_models(tmp_path_factory):
+  """Writes the SavedModel of each activation; returns their directories."""
+  directories = {}
+  for activation in ACTIVATIONS:
+    directories[activation] = str(tmp_path_factory.mktemp(activation))
+    config, variables = golden_model(activation)
+    saved_model.write(directories[activation], variables, config,
+                      {"vocab.txt": VOCABULARY})
+  return directories
+
+
 def load_1(directory):
   """Loads as TensorFlow 1 does; returns a function from inputs to outputs."""
   graph = tf.Graph()
@@ -76,12 +88,9 @@ def load_2(directory):
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 @pytest.mark.parametrize("load", [load_1, load_2])
-def test_it_computes_what_transformers_does(tmp_path, load, activation):
+def test_it_computes_what_transformers_does(golden_models, load, activation):
   """For any number of sequences of any length."""
-  config, variables = golden_model(activation)
-  directory = str(tmp_path / "model")
-  saved_model.write(directory, variables, config, {})
-  run = load(directory)
+  run = load(golden_models[activation])
   with np.load(GOLDEN) as expected:
     for shape in golden.SHAPES:
       outputs = run(*golden.batch(*shape))
@@ -93,14 +102,13 @@ def test_it_computes_what_transformers_does(tmp_path, load, activation):
             rtol=0, atol=1e-5)
 
 
-def test_the_signature(tmp_path):
-  config, variables = golden_model("gelu")
-  saved_model.write(str(tmp_path), variables, config, {"vocab.txt": VOCABULARY})
+def test_the_signature(golden_models):
+  directory = golden_models["gelu"]
   with tf.Graph().as_default(), tf.Session() as session:
     signature = tf.saved_model.load(
-        session, ["serve"], str(tmp_path)).signature_def["serving_default"]
+        session, ["serve"], directory).signature_def["serving_default"]
     assert sorted(v.name[:-2] for v in tf.trainable_variables()) == sorted(
-        variables)
+        golden_model("gelu")[1])
     # It can be fine-tuned by programs that do not have our gradients.
     assert not [node.name for node in tf.get_default_graph().as_graph_def().node
                 if "_gradient_op_type" in node.attr]
@@ -112,33 +120,34 @@ def test_the_signature(tmp_path):
       {name: (int32, [-1, -1]) for name in saved_model.INPUTS},
       sequence_output=(float32, [-1, -1, 16]),
       pooled_output=(float32, [-1, 16]))
-  assert (tmp_path / "assets.extra" / "vocab.txt").read_bytes() == VOCABULARY
+  with open(directory + "/assets.extra/vocab.txt", "rb") as stream:
+    assert stream.read() == VOCABULARY
 
 
-def test_too_long_a_sequence_is_refused(tmp_path):
-  config, variables = golden_model("gelu")
-  saved_model.write(str(tmp_path), variables, config, {})
+def test_too_long_a_sequence_is_refused(golden_models):
   with pytest.raises(tf.errors.InvalidArgumentError,
                      match="max_position_embeddings 20"):
-    load_1(str(tmp_path))(*golden.batch(1, 21))
+    load_1(golden_models["gelu"])(*golden.batch(1, 21))
 
 
 def test_the_program_writes_one(tmp_path):
   """An earlier one is replaced; what is not one stays."""
   config = config_of(hidden_act="gelu")
-  (tmp_path / "v.txt").write_bytes(VOCABULARY)
-  tf_out, out = str(tmp_path / "tf"), str(tmp_path / "saved")
-  for seed in (0, 1):
-    encoder = {name: value
-               for name, value in random_variables(config, seed).items()
-               if name.startswith("bert/")}
-    cc.export(random_variables(config), config, str(tmp_path / "v.txt"), None,
-              output_tf=tf_out)
-    tf_checkpoints.write(tf_out + "/" + cc.CHECKPOINT, encoder)
-    run = forked_programs.run([
-        os.path.join(ROOT, "convert_checkpoint.py"), "--input=" + tf_out,
-        "--output_saved_model=" + out])
-    assert (run.returncode, run.stdout) == (0, "wrote %s\n" % out)
+  encoder = {name: value for name, value in random_variables(config).items()
+             if name.startswith("bert/")}
+  path = tf_checkpoints.write(tmp_path / "m.ckpt", encoder)
+  (tmp_path / "bert_config.json").write_text(config.to_json_string())
+  (tmp_path / "vocab.txt").write_bytes(VOCABULARY)
+  out = str(tmp_path / "saved")
+  (tmp_path / "saved" / "variables").mkdir(parents=True)
+  for name in ("saved_model.pb", "variables/variables.data-00001-of-00002"):
+    (tmp_path / "saved" / name).write_bytes(b"of an earlier model")
+  run = forked_programs.run([
+      os.path.join(ROOT, "convert_checkpoint.py"), "--input=" + path,
+      "--output_saved_model=" + out])
+  assert (run.returncode, run.stdout) == (0, "wrote %s\n" % out)
+  assert sorted(os.listdir(out + "/variables")) == [
+      "variables.data-00000-of-00001", "variables.index"]
   assert sorted(os.listdir(out + "/assets.extra")) == [
       "bert_config.json", "tokenizer_config.json", "vocab.txt"]
   # The checkpoint in it is that of the model.
@@ -149,4 +158,4 @@ def test_the_program_writes_one(tmp_path):
     cc.check_outputs(output_saved_model=out)
   with pytest.raises(ValueError, match="--output_tf and --output_saved_model "
                      "are the same directory"):
-    cc.check_outputs(output_tf=tf_out, output_saved_model=tf_out)
+    cc.check_outputs(output_tf=out + "2", output_saved_model=out + "2/")

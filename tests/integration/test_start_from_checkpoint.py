@@ -145,6 +145,7 @@ def test_a_checkpoint_of_another_program(trained, parse_flags, change, said,
   assert made.initial == initial_weights.InitialWeights([], [])
 
 
+@pytest.mark.slow
 def test_half_precision_is_evaluated(files, tmp_path):
   """The reference evaluates --init_checkpoint if there is no other."""
   path = tf_checkpoints.write(tmp_path / "m.ckpt", half(

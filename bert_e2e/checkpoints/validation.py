@@ -67,8 +67,7 @@ def check_output_dir(output_dir, config, config_file, optimizer=None):
   foreign = [name for name in others if tf_weights.is_slot(name) or
              not (variables[name] or name.startswith(("bert/", "cls/")))]
   different = differences(config, variables)
-  different += ["%s is missing" % n for n in list(shapes) + ["global_step"]
-                if n not in variables]
+  different += ["%s is missing" % n for n in shapes if n not in variables]
   different += ["%s is not in the model" % n for n in others
                 if n not in foreign]
   if different:
@@ -96,6 +95,8 @@ def _check_restorable(output_dir, latest, reader, shapes, foreign, optimizer):
   dtypes = reader.get_variable_to_dtype_map()
   problems = ["%s is of type %s, not float32" % (name, dtypes[name].name)
               for name in shapes if dtypes[name] != tf.float32]
+  if "global_step" not in dtypes:
+    problems.append("global_step is missing")
   if optimizer:
     slots = optimization.OPTIMIZERS[optimizer].SLOTS.values()
     problems += ["it has %s" % name for name in foreign]

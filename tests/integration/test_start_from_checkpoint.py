@@ -113,6 +113,12 @@ def without_slots(arrays):
   return {name: value for name, value in arrays.items() if "adam" not in name}
 
 
+def weights_only(arrays):
+  """As the checkpoints of published models."""
+  return {name: value for name, value in without_slots(arrays).items()
+          if name.startswith(("bert/", "cls/"))}
+
+
 def half(arrays):
   return {name: value.astype(np.float16) if value.dtype == np.float32 else value
           for name, value in arrays.items()}
@@ -122,6 +128,7 @@ def half(arrays):
     (lamb, "it has bert/.*/lamb_m.*", True),
     (with_state, "it has (beta1_power|loss_scale)", True),
     (without_slots, "bert/.*/adam_m is missing", True),
+    (weights_only, "global_step is missing", False),
     (half, "bert/embeddings/.* is of type float16, not float32", False),
 ])
 def test_a_checkpoint_of_another_program(trained, parse_flags, change, said,

@@ -173,6 +173,15 @@ def test_damaged_modules_are_refused_before_the_training(
     convert(path, tmp_path)
 
 
+@pytest.mark.parametrize("modules", [
+    {"a": 1}, [dict(MODULES[0], path="other")]])
+def test_modules_of_something_else_beside_a_directory(tmp_path, modules):
+  write_json(tmp_path / "modules.json", modules)
+  _, out = convert(write_model(tmp_path / "in", {"do_lower_case": True}),
+                   tmp_path)
+  assert sorted(os.listdir(out)) == sorted(hf.OUTPUT_FILES)
+
+
 def test_a_folder_of_the_users_is_not_replaced(tmp_path):
   (tmp_path / "hf" / "1_Pooling").mkdir(parents=True)
   with pytest.raises(ValueError, match="not empty: it holds 1_Pooling"):

@@ -6,6 +6,7 @@ such as `1_Pooling`. They do not depend on the encoder's weights, so an export
 keeps them, and that package loads it.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -36,14 +37,15 @@ def read(directory):
     OSError: a file cannot be read.
     ValueError: modules.json is damaged.
   """
-  for root, encoder in ((directory, ""), (
-      os.path.dirname(directory.rstrip("/")),
-      os.path.basename(directory.rstrip("/")))):
-    modules = _read_modules(root)
-    paths = [module["path"] for module in modules]
-    if encoder in paths:
-      break
-  else:
+  root, encoder = directory, ""
+  modules = _read_modules(root)
+  if not modules:
+    root, encoder = os.path.split(directory.rstrip("/"))
+    # A file above the directory may be of anything else.
+    with contextlib.suppress(ValueError):
+      modules = _read_modules(root)
+  paths = [module["path"] for module in modules]
+  if encoder not in paths:
     return {}
   for module in modules:
     if module["path"] == encoder:

@@ -118,15 +118,16 @@ def prepare(config):
     OSError: a file of a Hugging Face directory can't be read.
     ValueError: the input cannot be used; the message says why and what to do.
   """
-  config = _with_tokenizer_of_model(_with_defaults_of_model(config))
+  config = _with_defaults_of_model(config)
   checkpoint = config.checkpoint
   engine = engine_lib.Engine(
       config.hardware, config.optimizer.train_batch_size,
       config.evaluation.eval_batch_size)
   lock = _check_lock(config, engine)
+  bert_config = _read_bert_config(config)
+  config = _with_tokenizer_of_model(config)
   tokenization.validate_case_matches_checkpoint(
       config.tokenizer.do_lower_case, checkpoint.init_checkpoint)
-  bert_config = _read_bert_config(config)
   latest = validation.check_output_dir(
       checkpoint.output_dir, bert_config, checkpoint.bert_config_file,
       config.optimizer.optimizer if config.run.do_train else None)

@@ -192,6 +192,17 @@ def test_text_that_a_program_for_japanese_has_split(folder, files, parse_flags):
       False, False, False, False)
 
 
+def test_another_model_is_named_before_its_tokenizer(files, parse_flags,
+                                                     tmp_path):
+  folder = write_folder(tmp_path / "model", random_tensors(),
+                        model_type="roberta",
+                        architectures=["RobertaForMaskedLM"])
+  write_json(tmp_path / "model" / "tokenizer_config.json",
+             {"tokenizer_class": "RobertaTokenizer"})
+  with pytest.raises(ValueError, match="describes a RoBERTa, with byte-level"):
+    prepared(parse_flags(command(files, init_checkpoint=folder, **BY_FOLDER)))
+
+
 def test_an_exported_checkpoint_tells_how_text_is_split(exported, files,
                                                         parse_flags):
   beside = os.path.join(exported["export"], "tf")

@@ -221,10 +221,18 @@ def _tensors(directory):
 
 
 def _evaluations(directory):
-  """Returns the rows of evaluations.jsonl without times."""
+  """Returns the rows of evaluations.jsonl, without times and repetitions.
+
+  The start of a finished run repeats its last evaluation.
+  """
   path = os.path.join(directory, "evaluations.jsonl")
   if not os.path.exists(path):
     return []
+  rows = []
   with open(path, encoding="utf-8") as stream:
-    return [{key: value for key, value in json.loads(line).items()
-             if key not in _TIMES} for line in stream]
+    for line in stream:
+      row = {key: value for key, value in json.loads(line).items()
+             if key not in _TIMES}
+      if row not in rows:
+        rows.append(row)
+  return rows

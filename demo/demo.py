@@ -38,10 +38,10 @@ OUT = os.path.join("demo", "out")
 TRAIN_TEXT = os.path.join(CORPUS, "train.txt")
 HELD_OUT_TEXT = os.path.join(CORPUS, "held_out.txt")
 
-STEPS = 90
+STEPS = 66
 BATCH_SIZE = 16
 # Evaluations during training, in addition to the one before it.
-EVALUATIONS = 3
+EVALUATIONS = 2
 MAX_SEQ_LENGTH = 64
 MAX_PREDICTIONS_PER_SEQ = 10
 # The accuracy must exceed the baseline's by this factor.

@@ -543,22 +543,22 @@ def test_demo_from_end_to_end(small_model, tmp_path, monkeypatch, capfd):
   monkeypatch.setattr(demo, "HELD_OUT_TEXT",
                       str(tmp_path / "corpus/held_out.txt"))
   monkeypatch.setenv("DEMO_MODEL", small_model)
-  monkeypatch.setenv("DEMO_STEPS", "20")
+  monkeypatch.setenv("DEMO_STEPS", "12")
   monkeypatch.chdir(demo.ROOT)
   with pytest.raises(SystemExit) as e:
     demo.main()
   output = capfd.readouterr().out
   assert e.value.code == 0, output
   found = re.match(
-      r"demo: steps=20 loss=([\d.]+)->([\d.]+) accuracy=\S+ baseline=([\d.]+) "
+      r"demo: steps=12 loss=([\d.]+)->([\d.]+) accuracy=\S+ baseline=([\d.]+) "
       r"examples=(\d+) intermediate_bytes=0 masked_lm_loss=([\d.]+)->([\d.]+)$",
       output.splitlines()[-1])
   assert found, output
   loss = [float(number) for number in found.groups()]
   assert loss[5] < loss[4] < loss[0] and loss[1] < loss[0]
-  assert 0.01 < loss[2] < 0.5 and loss[3] >= 20 * demo.BATCH_SIZE
+  assert 0.01 < loss[2] < 0.5 and loss[3] >= 12 * demo.BATCH_SIZE
   assert re.findall(r"^  after (\d+) steps", output, re.MULTILINE) == [
-      "6", "12", "18", "20"]
+      "6", "12"]
   assert (tmp_path / "out" / "report.html").stat().st_size > 1000
 
 

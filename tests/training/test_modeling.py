@@ -14,6 +14,7 @@ import math
 import os
 import subprocess
 import sys
+from typing import Any, Callable, Dict
 
 import numpy as np
 import pytest
@@ -55,7 +56,8 @@ def run(tensors, feed_dict=None):
 # --- Equal to the reference ---
 
 
-MODES = {"plain": contextlib.suppress, "fast": modeling.fast_gradients}
+MODES: Dict[str, Callable[[], Any]] = {
+    "plain": contextlib.suppress, "fast": modeling.fast_gradients}
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -184,7 +184,7 @@ class Update(NamedTuple):
 
 def create_update(gradients, init_lr, num_train_steps, num_warmup_steps,
                   use_tpu, *, decay="linear", optimizer="adamw",
-                  loss_scale=None):
+                  loss_scale=None, first_step=0, has_all_slots=False):
   """Creates the update of all trainable variables given a batch's gradients.
 
   Gradients are summed over the replicas and then clipped to a global norm of
@@ -201,6 +201,8 @@ def create_update(gradients, init_lr, num_train_steps, num_warmup_steps,
     optimizer: str, a key of OPTIMIZERS.
     loss_scale: tf.train.experimental.LossScale that the loss was multiplied
       by, or None.
+    first_step: int, the global step at which the schedule begins.
+    has_all_slots: bool, variables whose gradient is None get slots, too.
 
   Returns:
     An Update; its rate is also in `tf.get_collection(LEARNING_RATE)`.
@@ -213,12 +215,13 @@ def create_update(gradients, init_lr, num_train_steps, num_warmup_steps,
                      (optimizer, ", ".join(OPTIMIZERS)))
   global_step = tf.train.get_or_create_global_step()
   learning_rate = learning_rate_at(
-      global_step, init_lr, num_train_steps, num_warmup_steps, decay=decay)
+      global_step - first_step if first_step else global_step, init_lr,
+      num_train_steps, num_warmup_steps, decay=decay)
   tf.add_to_collection(LEARNING_RATE, learning_rate)
   created = OPTIMIZERS[optimizer].create(
       learning_rate, global_step, weight_decay_rate=_WEIGHT_DECAY_RATE,
       exclude_from_weight_decay=list(_NOT_DECAYED), clip_norm=_CLIP_NORM,
-      loss_scale=loss_scale)
+      loss_scale=loss_scale, has_all_slots=has_all_slots)
   applying = tf.tpu.CrossShardOptimizer(created) if use_tpu else created
   update = applying.apply_gradients(zip(gradients, tf.trainable_variables()))
   was_applied = created.was_applied
@@ -233,7 +236,8 @@ def create_update(gradients, init_lr, num_train_steps, num_warmup_steps,
 # --- Gradient accumulation ---
 
 
-def sum_gradients(share_fn, features, num_micro_batches=1, loss_scale=None):
+def sum_gradients(share_fn, features, num_micro_batches=1, loss_scale=None, *,
+                  is_trained=lambda name: True):
   """Computes the gradients of a batch, one micro-batch after the other.
 
   The graph holds the model at most twice: for the first micro-batch, which
@@ -249,11 +253,13 @@ def sum_gradients(share_fn, features, num_micro_batches=1, loss_scale=None):
     num_micro_batches: int, K; 1 for no loop.
     loss_scale: tf.train.experimental.LossScale by which the loss is multiplied
       before the gradients are computed, or None.
+    is_trained: function of a variable's name that tells whether it is updated.
 
   Returns:
     (gradients, loss, metrics): a list with the gradient of each trainable
-    variable, and the sums of what share_fn returns. `gradients` are multiplied
-    by the loss scale, the others are not.
+    variable, None for those that are not updated, and the sums of what
+    share_fn returns. `gradients` are multiplied by the loss scale, the others
+    are not.
 
   Raises:
     ValueError: B is not a multiple of K.
@@ -264,7 +270,7 @@ def sum_gradients(share_fn, features, num_micro_batches=1, loss_scale=None):
     with tf.variable_scope(tf.get_variable_scope(), reuse=reuse):
       loss, metrics = share_fn(micro_batch, number)
     scaled = loss if loss_scale is None else loss * loss_scale()
-    return tf.gradients(scaled, tf.trainable_variables()), loss, metrics
+    return _gradients_of(scaled, is_trained), loss, metrics
 
   if num_micro_batches == 1:
     return compute(features, 0)
@@ -293,6 +299,18 @@ def sum_gradients(share_fn, features, num_micro_batches=1, loss_scale=None):
   for place, i in enumerate(used):
     gradients[i] = sums[place]
   return gradients, sums[len(used)], dict(zip(metrics, sums[len(used) + 1:]))
+
+
+def _gradients_of(loss, is_trained):
+  """Returns the gradient of each trainable variable, see `sum_gradients`."""
+  variables = tf.trainable_variables()
+  trained = [i for i, variable in enumerate(variables)
+             if is_trained(re.sub(r":\d+$", "", variable.name))]
+  gradients = [None] * len(variables)
+  for i, gradient in zip(trained, tf.gradients(
+      loss, [variables[i] for i in trained])):
+    gradients[i] = gradient
+  return gradients
 
 
 def _split_batch(tensor, num_micro_batches):
@@ -348,7 +366,8 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
                name="AdamWeightDecayOptimizer",
                *,
                clip_norm=None,
-               loss_scale=None):
+               loss_scale=None,
+               has_all_slots=False):
     """Creates an optimizer.
 
     Args:
@@ -365,6 +384,7 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
       loss_scale: tf.train.experimental.LossScale by which the gradients are to
         be divided, or None. It is updated with the variables; gradients that
         are not finite then change no variable.
+      has_all_slots: bool, variables whose gradient is None get slots, too.
     """
     super().__init__(False, name)
     self.learning_rate = learning_rate
@@ -375,6 +395,7 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
     self.exclude_from_weight_decay = exclude_from_weight_decay
     self._clip_norm = clip_norm
     self._loss_scale = loss_scale
+    self._has_all_slots = has_all_slots
     self.was_applied: Optional[tf.Tensor] = None
 
   @classmethod
@@ -403,24 +424,28 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
     """
     # Makes IndexedSlices dense, once: m and v of all rows change anyway, as
     # they decay.
+    grads_and_vars = list(grads_and_vars)
     pairs = [(tf.convert_to_tensor(grad), var) for grad, var in grads_and_vars
              if grad is not None and var is not None]
     if not pairs:
       return tf.no_op(name=name)
+    idle = [var for grad, var in grads_and_vars
+            if grad is None and self._has_all_slots]
     update, self.was_applied = tf.distribute.get_replica_context().merge_call(
-        self._apply, args=(pairs, self._factors()), kwargs={"name": name})
+        self._apply, args=(pairs, idle, self._factors()), kwargs={"name": name})
     return update
 
   def _factors(self):
     """Returns the scalar tensors that `_step` and `_rate` are passed."""
     return [tf.convert_to_tensor(self.learning_rate, tf.float32)]
 
-  def _apply(self, strategy, pairs, factors, name):
+  def _apply(self, strategy, pairs, idle, factors, name):
     """Updates the variables of all replicas with the sums of their gradients.
 
     Args:
       strategy: tf.distribute.Strategy, which may be the default one.
       pairs: (gradient, variable) pairs, each one of all replicas.
+      idle: list of further variables that get slots, but no update.
       factors: result of `_factors`.
       name: str, name of the returned op.
 
@@ -437,12 +462,18 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
     factors = first[len(grads):]
     factor, is_finite, updates = self._norm_factor(first[:len(grads)])
     for grad, (_, var) in zip(grads, pairs):
-      with tf.init_scope():
-        slots = [self._zeros_slot(var, slot, suffix)
-                 for slot, suffix in self.SLOTS.items()]
+      slots = self._slots_of(var)
       updates.append(extended.update(
           var, self._update, args=(grad, slots, factor, is_finite, factors)))
+    for var in idle:
+      self._slots_of(var)
     return tf.group(*updates, name=name), is_finite
+
+  def _slots_of(self, var):
+    """Returns the variables of `SLOTS` of a variable."""
+    with tf.init_scope():
+      return [self._zeros_slot(var, slot, suffix)
+              for slot, suffix in self.SLOTS.items()]
 
   def _norm_factor(self, grads):
     """Returns the factor that clips and unscales the gradients.

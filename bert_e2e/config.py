@@ -9,7 +9,16 @@ processes import this module, so it must stay light.
 import dataclasses
 import math
 import os
-from typing import Any, Dict, FrozenSet, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+  Any,
+  Dict,
+  FrozenSet,
+  NamedTuple,
+  Optional,
+  Sequence,
+  Tuple,
+  Union,
+)
 
 CLUSTERS = ("tf_config", "slurm")
 DECAYS = ("linear", "constant", "cosine")
@@ -19,6 +28,8 @@ OPTIMIZERS = ("adamw", "lamb")
 PRECISIONS = ("fp32", "fp16", "bfloat16")
 SENTENCE_OBJECTIVES = ("nsp",)
 
+# The value of a flag that the program chooses.
+AUTO = "auto"
 # [CLS] A [SEP] B [SEP] with one piece in each of A and B.
 MIN_SEQ_LENGTH = 5
 MAX_DEFAULT_WORKERS = 8
@@ -28,9 +39,9 @@ class Option(NamedTuple):
   """What is known of a field besides its name and its default.
 
   Attributes:
-    kind: "string", "path" (of one file or directory), "integer", "float",
-      "boolean", "enum" or "list" (of str, separated by commas on the command
-      line).
+    kind: "string", "path" (of one file or directory), "integer",
+      "integer_or_auto", "float", "boolean", "enum" or "list" (of str,
+      separated by commas on the command line).
     help: str, one or more sentences.
     minimum, maximum: inclusive bounds, or None. They do not apply to None.
     above, below: exclusive bounds, or None.
@@ -70,10 +81,12 @@ class Option(NamedTuple):
     """Tells whether a value, other than None, is within the bounds."""
     if self.kind == "enum":
       return value in self.choices
-    if self.kind not in ("integer", "float"):
+    if self.kind not in ("integer", "integer_or_auto", "float"):
       return True
+    if value == AUTO:
+      return self.kind == "integer_or_auto"
     return (not math.isnan(value) and
-            (self.kind == "integer" or not math.isinf(value)) and
+            (self.kind != "float" or not math.isinf(value)) and
             (self.minimum is None or value >= self.minimum) and
             (self.maximum is None or value <= self.maximum) and
             (self.above is None or value > self.above) and
@@ -248,6 +261,15 @@ class OptimizerConfig(_Group):
   warmup_proportion: Optional[float] = _float(
       None, "Fraction of the training steps used for warmup; replaces "
       "--num_warmup_steps.", minimum=0, below=1)
+  num_head_steps: Union[int, str] = _field(
+      "integer_or_auto", AUTO, "Number of steps at the start that only update "
+      "newly initialized weights, such as heads that --init_checkpoint lacks, "
+      "on an encoder without dropout. The schedule of the learning rate "
+      "follows. auto: 5 % of the steps, at most 100, if the transform before "
+      "the masked-LM output is newly initialized; else 0.", minimum=0)
+  head_learning_rate: float = _float(
+      1e-3, "Learning rate of the first of --num_head_steps; it falls linearly "
+      "to 0.", above=0)
   learning_rate_decay: str = _enum(
       DECAYS, "Schedule after warmup: linear (the original's, which drops "
       "below the peak at the end of warmup), constant or cosine decay.")

@@ -42,9 +42,27 @@ def define_path(name, default, help_text):
                serializer=flags.ArgumentSerializer())
 
 
+class _IntegerOrAutoParser(flags.IntegerParser):
+  """Parses an integer, or the word auto."""
+
+  syntactic_help = "an integer or auto"
+
+  def parse(self, argument):
+    if argument == config_lib.AUTO:
+      return argument
+    return super().parse(argument)
+
+
+def _define_integer_or_auto(name, default, help_text):
+  flags.DEFINE(_IntegerOrAutoParser(), name, default, help_text,
+               serializer=flags.ArgumentSerializer())
+
+
 _DEFINE = {"string": flags.DEFINE_string, "path": define_path,
-           "integer": flags.DEFINE_integer, "float": flags.DEFINE_float,
-           "boolean": flags.DEFINE_bool, "list": flags.DEFINE_list}
+           "integer": flags.DEFINE_integer,
+           "integer_or_auto": _define_integer_or_auto,
+           "float": flags.DEFINE_float, "boolean": flags.DEFINE_bool,
+           "list": flags.DEFINE_list}
 
 
 def is_flag(name):

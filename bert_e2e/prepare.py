@@ -31,6 +31,7 @@ from bert_e2e.data.pieces import check_vocabulary, warn_of_repeated_pieces
 from bert_e2e.training import (
   cluster,
   evaluation,
+  heads_first,
   input_validation,
   training_plan,
 )
@@ -81,7 +82,8 @@ class PreparedRun:
     training: PreparedTraining; None without --do_train.
     eval_sources: dict from the kind of a text (see evaluation.py) to its
       ExampleSource.
-    num_train_steps, num_warmup_steps: int.
+    num_train_steps, num_warmup_steps: int; the warm-up follows the head steps.
+    head_plan: heads_first.HeadPlan.
     export_dirs: dict with "output_tf" and "output_hf"; empty without
       --export_dir.
     lock: RunLock of --output_dir, to hold while the run writes there; None for
@@ -96,6 +98,7 @@ class PreparedRun:
   eval_sources: Dict[str, ExampleSource]
   num_train_steps: int
   num_warmup_steps: int
+  head_plan: heads_first.HeadPlan
   export_dirs: Dict[str, str]
   lock: Optional[RunLock]
 
@@ -143,14 +146,16 @@ def prepare(config):
   num_train_steps = config.optimizer.num_train_steps
   if training and training.epoch_plan:
     num_train_steps = training.epoch_plan.num_train_steps
-  num_warmup_steps = _num_warmup_steps(config.optimizer, num_train_steps)
+  head_plan = _find_head_plan(config, latest, initial, num_train_steps)
+  num_warmup_steps = _num_warmup_steps(
+      config.optimizer, num_train_steps - head_plan.num_head_steps)
   if training and training.preflight:
     training = dataclasses.replace(training, preflight=preflight_lib.plan(
         training.preflight, num_train_steps, num_warmup_steps,
         config.optimizer.train_batch_size))
   return PreparedRun(
       config, bert_config, engine, latest, initial, training,
-      eval_sources, num_train_steps, num_warmup_steps,
+      eval_sources, num_train_steps, num_warmup_steps, head_plan,
       _check_export(config, bert_config), lock)
 
 
@@ -257,8 +262,17 @@ def _export_dirs(config):
           "output_hf": os.path.join(directory, "hf")}
 
 
+def _find_head_plan(config, latest, initial, num_train_steps):
+  """Returns PreparedRun.head_plan."""
+  if not config.run.do_train:
+    return heads_first.HeadPlan()
+  return heads_first.find(
+      latest and config.checkpoint.output_dir, config.optimizer.num_head_steps,
+      initial.missing if initial else [], num_train_steps)
+
+
 def _num_warmup_steps(optimizer, num_train_steps):
-  """Returns the number of warmup steps of a run of so many steps, int."""
+  """Returns the number of warmup steps of a schedule of so many steps, int."""
   if optimizer.warmup_proportion is None:
     return optimizer.num_warmup_steps
   return round(optimizer.warmup_proportion * num_train_steps)

@@ -154,6 +154,8 @@ class Run:
     if training:
       if training.epoch_plan:
         training.epoch_plan.save(self._output_dir)
+      if step is None:
+        self._prepared.head_plan.save(self._output_dir)
       if training.stream_record:
         training.stream_record.save(self._output_dir)
       if training.preflight:

@@ -65,9 +65,17 @@ def _log_epoch_plan(run):
 
 def _log_learning_rate(run):
   options = run.config.optimizer
+  num_head_steps = run.head_plan.num_head_steps
+  if num_head_steps:
+    logger.info(
+        "steps 1 to %d update newly initialized weights only (%s), with a "
+        "learning rate that falls from %g to 0; the schedule below counts "
+        "from there", num_head_steps,
+        messages.list_names(run.head_plan.variables),
+        options.head_learning_rate)
   logger.info("learning rate: %s", optimization.describe_learning_rate(
-      options.learning_rate, run.num_train_steps, run.num_warmup_steps,
-      options.learning_rate_decay))
+      options.learning_rate, run.num_train_steps - num_head_steps,
+      run.num_warmup_steps, options.learning_rate_decay))
 
 
 def _log_preflight(run):

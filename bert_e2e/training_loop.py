@@ -9,12 +9,14 @@ import tensorflow.compat.v1 as tf
 
 from bert_e2e.checkpoints import checkpoint_hook, checkpoint_list
 from bert_e2e.prepare import write_preflight
-from bert_e2e.training import cluster, progress, signals
+from bert_e2e.training import cluster, heads_first, progress, signals
 from bert_e2e.training.input_errors import input_errors
 from bert_e2e.training.model_fn import model_fn_builder
 from bert_e2e.training.session_hooks import CheckWorkersHook
 
 logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.5
 
 
 class TrainingLoop:
@@ -36,6 +38,7 @@ class TrainingLoop:
     self._watchdog = watchdog
     self._output_dir = prepared.config.checkpoint.output_dir
     self._preflight = prepared.training and prepared.training.preflight
+    self._is_head_phase = False
 
   def model_fn(self):
     """Returns the `model_fn` of the estimator."""
@@ -57,6 +60,9 @@ class TrainingLoop:
         optimizer=optimizer.optimizer,
         gradient_accumulation_steps=hardware.gradient_accumulation_steps,
         precision=hardware.precision,
+        head_phase=heads_first.HeadPhase(
+            self._prepared.head_plan, optimizer.head_learning_rate,
+            lambda: self._is_head_phase),
         extend_positions=config.checkpoint.extend_positions,
         is_chief=self._engine.host == 0,
         on_eta=self._on_eta,
@@ -79,15 +85,24 @@ class TrainingLoop:
     tf.logging.info(
         "  Batch size = %d", self._config.optimizer.train_batch_size)
     use_tpu = self._config.hardware.use_tpu
-    targets = [self._prepared.num_train_steps]
+    num_head_steps = self._prepared.head_plan.num_head_steps
+    step = checkpoint_list.latest_step(self._output_dir) or 0
+    targets = {num_head_steps, self._prepared.num_train_steps}
     if use_tpu:  # It cannot train and evaluate at the same time.
-      step = checkpoint_list.latest_step(self._output_dir)
-      targets = [target for target in self._evaluations.targets()
-                 if step is None or target > step]
-    for target in targets:
+      targets.update(self._evaluations.targets())
+    for target in sorted(target for target in targets if target > step):
+      self._is_head_phase = target <= num_head_steps
       self._train_to(target)
-      if self._stop.is_stopping or (use_tpu and self._evaluate_checkpoints()):
+      if self._stop.is_stopping or self._stop.is_finished or (
+          use_tpu and self._evaluate_checkpoints()):
         return
+      if target < self._prepared.num_train_steps and self._engine.is_cluster:
+        self._await_checkpoint(target)
+
+  def _await_checkpoint(self, step):
+    """Waits for the chief's checkpoint, from which the next part starts."""
+    while (checkpoint_list.latest_step(self._output_dir) or 0) < step:
+      time.sleep(_POLL_SECONDS)
 
   def _train_to(self, target):
     """Trains to a global step, or until the training is stopped."""

@@ -38,7 +38,7 @@ OUT = os.path.join("demo", "out")
 TRAIN_TEXT = os.path.join(CORPUS, "train.txt")
 HELD_OUT_TEXT = os.path.join(CORPUS, "held_out.txt")
 
-STEPS = 66
+STEPS = 60
 BATCH_SIZE = 16
 # Evaluations during training, in addition to the one before it.
 EVALUATIONS = 2
@@ -184,10 +184,12 @@ def continuing_flags(model, steps):
     steps: int, training steps.
   """
   return ["--init_checkpoint=" + model, "--do_train",
-          "--train_batch_size=%d" % BATCH_SIZE, "--learning_rate=5e-4",
-          # With a shorter warm-up, the new head destroys the encoder's weights:
-          # the model then only learns token frequencies.
+          "--train_batch_size=%d" % BATCH_SIZE, "--learning_rate=2.5e-4",
           "--num_train_steps=%d" % steps, "--warmup_proportion=0.3",
+          # If the model has no masked-LM head, a new one is trained first. Its
+          # gradients would otherwise destroy the encoder's weights.
+          "--num_head_steps=%d" % (2 * steps // 5),
+          "--head_learning_rate=2e-3",
           "--eval_every_steps=%d" % max(1, steps // EVALUATIONS),
           "--max_eval_steps=0", "--log_every_steps=%d" % max(10, steps // 15),
           # A checkpoint has 275 MB, including the optimizer's slots.

@@ -88,8 +88,8 @@ def _read_results(path):
 
 def main(arguments=None):
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  for kind in KINDS:
-    parser.add_argument("--%s_trials" % kind, type=int, default=0)
+  parser.add_argument("--stream_trials", type=int, default=0)
+  parser.add_argument("--program_trials", type=int, default=0)
   parser.add_argument("--seed", type=int, default=0, help="of the first trial")
   parser.add_argument("--results", default="", help="file of finished trials")
   options = parser.parse_args(arguments)

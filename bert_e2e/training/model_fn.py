@@ -16,6 +16,7 @@ from bert_e2e.checkpoints import (
   validation,
 )
 from bert_e2e.training import (
+  heads_first,
   metrics,
   objectives,
   progress,
@@ -42,6 +43,7 @@ class ModelOptions(NamedTuple):
     optimizer: str, a key of optimization.OPTIMIZERS.
     gradient_accumulation_steps: int, micro-batches per batch.
     precision: one of config.PRECISIONS.
+    head_phase: heads_first.HeadPhase, the first steps of the training.
     extend_positions: bool, see initial_weights.make_init_fn.
     is_chief: bool, this process writes checkpoints and TensorBoard events.
     stop: signals.SignalHandler by which the processes of a multi-worker run
@@ -58,6 +60,7 @@ class ModelOptions(NamedTuple):
   optimizer: str = "adamw"
   gradient_accumulation_steps: int = 1
   precision: str = "fp32"
+  head_phase: heads_first.HeadPhase = heads_first.HeadPhase()
   extend_positions: bool = False
   is_chief: bool = True
   stop: Optional[signals.SignalHandler] = None
@@ -140,12 +143,15 @@ class _Model(NamedTuple):
       loss_scale = tf.train.experimental.DynamicLossScale()
     gradients, loss, values = optimization.sum_gradients(
         self._share_fn(features, replicas), features,
-        options.gradient_accumulation_steps, loss_scale)
+        options.gradient_accumulation_steps, loss_scale,
+        is_trained=options.head_phase.is_trained)
     scaffold_fn = self._initialize()
     update = optimization.create_update(
-        gradients, self.learning_rate, self.num_train_steps,
-        self.num_warmup_steps, self.use_tpu, decay=options.learning_rate_decay,
-        optimizer=options.optimizer, loss_scale=loss_scale)
+        gradients, use_tpu=self.use_tpu, optimizer=options.optimizer,
+        loss_scale=loss_scale, has_all_slots=True,
+        **options.head_phase.schedule(
+            self.learning_rate, self.num_train_steps, self.num_warmup_steps,
+            options.learning_rate_decay))
     batch_size = params["batch_size"] * replicas.count
     train_op = examples_seen.advance(update.op, batch_size)
     saver.use_saver(_fallbacks(batch_size, loss_scale), options.is_chief)
@@ -174,7 +180,8 @@ class _Model(NamedTuple):
     """Returns what objectives.head_outputs returns; see there."""
     with modeling.fast_gradients():
       return objectives.head_outputs(
-          self.bert_config, features, self.options.sentence_objective,
+          self.options.head_phase.config_of(self.bert_config), features,
+          self.options.sentence_objective,
           use_one_hot_embeddings=self.use_one_hot_embeddings,
           compute_dtype=(tf.bfloat16 if self.options.precision == "bfloat16"
                          else tf.float32), **details)

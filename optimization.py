@@ -274,12 +274,7 @@ def sum_gradients(share_fn, features, num_micro_batches=1, loss_scale=None, *,
 
   if num_micro_batches == 1:
     return compute(features, 0)
-  stacked = {name: _split_batch(tensor, num_micro_batches)
-             for name, tensor in features.items()}
-
-  def micro_batch(number):
-    return {name: tensor[number] for name, tensor in stacked.items()}
-
+  micro_batch = _micro_batches(features, num_micro_batches)
   gradients, loss, metrics = compute(micro_batch(0), 0)
   used = [i for i, gradient in enumerate(gradients) if gradient is not None]
 
@@ -311,6 +306,14 @@ def _gradients_of(loss, is_trained):
       loss, [variables[i] for i in trained])):
     gradients[i] = gradient
   return gradients
+
+
+def _micro_batches(features, num_micro_batches):
+  """Returns a function from a number to a micro-batch of a batch."""
+  stacked = {name: _split_batch(tensor, num_micro_batches)
+             for name, tensor in features.items()}
+  return lambda number: {
+      name: tensor[number] for name, tensor in stacked.items()}
 
 
 def _split_batch(tensor, num_micro_batches):

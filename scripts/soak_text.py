@@ -45,7 +45,7 @@ class RandomText:
     vocab_file: str.
   """
 
-  def __init__(self, rng, directory, extensions=("", "", ".gz")):
+  def __init__(self, rng, directory, extensions=("", "", "", ".gz", ".bz2", ".xz")):
     self._rng = rng
     self._scripts = rng.sample(sorted(_LETTERS), rng.randint(1, 3))
     self._extensions = extensions
@@ -138,7 +138,7 @@ class UniqueLines:
         size = rng.randint(1, 12)
         self.longest = max(self.longest, 3 * size)
         documents.append("".join(self._line(rng) for _ in range(size)))
-      extension = rng.choice(["", "", ".gz"])
+      extension = rng.choice(["", "", ".gz", ".bz2"])
       path = os.path.join(directory, "lines-%d.txt%s" % (number, extension))
       with open(path, "wb") as stream:
         stream.write(_COMPRESSED[extension]("\n".join(documents).encode()))

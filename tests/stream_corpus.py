@@ -18,6 +18,7 @@ from program import ROOT
 import create_pretraining_data as cpd
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import stream as es
+from bert_e2e.data import tf_example
 
 SPECIAL = list(cpd.SPECIAL_TOKENS)
 FILLERS = ["alpha", "beta", "gamma", "delta"]
@@ -79,41 +80,10 @@ class CorpusMaker:
         num_epochs=num_epochs, num_workers=num_workers, shard=shard)
 
 
-def _varint(data, at):
-  value = shift = 0
-  while True:
-    byte = data[at]
-    value |= (byte & 0x7f) << shift
-    at, shift = at + 1, shift + 7
-    if byte < 0x80:
-      return value, at
-
-
-def _fields(data):
-  """Yields (number, bytes) of a message of length-delimited fields."""
-  at = 0
-  while at < len(data):
-    key, at = _varint(data, at)
-    assert key & 7 == 2
-    size, at = _varint(data, at)
-    yield key >> 3, data[at:at + size]
-    at += size
-
-
 def int_features(example):
-  """Parses a serialized tf.Example; returns name -> list of int."""
-  features = {}
-  for _, entry in _fields(dict(_fields(example))[1]):
-    name, feature = (value for _, value in sorted(_fields(entry)))
-    (kind, packed), = _fields(feature)
-    if kind != 3:
-      continue
-    values, at = [], 0
-    packed = dict(_fields(packed))[1]
-    while at < len(packed):
-      value, at = _varint(packed, at)
-      values.append(value)
-    features[name.decode()] = values
+  """Returns name -> list of int of a serialized tf.Example."""
+  features = tf_example.parse_example(example)
+  del features["masked_lm_weights"]
   return features
 
 

@@ -111,8 +111,8 @@ def test_code_points_and_mixed_strings_equal_the_reference(casing):
   assert different == []
 
 
-@pytest.mark.parametrize(
-    "lower", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("lower", [True, False])
 def test_fast_path_equals_plain_path_on_code_points_and_mixed_strings(lower):
   tokenizer = _tokenizer(lower)
   different = []

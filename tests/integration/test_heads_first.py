@@ -95,6 +95,7 @@ def fixture_undisturbed(files):
   return trained(files, "undisturbed")
 
 
+@pytest.mark.slow
 def test_the_encoder_moves_after_the_heads(undisturbed):
   out, said = undisturbed
   assert "steps 1 to 4 update newly initialized weights only" in said
@@ -118,6 +119,7 @@ def test_the_encoder_moves_after_the_heads(undisturbed):
     assert end[name + "/adam_v"].any(), name
 
 
+@pytest.mark.slow
 def test_two_schedules_follow_each_other(undisturbed):
   _, said = undisturbed
   rates = [float(line.split("learning_rate ")[1].split()[0])

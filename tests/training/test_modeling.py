@@ -70,7 +70,8 @@ def test_outputs_and_gradients_match_the_reference(recorded, mode):
     assert_close(actual[name], recorded[name], name)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [
+    "plain", pytest.param("fast", marks=pytest.mark.slow)])
 def test_second_derivatives_match_the_reference(recorded, mode):
   with MODES[mode]():
     actual = golden.record_second_derivatives(OURS, TINY)

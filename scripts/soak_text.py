@@ -38,17 +38,15 @@ class RandomText:
   Args:
     rng: random.Random, of which everything is a function.
     directory: str, an existing directory.
-    extensions: names of compressed formats to choose from, such as ".gz".
 
   Attributes:
     files: list of str, paths.
     vocab_file: str.
   """
 
-  def __init__(self, rng, directory, extensions=("", "", "", ".gz", ".bz2", ".xz")):
+  def __init__(self, rng, directory):
     self._rng = rng
     self._scripts = rng.sample(sorted(_LETTERS), rng.randint(1, 3))
-    self._extensions = extensions
     texts = [self._text() for _ in range(rng.randint(1, 4))]
     if not any(map(str.strip, texts)):
       texts[0] = "a line\n"
@@ -90,7 +88,7 @@ class RandomText:
     return "".join(rng.choice(letters) for _ in range(rng.randint(1, 7)))
 
   def _write(self, directory, number, text):
-    extension = self._rng.choice(self._extensions)
+    extension = self._rng.choice(["", "", "", ".gz", ".bz2", ".xz"])
     data = text.encode("utf-8")
     if self._rng.random() < 0.1:
       data = b"\xef\xbb\xbf" + data

@@ -119,19 +119,19 @@ def test_predictions_of_the_parts_are_uneven(files):
 def test_mirrored_goes_on_where_it_was_killed(files, parse_flags):
   """Bitwise, with dropout; and it evaluates on one device."""
   set_dropout(files, 0.2)
-  run = dict(TWO_CPUS, num_train_steps=30, save_checkpoints_steps=5,
+  run = dict(TWO_CPUS, num_train_steps=12, save_checkpoints_steps=4,
              log_every_steps=1, learning_rate=1e-2)
   undisturbed, killed = files["out"] + "1", files["out"] + "2"
   Run(prepared(parse_flags(command(dict(files, out=undisturbed), **run)))).run()
-  with started(command(dict(files, out=killed), **run), "step 13/30"):
+  with started(command(dict(files, out=killed), **run), "step 6/12"):
     pass  # Killed by SIGKILL at once.
   last = run_program(command(
       dict(files, out=killed), do_eval=True, eval_input_file=files["eval"],
       **run))
   assert last.returncode == 0, last.stdout
-  assert "resuming from step 10" in last.stdout
+  assert "resuming from step 4" in last.stdout
   assert os.path.exists(os.path.join(killed, "eval_results.txt"))
-  expected, found = tensors(undisturbed, 30), tensors(killed, 30)
+  expected, found = tensors(undisturbed, 12), tensors(killed, 12)
   assert sorted(found) == sorted(expected)
   different = [n for n in expected if not np.array_equal(found[n], expected[n])]
   assert different == []
@@ -148,7 +148,7 @@ class TestFp16:
     assert_close(found, plain, 1e-5)
 
   @pytest.mark.parametrize("name, changes", [
-      ("one", {}), ("both", dict(TWO_CPUS, gradient_accumulation_steps=2))])
+      ("mirrored", TWO_CPUS), ("micro", {"gradient_accumulation_steps": 2})])
   def test_an_overflow_skips_the_update_and_not_the_examples(
       self, start, parse_flags, monkeypatch, name, changes):
     monkeypatch.setattr(
@@ -187,11 +187,12 @@ class TestFp16:
 
   def test_a_checkpoint_without_a_scale_goes_on_with_one_and_back(
       self, start, parse_flags):
-    run = dict(init_checkpoint=start["start"], **TWO_CPUS)
     files = dict(start, out=start["out"] + "_scale")
-    for steps, precision in ((2, "fp32"), (4, "fp16"), (6, "fp32")):
+    for steps, precision, changes in (
+        (2, "fp32", {}), (4, "fp16", TWO_CPUS), (6, "fp32", {})):
       Run(prepared(parse_flags(command(
-          files, num_train_steps=steps, precision=precision, **run)))).run()
+          files, num_train_steps=steps, precision=precision,
+          init_checkpoint=start["start"], **changes)))).run()
       found = tensors(files["out"], steps)
       assert ("current_loss_scale" in found) == (precision == "fp16")
       assert found["examples_seen"] == 8 * steps

@@ -74,14 +74,6 @@ def test_a_signal_to_one_worker_ends_both_at_the_same_step(files, tmp_path):
   assert tensors(files["out"], step)["examples_seen"] == 8 * step
 
 
-@pytest.mark.slow
-def test_tasks_of_slurm_train_together(files):
-  codes, said = train("slurm", files, files["out"], cluster="slurm")
-  assert codes == [0, 0]
-  assert said[0] == said[1] and said[0][-1][0] == "20"
-  assert resume.load(files["out"]).options["num_hosts"] == 2
-
-
 class TestWatchdog:
 
   SCRIPT = """

@@ -16,7 +16,7 @@ import logging
 import os
 from typing import Any, Callable, Dict, List, NamedTuple
 
-from bert_e2e.common import json_files
+from bert_e2e.common import file_io, json_files
 from bert_e2e.config import AUTO
 
 logger = logging.getLogger(__name__)
@@ -40,9 +40,14 @@ class HeadPlan(NamedTuple):
   variables: List[str] = []
 
   def save(self, output_dir):
-    """Writes the plan to a directory, local or remote, if there are steps."""
-    if self.num_head_steps:
-      json_files.write_record(os.path.join(output_dir, PLAN_FILE), self)
+    """Writes the plan to a directory, local or remote.
+
+    A plan without steps needs no file, but replaces that of an earlier start
+    that ended before its first checkpoint.
+    """
+    path = os.path.join(output_dir, PLAN_FILE)
+    if self.num_head_steps or file_io.exists(path):
+      json_files.write_record(path, self)
 
 
 class HeadPhase(NamedTuple):
@@ -110,8 +115,8 @@ def find(output_dir, num_head_steps, missing, num_train_steps):
           _MAX_AUTO_STEPS, int(_AUTO_FRACTION * num_train_steps))
   elif num_head_steps and not missing:
     logger.warning(
-        "--num_head_steps=%d has no effect: there are no newly initialized "
-        "weights beside those of --init_checkpoint", num_head_steps)
+        "--num_head_steps=%d has no effect: it is for the weights that "
+        "--init_checkpoint lacks, and there are none", num_head_steps)
     num_head_steps = 0
   if num_head_steps >= num_train_steps:
     raise ValueError(

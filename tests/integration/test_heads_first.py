@@ -66,6 +66,13 @@ def test_a_run_keeps_its_plan(tmp_path):
   assert os.listdir(str(tmp_path / "old")) == []
 
 
+def test_a_start_replaces_the_plan_of_one_without_a_checkpoint(tmp_path):
+  out = str(tmp_path)
+  for plan in (HeadPlan(5, ["a"]), HeadPlan()):
+    plan.save(out)
+    assert heads_first.find(out, AUTO, ["a"], 100) == plan
+
+
 # -------------------------------------------------------------------- trainings
 
 

@@ -131,12 +131,15 @@ def _find_stored(output_dir, num_head_steps):
       os.path.join(output_dir, PLAN_FILE), HeadPlan,
       "It stores which weights the run trains first; restore the file, or "
       "start a new run.") or HeadPlan()
-  if stored.num_head_steps and (
-      num_head_steps not in (AUTO, stored.num_head_steps)):
-    raise ValueError(
-        "--num_head_steps=%d, but the run in --output_dir=%s was started with "
-        "%d, which determines its learning rate schedule. Pass "
-        "--num_head_steps=%d, or drop the flag." % (
-            num_head_steps, output_dir, stored.num_head_steps,
-            stored.num_head_steps))
+  if num_head_steps not in (AUTO, stored.num_head_steps):
+    if stored.num_head_steps:
+      raise ValueError(
+          "--num_head_steps=%d, but the run in --output_dir=%s was started "
+          "with %d, which determines its learning rate schedule. Pass "
+          "--num_head_steps=%d, or drop the flag." % (
+              num_head_steps, output_dir, stored.num_head_steps,
+              stored.num_head_steps))
+    logger.warning(
+        "--num_head_steps=%d has no effect: the run in --output_dir=%s was "
+        "started without", num_head_steps, output_dir)
   return stored

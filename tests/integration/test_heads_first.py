@@ -66,6 +66,13 @@ def test_a_run_keeps_its_plan(tmp_path):
   assert os.listdir(str(tmp_path / "old")) == []
 
 
+def test_a_run_without_head_steps_stays_one(tmp_path, caplog):
+  assert heads_first.find(str(tmp_path), 0, HEADS, 100) == HeadPlan()
+  assert not caplog.records
+  assert heads_first.find(str(tmp_path), 5, HEADS, 100) == HeadPlan()
+  assert "was started without" in caplog.text
+
+
 def test_a_start_replaces_the_plan_of_one_without_a_checkpoint(tmp_path):
   out = str(tmp_path)
   for plan in (HeadPlan(5, ["a"]), HeadPlan()):

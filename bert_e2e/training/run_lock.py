@@ -38,6 +38,8 @@ _SETTLE_SECONDS = 3.0
 # another start, may hold it for a moment.
 _RETRY_SECONDS = 2.0
 _POLL_SECONDS = 0.1
+# How often a remote record is read that cannot be understood.
+_READ_ATTEMPTS = 10
 # A record is padded to this size, so that it is overwritten in place.
 _RECORD_BYTES = 512
 _HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
@@ -210,13 +212,18 @@ class RunLock:
 
   def _read(self):
     """Returns the Holder that the file names; None if there is none."""
-    try:
-      if not file_io.exists(self._path):
-        return None
-      with file_io.open_binary(self._path) as stream:
-        return Holder(**json.loads(stream.read().decode("utf-8")))
-    except (OSError, ValueError, TypeError):  # It is being written.
-      return None
+    for _ in range(_READ_ATTEMPTS):
+      try:
+        if not file_io.exists(self._path):
+          return None
+        with file_io.open_binary(self._path) as stream:
+          return Holder(**json.loads(stream.read().decode("utf-8")))
+      except (OSError, ValueError, TypeError):
+        if file_io.is_local(self._path):
+          break
+        # HDFS creates a file before its content is there.
+        time.sleep(_POLL_SECONDS)
+    return None
 
   def _write(self, **changes):
     """Writes this run's record.

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import json
 import os
 import signal
@@ -200,6 +201,22 @@ def test_a_damaged_record_keeps_nobody_out(directory, tmp_path):
   (tmp_path / LOCK_FILE).write_text("{")
   with RunLock(directory):
     assert json.loads((tmp_path / LOCK_FILE).read_text())["pid"] == os.getpid()
+
+
+def test_a_record_that_is_being_replaced_is_read_again(tmp_path, monkeypatch):
+  contents = iter([b"", b'{"host": "else'])
+
+  class Hdfs(Remote):
+
+    def GFile(self, path, mode):
+      found = next(contents, None)
+      return (super().GFile(path, mode) if found is None else
+              io.BytesIO(found))
+
+  monkeypatch.setattr(
+      file_io, "_gfile", lambda path: contextlib.nullcontext(Hdfs()))
+  theirs = write(tmp_path)
+  assert RunLock("remote:/" + str(tmp_path))._read() == theirs
 
 
 def test_workers_of_the_same_cluster_are_not_refused(tmp_path):

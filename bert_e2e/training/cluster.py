@@ -86,7 +86,8 @@ def launcher_advice(environment):
   Returns:
     str, sentences; "" if no launcher did.
   """
-  for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
+  # SLURM_NTASKS is set in a batch script as well, where one process starts.
+  for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
     value = environment.get(name, "")
     if value.isdigit() and int(value) > 1:
       return (

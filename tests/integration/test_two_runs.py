@@ -35,13 +35,13 @@ def test_the_second_is_refused_and_a_kill_leaves_no_lock(
                        **ENDLESS), "step 1/") as first:
     changed = dict(ENDLESS, learning_rate=1e-2)
     before = set(listing(files["out"]))
-    monkeypatch.setenv("SLURM_NTASKS", "4")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
     with pytest.raises(InUse) as caught:
       prepared(parse_flags(command(files, **changed)))
     said = str(caught.value)
     assert "--output_dir=%s is in use" % files["out"] in said
     assert "(process %d on " % first.pid in said
-    assert "(SLURM_NTASKS=4), " in said and "--cluster=slurm" in said
+    assert "(SLURM_STEP_NUM_TASKS=4), " in said and "--cluster=slurm" in said
     assert set(listing(files["out"])) == before
     # It may be evaluated.
     evaluated = run_program(command(

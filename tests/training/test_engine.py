@@ -111,11 +111,12 @@ class TestCluster:
 
 
 @pytest.mark.parametrize("environment, said", [
-    ({"SLURM_NTASKS": "4"}, "SLURM_NTASKS=4"),
-    ({"SLURM_NTASKS": "1", "OMPI_COMM_WORLD_SIZE": "2"},
+    ({"SLURM_STEP_NUM_TASKS": "4"}, "SLURM_STEP_NUM_TASKS=4"),
+    ({"SLURM_NTASKS": "4"}, None),
+    ({"SLURM_STEP_NUM_TASKS": "1", "OMPI_COMM_WORLD_SIZE": "2"},
      "OMPI_COMM_WORLD_SIZE=2"),
     ({"PMI_SIZE": "3"}, "PMI_SIZE=3"),
-    ({"SLURM_NTASKS": "1", "PMI_SIZE": "many"}, None),
+    ({"SLURM_STEP_NUM_TASKS": "1", "PMI_SIZE": "many"}, None),
 ])
 def test_launchers_of_several_processes_are_noticed(environment, said):
   advice = cluster.launcher_advice(environment)

@@ -22,15 +22,13 @@ from bert_e2e.checkpoints import (
 )
 from bert_e2e.checkpoints.model_path import CONFIG_FILE
 from bert_e2e.common import file_io
+from bert_e2e.common.added_tokens import TOKENIZER_CONFIG_FILE, VOCAB_FILE
 from bert_e2e.common.messages import list_names
 from bert_e2e.config import TokenizerConfig, names_of
 from bert_e2e.data import resume
 from bert_e2e.data.pieces import check_vocabulary
 
 CHECKPOINT = "bert_model.ckpt"
-VOCAB_FILE = "vocab.txt"
-# How text is split for the model, in Hugging Face's format.
-TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 # The files of Google's format, in the order in which they are written.
 OUTPUT_FILES = (VOCAB_FILE, TOKENIZER_CONFIG_FILE, CONFIG_FILE,
                 CHECKPOINT + ".data-00000-of-00001", CHECKPOINT + ".index")

@@ -12,6 +12,10 @@ from bert_e2e.data import text_encodings
 
 # Bytes at the start of a file that are looked at.
 HEAD_BYTES = 1 << 12
+# Patterns of the starts of compressed files; readers.py decompresses these.
+GZIP = rb"\x1f\x8b"
+BZIP2 = rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"
+XZ = rb"\xfd7zXZ\x00|\x5d\x00\x00.{10}"
 
 
 class FileType(NamedTuple):
@@ -47,11 +51,10 @@ TYPES = tuple(
         ("a RAR archive", rb"Rar!\x1a\x07", _UNPACK),
         ("a cpio or ar archive", rb"07070[12][0-9A-Fa-f]{104}|!<arch>\n",
          _UNPACK),
-        ("data compressed with gzip", rb"\x1f\x8b", _DECOMPRESS),
-        ("data compressed with bzip2", rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)",
-         _DECOMPRESS),
-        ("data compressed with xz", rb"\xfd7zXZ\x00|\x5d\x00\x00.{10}",
-         _DECOMPRESS),
+        # Within another compressed file, or where Python was built without.
+        ("data compressed with gzip", GZIP, _DECOMPRESS),
+        ("data compressed with bzip2", BZIP2, _DECOMPRESS),
+        ("data compressed with xz", XZ, _DECOMPRESS),
         ("data compressed with zstd",
          rb"[\x22-\x28]\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", _DECOMPRESS),
         ("data compressed with lz4", rb"[\x02\x04]\x22\x4d\x18", _DECOMPRESS),

@@ -99,14 +99,14 @@ def _gzip_text_bytes(path, size):
 
 # The first row that recognizes a file counts; the last one takes any.
 FORMATS = (
-    Format("gzip", starts_with(rb"\x1f\x8b"), _open_gzip,
+    Format("gzip", starts_with(file_types.GZIP), _open_gzip,
            compress=zlib.compress, stated_text_bytes=_gzip_text_bytes,
            errors=(zlib.error,), unpacker="gzip -dc"),
-    *([Format("bzip2", starts_with(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)"),
-              bz2.BZ2File, compress=bz2.compress, unpacker="bzip2 -dc")]
+    *([Format("bzip2", starts_with(file_types.BZIP2), bz2.BZ2File,
+              compress=bz2.compress, unpacker="bzip2 -dc")]
       if bz2 else []),
-    *([Format("xz", starts_with(rb"\xfd7zXZ\x00|\x5d\x00\x00.{10}"),
-              lzma.LZMAFile, compress=lzma.compress, errors=(lzma.LZMAError,),
+    *([Format("xz", starts_with(file_types.XZ), lzma.LZMAFile,
+              compress=lzma.compress, errors=(lzma.LZMAError,),
               unpacker="xz -dc")]
       if lzma else []),
     Format("text", starts_with(b""), contextlib.nullcontext,

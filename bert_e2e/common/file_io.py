@@ -197,7 +197,8 @@ def expand_user(path):
     path: str.
 
   Returns:
-    str. A path that starts with "~" and exists as it is stays unchanged.
+    str. The path of a file whose name starts with "~", such as `~draft`, stays
+    unchanged if there is no such user.
 
   Raises:
     ValueError: there is no such user.
@@ -330,7 +331,8 @@ def _matches(pattern, tree):
         "%s also matches directories, which are left out: %s. The pattern %s "
         "matches the files in them, too.", pattern,
         list_names(sorted(directories), 3),
-        pattern.rpartition("/")[0] + "/" + _ANY_DIRECTORIES)
+        os.path.join(os.path.dirname(pattern), _ANY_DIRECTORIES,
+                     os.path.basename(pattern)))
   elif directories:
     files.update(*map(tree.files_below, directories))
   return sorted(files)

@@ -157,7 +157,7 @@ def _find_models_below(directory, depth=1):
     path = os.path.join(directory, name)
     names = []
     if tf.io.gfile.isdir(path):
-      with contextlib.suppress(OSError):  # Without a right to read it.
+      with contextlib.suppress(OSError):  # No permission to read it.
         names = file_io.names(path)
     if not names:
       continue

@@ -242,7 +242,7 @@ def _of_tokenizer(path):
   entries = content.get("added_tokens") or []
   if not isinstance(entries, list) or not all(
       isinstance(entry, dict) for entry in entries):
-    raise ValueError("%s: 'added_tokens' is no list of objects. Save the "
+    raise ValueError("%s: 'added_tokens' is not a list of objects. Save the "
                      "tokenizer again with transformers." % path)
   return {entry.get("content"): _token(
       entry.get("content"), entry.get("id"), entry, path) for entry in entries}

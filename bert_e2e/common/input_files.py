@@ -35,9 +35,9 @@ def expand(patterns, is_skipped=None):
       without separators. See `split_list` for commas in names, and
       file_io.matches for patterns and directories; a str that is the path of a
       file as a whole is not split. `~` is the home directory.
-    is_skipped: function from a path to whether it is no input, although a
-      pattern or a directory includes it; None takes all. A file that is named
-      itself is always taken.
+    is_skipped: function that tells whether to leave out a path that a pattern
+      or a directory includes; None takes all. A file that is named itself is
+      always taken.
 
   Returns:
     list of str: the matches of each pattern, sorted, the patterns in their

@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional
 
 from bert_e2e.common import file_io
 
-# More NUL bytes than this fraction are no damage: they are half of UTF-16's
+# More NUL bytes than this fraction are not damage: they are half of UTF-16's
 # Latin characters, or its spaces and line ends in other scripts.
 MAX_NULS = 0.01
 # With more than this fraction it is not text at all.

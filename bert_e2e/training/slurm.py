@@ -26,8 +26,8 @@ def read():
     A cluster.Cluster.
 
   Raises:
-    ValueError: this is no task of a job step, or SLURM distributes its tasks in
-      a way that the resolver does not support.
+    ValueError: this is not a task of a job step, or SLURM distributes its tasks
+      in a way that the resolver does not support.
   """
   missing = [name for name in _VARIABLES if name not in os.environ]
   if missing or "OMPI_COMM_WORLD_SIZE" in os.environ:

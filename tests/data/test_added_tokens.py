@@ -181,7 +181,7 @@ def test_a_vocabulary_of_another_name_has_no_added_tokens(tmp_path):
     ([{"id": 17, "content": ""}], "has whitespace at an end"),
     ([{"id": "17", "content": "x"}], "'x' has the id '17'"),
     ([{"id": 17, "content": "x", "lstrip": "no"}], "attributes .*'no'"),
-    ([17], "'added_tokens' is no list of objects"),
+    ([17], "'added_tokens' is not a list of objects"),
 ])
 def test_added_tokens_that_are_refused(tmp_path, added, said):
   path = tmp_path / "tokenizer.json"

@@ -31,7 +31,7 @@ def read(directory):
 
   Returns:
     dict from the path of a file in an exported directory to its content, bytes;
-    {} if the directory is no sentence encoder.
+    {} if the directory is not a sentence encoder.
 
   Raises:
     OSError: a file cannot be read.
@@ -62,7 +62,7 @@ def read(directory):
 
 def names_in(directory):
   """Returns the names of the files and folders that make a directory a sentence
-  encoder, a list; empty if it is none.
+  encoder, a list; empty if it is not one.
 
   Raises:
     OSError, ValueError: see `read`.

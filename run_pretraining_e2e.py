@@ -11,6 +11,7 @@ while the model trains, with new masks in every epoch and nothing on disk.
 """
 
 import logging
+import os
 import sys
 
 from absl import flags
@@ -73,6 +74,8 @@ def main(argv):
     except cluster.LostWorker as e:
       logger.error("%s", e)
       sys.exit(errors.EXIT_RESTART)
+    except errors.Restart:
+      os.execv(sys.executable, [sys.executable, *sys.argv])
     except errors.Interrupted:
       pass
     if stop.signal is not None:

@@ -72,6 +72,7 @@ class Run:
       InputError: the input or the output directory ended the run.
       cluster.LostWorker: another worker was lost.
       errors.Interrupted: a signal arrived outside of training.
+      errors.Restart: the same command has to be run again to continue.
     """
     with contextlib.ExitStack() as stack:
       step = self._begin(stack)

@@ -8,6 +8,7 @@ import time
 import tensorflow.compat.v1 as tf
 
 from bert_e2e.checkpoints import checkpoint_hook, checkpoint_list
+from bert_e2e.common import errors
 from bert_e2e.prepare import write_preflight
 from bert_e2e.training import cluster, heads_first, progress, signals
 from bert_e2e.training.input_errors import input_errors
@@ -80,7 +81,11 @@ class TrainingLoop:
         on_saved=self._on_saved)
 
   def train(self):
-    """Trains to the last step, or until the training is stopped."""
+    """Trains to the last step, or until the training is stopped.
+
+    Raises:
+      errors.Restart: the next part of the training needs a new process.
+    """
     tf.logging.info("***** Running training *****")
     tf.logging.info(
         "  Batch size = %d", self._config.optimizer.train_batch_size)
@@ -97,12 +102,16 @@ class TrainingLoop:
           use_tpu and self._evaluate_checkpoints()):
         return
       if target < self._prepared.num_train_steps and self._engine.is_cluster:
-        self._await_checkpoint(target)
+        self._restart_at(target)
 
-  def _await_checkpoint(self, step):
-    """Waits for the chief's checkpoint, from which the next part starts."""
+  def _restart_at(self, step):
+    """Raises errors.Restart when there is the chief's checkpoint of a step.
+
+    A process can join a cluster once: TensorFlow 2 hangs in a second training.
+    """
     while (checkpoint_list.latest_step(self._output_dir) or 0) < step:
       time.sleep(_POLL_SECONDS)
+    raise errors.Restart
 
   def _train_to(self, target):
     """Trains to a global step, or until the training is stopped."""

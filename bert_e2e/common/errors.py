@@ -11,3 +11,7 @@ class InputError(Exception):
 
 class Interrupted(BaseException):
   """A signal arrived while there was no training state to save."""
+
+
+class Restart(Exception):
+  """The program has to start again, to continue from its checkpoint."""

@@ -192,6 +192,13 @@ def test_on_two_workers_of_slurm(files, undisturbed):
   codes, said = train_by_two("slurm", files, out, cluster="slurm", **dict(
       RUN, init_checkpoint=files["model"]))
   assert codes == [0, 0] and said[0] == said[1]
+  # Neither has lost the other, but both have started again.
+  assert [step for step, _ in said[0]] == [str(NUM_HEAD_STEPS), str(LAST_STEP)]
+  for log in ("train.log", "train.1.log"):
+    with open(os.path.join(out, log)) as stream:
+      content = stream.read()
+    assert "no step completed" not in content
+    assert content.count("training from step") == 2
   assert said[0][-1][0] == str(LAST_STEP)
   assert resume.load(out).options["num_hosts"] == 2
   # They read other examples than one host.

@@ -186,14 +186,15 @@ def _with_defaults_of_model(config):
 def _with_tokenizer_of_model(config):
   """Fills in how the text of the model to start from is split, as far as it is
   recorded and no flag says."""
-  directory = hugging_face.find_directory(config.checkpoint.init_checkpoint)
-  if not directory:
+  path = config.checkpoint.init_checkpoint
+  if not path:
     return config
   tokenizer = config.tokenizer
-  recorded = hugging_face.read_options(
-      directory, is_split_into_words=not (
+  recorded = conversion.recorded_tokenizer(
+      path, is_split_into_words=not (
           tokenizer.tokenize_chinese_chars or tokenizer.do_split_on_punc))
-  if "do_lower_case" not in {*recorded, *config.given}:
+  directory = hugging_face.find_directory(path)
+  if directory and "do_lower_case" not in {*recorded, *config.given}:
     logger.warning(
         "%s does not say whether its model is uncased; assuming "
         "--do_lower_case=%s", directory, tokenizer.do_lower_case)

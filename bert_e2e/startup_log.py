@@ -29,7 +29,7 @@ def log_start(run, step, is_done):
   if run.training:
     run.training.source.log("Input Files")
     _log_epoch_plan(run)
-    _log_learning_rate(run)
+    _log_learning_rate(run, step or 0)
     _log_preflight(run)
   for source in run.eval_sources.values():
     source.log("Evaluation Files")
@@ -63,19 +63,21 @@ def _log_epoch_plan(run):
         "; ".join(changed))
 
 
-def _log_learning_rate(run):
+def _log_learning_rate(run, step):
   options = run.config.optimizer
   num_head_steps = run.head_plan.num_head_steps
-  if num_head_steps:
+  if step < num_head_steps:
     logger.info(
         "steps 1 to %d update newly initialized weights only (%s), with a "
-        "learning rate that falls from %g to 0; the schedule below counts "
-        "from there", num_head_steps,
+        "learning rate that falls from %g to 0", num_head_steps,
         messages.list_names(run.head_plan.variables),
         options.head_learning_rate)
-  logger.info("learning rate: %s", optimization.describe_learning_rate(
-      options.learning_rate, run.num_train_steps - num_head_steps,
-      run.num_warmup_steps, options.learning_rate_decay))
+  logger.info(
+      "learning rate%s: %s",
+      ", counted from step %d" % num_head_steps if num_head_steps else "",
+      optimization.describe_learning_rate(
+          options.learning_rate, run.num_train_steps - num_head_steps,
+          run.num_warmup_steps, options.learning_rate_decay))
 
 
 def _log_preflight(run):

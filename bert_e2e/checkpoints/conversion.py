@@ -96,7 +96,7 @@ def read(path, bert_config_file=None, vocab_file=None, do_lower_case=None):
     raise ValueError("There is no %s beside %s; pass --bert_config_file." %
                      (CONFIG_FILE, model.path))
   config = hugging_face.load_config(config_file)
-  tokenizer = _recorded_tokenizer(model.path)
+  tokenizer = recorded_tokenizer(model.path, is_split_into_words=True)
   recorded = tokenizer.pop("do_lower_case", None)
   weights = tf_weights.TensorFlowWeights(model.path)
   variables = _read_variables(weights, model.path, config)
@@ -128,13 +128,24 @@ def _complete(variables, config):
       variables, config, np.random.RandomState(_RANDOM_SEED))
 
 
-def _recorded_tokenizer(checkpoint):
-  """Returns what files beside a checkpoint record of config.TokenizerConfig, a
-  dict: those of an export, or the record of a training's stream."""
-  directory = hugging_face.find_directory(checkpoint)
+def recorded_tokenizer(path, is_split_into_words=False):
+  """Reads how the text of a model is split, as far as it is recorded.
+
+  Args:
+    path: str, a Hugging Face directory, or a checkpoint's path prefix. Beside a
+      checkpoint are the files of an export, or the record of a run's stream.
+    is_split_into_words: bool, see hugging_face.read_options.
+
+  Returns:
+    dict, values of fields of config.TokenizerConfig.
+
+  Raises:
+    ValueError: see hugging_face.read_options.
+  """
+  directory = hugging_face.find_directory(path)
   if directory:
-    return hugging_face.read_options(directory, is_split_into_words=True)
-  record = resume.load(os.path.dirname(checkpoint))
+    return hugging_face.read_options(directory, is_split_into_words)
+  record = resume.load(os.path.dirname(path))
   return {name: value for name, value in (
       record.options if record else {}).items()
           if name in names_of(TokenizerConfig) and name != "do_split_on_punc"}

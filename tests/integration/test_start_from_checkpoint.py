@@ -161,3 +161,19 @@ def test_half_precision_is_evaluated(files, tmp_path):
                             init_checkpoint=path, max_eval_steps=2))
   assert run.returncode == 0, run.stdout
   assert tf.io.gfile.exists(files["out"] + "/eval_results.txt")
+
+
+def test_a_second_stage_splits_text_as_the_first_did(
+    trained, parse_flags, tmp_path):
+  """The record of the first run's stream says how."""
+  record = os.path.join(trained["out"], "stream.json")
+  with open(record) as stream:
+    content = json.load(stream)
+  content["options"]["do_lower_case"] = False
+  with open(record, "w") as stream:
+    json.dump(content, stream)
+  second = dict(trained, out=str(tmp_path / "second"))
+  for changes, expected in (({}, False), ({"do_lower_case": True}, True)):
+    run = prepared(parse_flags(command(
+        second, init_checkpoint=trained["out"], **changes)))
+    assert run.config.tokenizer.do_lower_case is expected

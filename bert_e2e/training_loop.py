@@ -40,6 +40,7 @@ class TrainingLoop:
     self._output_dir = prepared.config.checkpoint.output_dir
     self._preflight = prepared.training and prepared.training.preflight
     self._is_head_phase = False
+    self._first_step = 0
 
   def model_fn(self):
     """Returns the `model_fn` of the estimator."""
@@ -117,6 +118,7 @@ class TrainingLoop:
     """Trains to a global step, or until the training is stopped."""
     training = self._prepared.training
     source = training.source
+    self._first_step = checkpoint_list.latest_step(self._output_dir) or 0
     if training.stream_record:
       source.open_flow(
           skipped=training.stream_record.first_example,
@@ -170,8 +172,13 @@ class TrainingLoop:
           "evaluations take %d seconds, during which the other workers wait; "
           "they give up after --watchdog_seconds=%g. Increase it", seconds,
           hardware.watchdog_seconds)
-    # Several processes have to end after the same step: see StopHook.
-    return self._stop.is_finished and not self._engine.is_cluster
+    if self._engine.is_cluster:
+      return False  # They have to end after the same step: see StopHook.
+    if self._stop.signal is not None and step == self._first_step:
+      raise errors.Interrupted  # There is nothing to save.
+    # Without a further step after a signal: the start from this checkpoint
+    # repeats an evaluation that the signal has ended.
+    return self._stop.is_finished or self._stop.signal is not None
 
   def _evaluate_checkpoints(self):
     """Evaluates the directory's checkpoints that are due, between two parts of

@@ -131,6 +131,27 @@ def test_a_signal_in_an_evaluation(trained, number):
 
 
 @pytest.mark.slow
+def test_an_evaluation_that_a_signal_ends_is_repeated(trained):
+  """In training, and then at the start from the same checkpoint."""
+  pathlib.Path(trained["eval"]).write_text(text(5000, 1000))
+  arguments = command(trained, num_train_steps=9, eval_every_steps=6,
+                      eval_input_file=trained["eval"], eval_batch_size=1,
+                      max_eval_steps=10000, accept_eval_overlap=True,
+                      log_every_steps=1)
+  log = pathlib.Path(trained["out"]) / "train.log"
+  for start in ("step 5/9", "resuming from step 6"):
+    log.unlink()
+    with started(arguments, start) as program:
+      wait_for(lambda: program.poll() is not None or (
+          "Evaluation [1000/10000]" in log.read_text().partition(
+              "model.ckpt-6\n")[2]), 120)
+      assert program.poll() is None
+      said = ended_by(program, signal.SIGTERM)
+    assert "resumes from step 6, in" in said
+    assert step_of(trained["out"]) == 6
+
+
+@pytest.mark.slow
 def test_a_signal_in_the_evaluation_before_training(files, tmp_path):
   """It counts for the training, which then has a checkpoint."""
   (tmp_path / "eval.txt").write_text(text(10000, 1000))

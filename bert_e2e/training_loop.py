@@ -98,6 +98,7 @@ class TrainingLoop:
       targets.update(self._evaluations.targets())
     for target in sorted(target for target in targets if target > step):
       self._is_head_phase = target <= num_head_steps
+      self._first_step, step = step, target
       self._train_to(target)
       if self._stop.is_stopping or self._stop.is_finished or (
           use_tpu and self._evaluate_checkpoints()):
@@ -118,7 +119,6 @@ class TrainingLoop:
     """Trains to a global step, or until the training is stopped."""
     training = self._prepared.training
     source = training.source
-    self._first_step = checkpoint_list.latest_step(self._output_dir) or 0
     if training.stream_record:
       source.open_flow(
           skipped=training.stream_record.first_example,

@@ -11,8 +11,6 @@ import re
 import unicodedata
 from typing import Dict, NamedTuple, Optional
 
-from bert_e2e.common import file_io
-
 VOCAB_FILE = "vocab.txt"
 TOKENIZER_FILE = "tokenizer.json"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
@@ -213,7 +211,7 @@ def _read_object(path):
   """Returns the object in a JSON file, a dict; {} if there is no file."""
   # Workers do without it.
   from bert_e2e.common import json_files  # pylint: disable=import-outside-toplevel
-  return json_files.read_object(path) if file_io.exists(path) else {}
+  return json_files.read_object_or_nothing(path)
 
 
 def _token(content, number, attributes, path):

@@ -36,6 +36,15 @@ def read_object(path):
   return value
 
 
+def read_object_or_nothing(path):
+  """Returns the object in a JSON file, a dict; {} if there is no file.
+
+  Raises:
+    OSError, ValueError: see `read_object`.
+  """
+  return read_object(path) if file_io.exists(path) else {}
+
+
 # --------------------------------------------------------------------- records
 
 

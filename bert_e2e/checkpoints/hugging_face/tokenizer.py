@@ -110,8 +110,7 @@ def read_options(directory, is_split_into_words=False):
 
 def _read_object(directory, name):
   """Returns the object in a directory's file, a dict; {} without that file."""
-  path = os.path.join(directory, name)
-  return json_files.read_object(path) if file_io.exists(path) else {}
+  return json_files.read_object_or_nothing(os.path.join(directory, name))
 
 
 def _options_of_tokenizer(directory):

@@ -1,0 +1,347 @@
+"""A probe of a user's task: how well labels are told from an encoder's vectors.
+
+A classifier, logistic regression, is fitted to a few labelled texts and scored
+on others. It sees a text as the mean of the encoder's last layer, and the
+encoder is not changed. So the score says what pretraining has done for the
+task, within seconds. It is repeated on several draws of labelled texts, as the
+scores of single draws of a hundred texts differ by several points.
+
+  N  texts
+  B  batch size
+  S  sequence length
+  H  hidden size
+"""
+
+import importlib
+import logging
+import statistics
+from typing import Dict, List, NamedTuple, Sequence, Tuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+import modeling
+from bert_e2e.common.messages import list_names
+from bert_e2e.data import text_lines
+from bert_e2e.data.example_builder import derived_rng
+
+logger = logging.getLogger(__name__)
+
+# Inverse strength of the classifier's L2 penalty, as scikit-learn defines it.
+C = 0.01
+_MAX_ITERATIONS = 1000
+_BYTE_ORDER_MARK = "\ufeff"
+_QUOTED_CHARACTERS = 40
+
+
+def check_installed():
+  """Raises ValueError if scikit-learn, which is optional, can't be imported."""
+  try:
+    importlib.import_module("sklearn.linear_model")
+  except ImportError as e:
+    raise ValueError(
+        "--probe_train_file needs scikit-learn, which cannot be imported (%s); "
+        "install it with `python -m pip install scikit-learn`." % e) from e
+
+
+# ------------------------------------------------------------- labelled texts
+
+
+class LabelledTexts(NamedTuple):
+  """A file of labelled texts.
+
+  Attributes:
+    path: str.
+    labels, texts: lists of str, in the order of the lines; none is empty.
+  """
+  path: str
+  labels: List[str]
+  texts: List[str]
+
+
+def read_labelled(path, invalid_utf8="error"):
+  """Reads labelled texts: a label, a tab and a text per line, in UTF-8.
+
+  Whitespace around a label and a text is removed, and blank lines are skipped.
+  A text may contain tabs.
+
+  Args:
+    path: str, local or with a scheme; see readers.FORMATS for compressed files.
+    invalid_utf8: see text_lines.decode.
+
+  Returns:
+    LabelledTexts.
+
+  Raises:
+    OSError: the file can't be read.
+    ValueError: it is not UTF-8; a line has no tab, no label or no text; there
+      are no texts. The message names file and line.
+  """
+  found = LabelledTexts(path, [], [])
+  for number, line in enumerate(text_lines.read_lines(path, invalid_utf8), 1):
+    if number == 1 and line.startswith(_BYTE_ORDER_MARK):
+      line = line[1:]
+    if not line.strip():
+      continue
+    label, tab, text = line.partition("\t")
+    label, text = label.strip(), text.strip()
+    if not (label and text):
+      raise ValueError(
+          "%s, line %d: \"%s\" has no %s; write a label, a tab and a text on "
+          "each line." % (
+              path, number, line[:_QUOTED_CHARACTERS],
+              "tab" if not tab else "text" if label else "label"))
+    found.labels.append(label)
+    found.texts.append(text)
+  if not found.texts:
+    raise ValueError(
+        "%s has no labelled texts; write a label, a tab and a text on each "
+        "line." % path)
+  return found
+
+
+def draw(labels, num_labels, num_draws, random_seed):
+  """Draws labelled texts to fit classifiers to.
+
+  A draw has at least two classes: if all of its texts are of one class, the
+  last one is replaced by a text of another class.
+
+  Args:
+    labels: list of str, at least two of them different.
+    num_labels: int, texts of a draw, at least 2.
+    num_draws: int. There is a single draw, of all texts, if there are no more
+      than `num_labels`.
+    random_seed: int; the draw of a number is the same for the same seed.
+
+  Returns:
+    list of lists of int, sorted indices in `labels`; one list for each draw.
+  """
+  if len(labels) <= num_labels:
+    return [list(range(len(labels)))]
+  found = []
+  for number in range(num_draws):
+    order = list(range(len(labels)))
+    derived_rng(random_seed, "probe", number).shuffle(order)
+    drawn = order[:num_labels]
+    if len({labels[i] for i in drawn}) < 2:
+      drawn[-1] = next(i for i in order if labels[i] != labels[drawn[0]])
+    found.append(sorted(drawn))
+  return found
+
+
+class Probe:
+  """Labelled texts, drawn for some classifiers and held out for their scores.
+
+  Args:
+    train: LabelledTexts to draw from.
+    held_out: LabelledTexts to score on.
+    draws: list of lists of int, indices in `train`; see `draw`.
+
+  Attributes:
+    train, held_out, draws: as given.
+  """
+
+  def __init__(self, train, held_out, draws):
+    self.train = train
+    self.held_out = held_out
+    self.draws = draws
+    self._used = sorted(set().union(*draws))
+
+  @classmethod
+  def read(cls, train_file, eval_file, *, num_labels=100, num_draws=8,
+           random_seed=12345, invalid_utf8="error"):
+    """Reads and draws the texts of a probe.
+
+    Args:
+      train_file, eval_file: see `read_labelled`.
+      num_labels, num_draws, random_seed: see `draw`.
+      invalid_utf8: see `read_labelled`.
+
+    Returns:
+      Probe.
+
+    Raises:
+      OSError, ValueError: see `read_labelled`; or the training texts are of a
+        single class.
+    """
+    train = read_labelled(train_file, invalid_utf8)
+    held_out = read_labelled(eval_file, invalid_utf8)
+    classes = sorted(set(train.labels))
+    if len(classes) < 2:
+      raise ValueError(
+          "All texts of %s have the label \"%s\"; a probe needs two classes or "
+          "more." % (train_file, classes[0]))
+    _warn_of_odd_texts(train, held_out)
+    return cls(train, held_out, draw(
+        train.labels, num_labels, num_draws, random_seed))
+
+  @property
+  def texts(self):
+    """list of str, the texts whose vectors `score` needs, in their order."""
+    return [self.train.texts[i] for i in self._used] + self.held_out.texts
+
+  def score(self, features):
+    """Scores a classifier for each draw.
+
+    Args:
+      features: float [N, H], vectors of `texts`; see `mean_pooled`.
+
+    Returns:
+      list of Score.
+    """
+    row_of = {index: row for row, index in enumerate(self._used)}
+    eval_features = features[len(self._used):]
+    return [
+        fit_and_score(features[[row_of[i] for i in drawn]],
+                      [self.train.labels[i] for i in drawn],
+                      eval_features, self.held_out.labels)
+        for drawn in self.draws]
+
+
+def _warn_of_odd_texts(train, held_out):
+  """Warns of held-out texts that can't be told right, or too easily.
+
+  Args:
+    train, held_out: LabelledTexts.
+  """
+  unknown = sorted(set(held_out.labels) - set(train.labels))
+  if unknown:
+    logger.warning(
+        "labels in %s that do not occur in %s count as errors of the probe: %s",
+        held_out.path, train.path, list_names(unknown))
+  shared = set(train.texts).intersection(held_out.texts)
+  if shared:
+    logger.warning(
+        "%s and %s share %d texts, which inflates the probe's scores, e.g. "
+        "\"%s\"", train.path, held_out.path, len(shared),
+        min(shared)[:_QUOTED_CHARACTERS])
+
+
+# ----------------------------------------------------- features and classifier
+
+
+def mean_pooled(bert_config, input_ids, input_mask, **options):
+  """Builds an encoder; returns the mean of its last layer over a text's pieces.
+
+  [CLS] and [SEP] are pieces as well, as in the mean pooling of
+  sentence-transformers (Reimers and Gurevych 2019, arXiv 1908.10084). There is
+  no dropout.
+
+  Args:
+    bert_config: modeling.BertConfig.
+    input_ids: int32 [B, S], WordPiece ids.
+    input_mask: int32 [B, S], 1 for a piece and 0 for padding.
+    **options: other arguments of modeling.BertModel. By default, segment ids
+      are 0.
+
+  Returns:
+    float32 [B, H]; 0 for a row of padding alone.
+  """
+  model = modeling.BertModel(
+      bert_config, False, input_ids, input_mask, **options)
+  vectors = tf.cast(model.get_sequence_output(), tf.float32)  # [B, S, H]
+  weights = tf.expand_dims(tf.cast(input_mask, tf.float32), 2)  # [B, S, 1]
+  return (tf.reduce_sum(vectors * weights, 1) /
+          tf.maximum(tf.reduce_sum(weights, 1), 1.0))  # [B, H]
+
+
+class Score(NamedTuple):
+  """The score of a classifier.
+
+  Attributes:
+    accuracy: float, the fraction of texts that get their label.
+    macro_f1: float, the mean of F1 over the classes of the texts.
+  """
+  accuracy: float
+  macro_f1: float
+
+
+def fit_and_score(features, labels, eval_features, eval_labels, c=C):
+  """Fits logistic regression to vectors, and scores it on others.
+
+  The vectors are standardized: mean 0 and variance 1 in each dimension, as
+  measured on `features`. The classifier is multinomial with an L2 penalty,
+  fitted by L-BFGS, which needs no random numbers.
+
+  Args:
+    features, eval_features: float [N, H].
+    labels, eval_labels: sequences of N labels, str or int.
+    c: float, the inverse strength of the penalty; see scikit-learn's
+      LogisticRegression.
+
+  Returns:
+    Score.
+
+  Raises:
+    ImportError: scikit-learn is not installed; see `check_installed`.
+  """
+  # Optional, so it is imported where it is used.
+  from sklearn import linear_model, metrics, preprocessing
+  classifier = linear_model.LogisticRegression(C=c, max_iter=_MAX_ITERATIONS)
+  scaler = preprocessing.StandardScaler()
+  classifier.fit(
+      scaler.fit_transform(np.asarray(features, np.float64)), labels)
+  predicted = classifier.predict(
+      scaler.transform(np.asarray(eval_features, np.float64)))
+  return Score(
+      float(metrics.accuracy_score(eval_labels, predicted)),
+      float(metrics.f1_score(
+          eval_labels, predicted, labels=sorted(set(eval_labels)),
+          average="macro", zero_division=0)))
+
+
+def summarize(scores: Sequence[Score]) -> Dict[str, float]:
+  """Returns the metrics of a probe: means over draws, and their spread.
+
+  Args:
+    scores: list of Score, one for each draw.
+
+  Returns:
+    dict from a name in metrics.METRICS to a float. The sample standard
+    deviations, whose names end with "_std", need two scores or more.
+  """
+  found = {}
+  for name in Score._fields:
+    values = [getattr(score, name) for score in scores]
+    found["probe_" + name] = statistics.mean(values)
+    if len(values) > 1:
+      found["probe_%s_std" % name] = statistics.stdev(values)
+  return found
+
+
+# -------------------------------------------------------------------- batches
+
+
+def encode(tokenizer, texts, max_seq_length) -> List[List[int]]:
+  """Converts texts to ids of WordPieces: [CLS] text [SEP].
+
+  Args:
+    tokenizer: tokenization.FullTokenizer.
+    texts: list of str.
+    max_seq_length: int, pieces of a text at most, [CLS] and [SEP] included; the
+      rest is cut off.
+
+  Returns:
+    list of lists of int.
+  """
+  first, last = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]"])
+  return [[first, *tokenizer.tokenize_to_ids(text)[:max_seq_length - 2], last]
+          for text in texts]
+
+
+def padded(sequences, length) -> Tuple[np.ndarray, np.ndarray]:
+  """Returns sequences of ids as a batch.
+
+  Args:
+    sequences: list of B lists of int.
+    length: int, S, at least that of the longest.
+
+  Returns:
+    (int32 [B, S] ids, 0 for padding; int32 [B, S] mask, 1 for an id).
+  """
+  ids = np.zeros([len(sequences), length], np.int32)
+  mask = np.zeros_like(ids)
+  for row, sequence in enumerate(sequences):
+    ids[row, :len(sequence)] = sequence
+    mask[row, :len(sequence)] = 1
+  return ids, mask

@@ -26,7 +26,7 @@ DISTRIBUTION_STRATEGIES = ("none", "mirrored", "multi_worker_mirrored")
 INVALID_UTF8_CHOICES = ("error", "replace")
 OPTIMIZERS = ("adamw", "lamb")
 PRECISIONS = ("fp32", "fp16", "bfloat16")
-SENTENCE_OBJECTIVES = ("nsp",)
+SENTENCE_OBJECTIVES = ("nsp", "none")
 
 # The value of a flag that the program chooses.
 AUTO = "auto"
@@ -237,7 +237,9 @@ class InstanceConfig(_Group):
       fingerprint="always")
   sentence_objective: str = _enum(
       SENTENCE_OBJECTIVES, "The objective trained beside the masked LM: nsp "
-      "(next-sentence prediction).", fingerprint="if_changed")
+      "(next-sentence prediction), or none. With none the second text of a "
+      "pair always follows the first, and the pooler and the next-sentence "
+      "head stay as they are.", fingerprint="if_changed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -323,6 +325,14 @@ class CheckpointConfig(_Group):
       False, "Give the model more positions than --init_checkpoint has, if the "
       "config or --max_seq_length requires them. The embeddings of the new "
       "positions are copies of the last ones.")
+  hidden_dropout_prob: Optional[float] = _float(
+      None, "Dropout of the outputs of layers and embeddings in this training. "
+      "Exports keep the value of the config.", minimum=0, below=1,
+      default_text="the config's")
+  attention_probs_dropout_prob: Optional[float] = _float(
+      None, "Dropout of the attention weights in this training. Exports keep "
+      "the value of the config.", minimum=0, below=1,
+      default_text="the config's")
   output_dir: Optional[str] = _path(
       None, "Directory for checkpoints, results and train.log. A run resumes "
       "from the latest checkpoint in it.", is_required=True, in_original=True)

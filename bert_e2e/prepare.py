@@ -33,6 +33,7 @@ from bert_e2e.training import (
   evaluation,
   heads_first,
   input_validation,
+  objectives,
   training_plan,
 )
 from bert_e2e.training import engine as engine_lib
@@ -267,9 +268,12 @@ def _find_head_plan(config, latest, initial, num_train_steps):
   """Returns PreparedRun.head_plan."""
   if not config.run.do_train:
     return heads_first.HeadPlan()
+  missing = [name for name in (initial.missing if initial else ())
+             if objectives.is_trained(
+                 name, config.instances.sentence_objective)]
   return heads_first.find(
       latest and config.checkpoint.output_dir, config.optimizer.num_head_steps,
-      initial.missing if initial else [], num_train_steps)
+      missing, num_train_steps)
 
 
 def _num_warmup_steps(optimizer, num_train_steps):

@@ -9,7 +9,7 @@ from bert_e2e.checkpoints import hugging_face, tf_weights
 from bert_e2e.common import messages
 from bert_e2e.data import preflight as preflight_lib
 from bert_e2e.data import preflight_text
-from bert_e2e.training import evaluation
+from bert_e2e.training import evaluation, objectives
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ def log_start(run, step, is_done):
     run.training.source.log("Input Files")
     _log_epoch_plan(run)
     _log_learning_rate(run, step or 0)
+    _log_model(run)
     _log_preflight(run)
   for source in run.eval_sources.values():
     source.log("Evaluation Files")
@@ -78,6 +79,21 @@ def _log_learning_rate(run, step):
       optimization.describe_learning_rate(
           options.learning_rate, run.num_train_steps - num_head_steps,
           run.num_warmup_steps, options.learning_rate_decay))
+
+
+def _log_model(run):
+  """Logs what the training changes of the model, if that is not as usual."""
+  objective = run.config.instances.sentence_objective
+  if not objectives.SENTENCE_OBJECTIVES[objective].is_trained:
+    logger.info("--sentence_objective=%s: the model is trained on masked words "
+                "only; the pooler and the next-sentence head stay as they are",
+                objective)
+  for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+    rate, usual = (getattr(options, name)
+                   for options in (run.config.checkpoint, run.bert_config))
+    if rate is not None and rate != usual:
+      logger.info("--%s=%g in this training; %g in the config, which exports "
+                  "keep", name, rate, usual)
 
 
 def _log_preflight(run):

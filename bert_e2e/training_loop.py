@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 from bert_e2e.checkpoints import checkpoint_hook, checkpoint_list
 from bert_e2e.common import errors
 from bert_e2e.prepare import write_preflight
-from bert_e2e.training import cluster, heads_first, progress, signals
+from bert_e2e.training import cluster, dropout, heads_first, progress, signals
 from bert_e2e.training.input_errors import input_errors
 from bert_e2e.training.model_fn import model_fn_builder
 from bert_e2e.training.session_hooks import CheckWorkersHook
@@ -47,7 +47,9 @@ class TrainingLoop:
     config, training = self._config, self._prepared.training
     optimizer, hardware = config.optimizer, config.hardware
     return model_fn_builder(
-        bert_config=self._prepared.bert_config,
+        bert_config=dropout.with_rates(
+            self._prepared.bert_config, config.checkpoint.hidden_dropout_prob,
+            config.checkpoint.attention_probs_dropout_prob),
         init_checkpoint=config.checkpoint.init_checkpoint,
         learning_rate=optimizer.learning_rate,
         num_train_steps=self._prepared.num_train_steps,

@@ -6,7 +6,7 @@ pieces.py). Worker processes import this module, so it must not import
 TensorFlow or absl.
 """
 
-from typing import Any, List, NamedTuple
+from typing import Any, Callable, Iterator, List, NamedTuple
 
 import tokenization
 from bert_e2e.config import InstanceConfig
@@ -16,10 +16,25 @@ from bert_e2e.data.pieces import text_pieces
 # Special tokens of an example ([CLS] A [SEP] B [SEP]).
 NUM_SPECIAL = 3
 
-# --sentence_objective -> function that yields the pairing.Pairs of a document,
-# with `is_random` as the label; see pairing.next_sentence_pairs for its
-# arguments.
-PAIRINGS = {"nsp": pairing.next_sentence_pairs}
+
+class Pairing(NamedTuple):
+  """How the pairs of a sentence objective are formed: a row of `PAIRINGS`.
+
+  Attributes:
+    pairs: function that yields the pairing.Pairs of a document, with
+      `is_random` as the label; see pairing.next_sentence_pairs for its
+      arguments.
+    needs_other_documents: bool, whether it takes texts of other documents.
+  """
+  pairs: Callable[..., Iterator[pairing.Pair]]
+  needs_other_documents: bool = False
+
+
+# --sentence_objective -> Pairing.
+PAIRINGS = {
+    "nsp": Pairing(pairing.next_sentence_pairs, needs_other_documents=True),
+    "none": Pairing(pairing.consecutive_pairs),
+}
 
 
 class TrainingInstance:
@@ -149,8 +164,8 @@ def document_instances(document, others, options, pieces, sampler):
   target = max_num_pieces
   if sampler.chance(options.short_seq_prob):
     target = sampler.integer(2, max_num_pieces)
-  pairs = PAIRINGS[options.sentence_objective]
-  for pair in pairs(document, others, target, sampler):
+  pairing_row = PAIRINGS[options.sentence_objective]
+  for pair in pairing_row.pairs(document, others, target, sampler):
     start_a, end_a, start_b, end_b = pairing.truncated_bounds(
         pair.start_a, pair.end_a, pair.start_b, pair.end_b, max_num_pieces,
         sampler)
@@ -175,7 +190,8 @@ def _instances_from_segments(segments, borrowed, options, pieces, sampler):
 def fusion_input_and_out(lines, tokenizer, rng, *, max_seq_length=128,
                          max_predictions_per_seq=20, masked_lm_prob=0.15,
                          short_seq_prob=0.1, dupe_factor=1,
-                         do_whole_word_mask=False, borrowed_lines=()):
+                         do_whole_word_mask=False, sentence_objective="nsp",
+                         borrowed_lines=()):
   """Builds the instances of a chunk of lines, as the stream does.
 
   Args:
@@ -184,7 +200,8 @@ def fusion_input_and_out(lines, tokenizer, rng, *, max_seq_length=128,
       an iterable of all WordPieces, e.g. tokenization.FullTokenizer.
     rng: random.Random; example_builder.derived_rng gives the stream's own.
     max_seq_length, max_predictions_per_seq, masked_lm_prob, short_seq_prob,
-      dupe_factor, do_whole_word_mask: see config.InstanceConfig.
+      dupe_factor, do_whole_word_mask, sentence_objective: see
+      config.InstanceConfig.
     borrowed_lines: iterable of str, lines of other documents. If `lines` are a
       single document, random next texts come from these; without them every B
       follows its A.
@@ -210,7 +227,7 @@ def fusion_input_and_out(lines, tokenizer, rng, *, max_seq_length=128,
   """
   options = InstanceConfig(
       max_seq_length, max_predictions_per_seq, masked_lm_prob, short_seq_prob,
-      dupe_factor, do_whole_word_mask).validated()
+      dupe_factor, do_whole_word_mask, sentence_objective).validated()
   return _instances_from_segments(
       tokenized(lines, tokenizer), tokenized(borrowed_lines, tokenizer),
       options, text_pieces(list(tokenizer.vocab)), sampling.StreamSampler(rng))

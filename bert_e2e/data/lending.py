@@ -32,10 +32,13 @@ class Lender:
 
   Args:
     corpus: corpus.Corpus.
+    is_needed: bool; if not, chunks stay as they are. See
+      instances.Pairing.needs_other_documents.
   """
 
-  def __init__(self, corpus):
+  def __init__(self, corpus, is_needed=True):
     self._corpus = corpus
+    self._is_needed = is_needed
     # (file number, from, to): known to contain no document's end; infinity is
     # the end of the file.
     self._without_end: Tuple[int, int, float] = (-1, 0, 0)
@@ -55,7 +58,7 @@ class Lender:
     Raises:
       ValueError: a file can't be read.
     """
-    own = chunk.only_document
+    own = chunk.only_document if self._is_needed else None
     if own is None or self._is_one_document:
       return chunk
     for _ in range(_MAX_TRIES):

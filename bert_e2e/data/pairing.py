@@ -1,4 +1,4 @@
-"""Sentence pairs of a document, for next-sentence prediction.
+"""Sentence pairs of a document, for the sentence objectives.
 
 Pieces are texts or ids; see pieces.py. Random choices come from `sampler`, a
 sampling.ReferenceSampler or StreamSampler.
@@ -77,7 +77,7 @@ def next_sentence_pairs(document, others, target, sampler):
     itself.
   """
   if not others.exist:
-    yield from _true_pairs(document, target, sampler)
+    yield from consecutive_pairs(document, others, target, sampler)
     return
   pieces, starts = document
   first = 0
@@ -96,12 +96,18 @@ def next_sentence_pairs(document, others, target, sampler):
       first = end
 
 
-def _true_pairs(document, target, sampler):
+def consecutive_pairs(document, others, target, sampler):
   """Yields the Pairs of a document, each B what follows A.
 
-  Every run is split in two, one of a single segment inside it. A last segment
-  of a single piece, which can't be split, belongs to the run before.
+  Every run of segments that fills the target length is split in two, one of a
+  single segment inside it. A last segment of a single piece, which can't be
+  split, belongs to the run before.
+
+  Args:
+    document, target, sampler: see next_sentence_pairs.
+    others: not used.
   """
+  del others
   pieces, starts = document
   last = len(starts) - 1
   first = 0

@@ -10,6 +10,7 @@ from typing import Dict, NamedTuple, Optional, Tuple
 
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import preflight_sample, repetitions, text_lines
+from bert_e2e.data.instances import PAIRINGS
 from bert_e2e.data.pieces import check_vocabulary
 from bert_e2e.data.preflight_counts import SampleCounter, vocabulary_shares
 from bert_e2e.data.preflight_numbers import (
@@ -119,6 +120,7 @@ class Preflight(NamedTuple):
     text_kinds: tuple of FoundKind, what text that is not plain looks like.
     is_split_into_words: bool, whether another tokenizer has split the text
       before (--do_split_on_punc=false).
+    sentence_objective: str, as requested.
   """
   files: int
   num_bytes: int
@@ -161,6 +163,7 @@ class Preflight(NamedTuple):
   repeated_line_share: Optional[float] = None
   text_kinds: Tuple[FoundKind, ...] = ()
   is_split_into_words: bool = False
+  sentence_objective: str = "nsp"
 
 
 def check_text(corpus, options, *, held_out=frozenset(), max_bytes=MAX_BYTES):
@@ -184,8 +187,10 @@ def check_text(corpus, options, *, held_out=frozenset(), max_bytes=MAX_BYTES):
   """
   options.validated()
   check_vocabulary(options.vocab_file)
+  objective = options.instances.sentence_objective
   samples, is_whole = preflight_sample.take(
-      corpus, options.random_seed, max_bytes)
+      corpus, options.random_seed, max_bytes,
+      PAIRINGS[objective].needs_other_documents)
   counter = SampleCounter(options, is_whole)
   shared: Dict[bytes, str] = {}
   for sample in samples:
@@ -205,6 +210,7 @@ def check_text(corpus, options, *, held_out=frozenset(), max_bytes=MAX_BYTES):
       repeated_document_share=repeated.documents,
       repeated_line_share=repeated.lines, text_kinds=find_kinds(parts),
       is_split_into_words=not options.tokenizer.do_split_on_punc,
+      sentence_objective=objective,
       **_text_values(counter, 0 if is_whole else sum(map(bool, corpus.sizes)),
                      options.tokenizer.strip_accents),
       **_example_values(counter, options.instances))
@@ -343,9 +349,14 @@ def _unknown(found):
   return None
 
 
+def _needs_pairs(found):
+  """Tells whether the model learns which text follows another one."""
+  return PAIRINGS[found.sentence_objective].needs_other_documents
+
+
 def _one_document(found):
-  if found.documents == 1 and not found.random_pair_share and (
-      found.examples_per_epoch):
+  if (found.documents == 1 and not found.random_pair_share and
+      found.examples_per_epoch and _needs_pairs(found)):
     return ("All text of --input_file seems to be one document of %s sentences,"
             " so every next sentence is the true one and next-sentence "
             "prediction learns nothing: put a blank line between documents." %
@@ -354,7 +365,7 @@ def _one_document(found):
 
 
 def _one_sentence(found):
-  if found.one_sentence_share > MAX_ONE_SENTENCE:
+  if found.one_sentence_share > MAX_ONE_SENTENCE and _needs_pairs(found):
     return ("%s of the documents have one sentence only, which has no true next"
             " sentence: write one sentence per line in --input_file, and blank "
             "lines between documents only." %

@@ -49,7 +49,8 @@ class Sample(NamedTuple):
   num_documents: Optional[float] = None
 
 
-def take(corpus, random_seed, max_bytes) -> Tuple[List[Sample], bool]:
+def take(corpus, random_seed, max_bytes, needs_other_documents=True) -> (
+    Tuple[List[Sample], bool]):
   """Samples a corpus.
 
   Args:
@@ -57,6 +58,7 @@ def take(corpus, random_seed, max_bytes) -> Tuple[List[Sample], bool]:
     random_seed: int, of the stream.
     max_bytes: int, the most text to sample; a corpus with no more is taken as a
       whole.
+    needs_other_documents: bool, see instances.Pairing.
 
   Returns:
     (list of Sample, whether they are the whole corpus).
@@ -65,7 +67,7 @@ def take(corpus, random_seed, max_bytes) -> Tuple[List[Sample], bool]:
     ValueError: a file can't be read.
   """
   if _fits(corpus, max_bytes):
-    return _whole(corpus, random_seed), True
+    return _whole(corpus, random_seed, needs_other_documents), True
   return _spread(corpus, max_bytes), False
 
 
@@ -93,9 +95,9 @@ def _fits(corpus, max_bytes):
   return True
 
 
-def _whole(corpus, random_seed):
+def _whole(corpus, random_seed, needs_other_documents):
   """Returns a corpus as Samples: the chunks of its first epoch."""
-  lender = lending.Lender(corpus)
+  lender = lending.Lender(corpus, needs_other_documents)
   chunks = [chunk for split in corpus.splits()
             for chunk in corpus.chunks(split)]
   return [

@@ -25,6 +25,7 @@ from bert_e2e.data.example_builder import (  # noqa: F401  StreamOptions: for us
   StreamOptions,
   derived_rng,
 )
+from bert_e2e.data.instances import PAIRINGS
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +153,8 @@ class ExampleStream:
     self._shard = shard
     self._builder = ExampleBuilder(options, held_out)
     self._shared: Set[bytes] = set()
-    self._lender = lending.Lender(corpus)
+    pairing = PAIRINGS[options.instances.sentence_objective]
+    self._lender = lending.Lender(corpus, pairing.needs_other_documents)
     # Of each file that can't be split: bytes on disk per byte of text.
     self._compression: Dict[str, float] = {}
 

@@ -181,12 +181,12 @@ class TextSource:
 def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
                       strip_accents=None, tokenize_chinese_chars=True,
                       do_split_on_punc=True, do_whole_word_mask=False,
-                      max_seq_length=128, max_predictions_per_seq=20,
-                      masked_lm_prob=0.15, short_seq_prob=0.1,
-                      random_seed=12345, chunk_lines=1000, num_workers=0,
-                      num_epochs=None, dupe_factor=1, invalid_utf8="error",
-                      shard_index=0, num_shards=1, first_example=0, log=None,
-                      held_out=frozenset()):
+                      sentence_objective="nsp", max_seq_length=128,
+                      max_predictions_per_seq=20, masked_lm_prob=0.15,
+                      short_seq_prob=0.1, random_seed=12345, chunk_lines=1000,
+                      num_workers=0, num_epochs=None, dupe_factor=1,
+                      invalid_utf8="error", shard_index=0, num_shards=1,
+                      first_example=0, log=None, held_out=frozenset()):
   """Turns raw text into a stream of serialized tf.Examples.
 
   The text is read in chunks of `chunk_lines` lines, each extended to the end of
@@ -199,8 +199,9 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
     vocab_file: path of the vocabulary.
     do_lower_case, strip_accents, tokenize_chinese_chars, do_split_on_punc: see
       config.TokenizerConfig.
-    do_whole_word_mask, max_seq_length, max_predictions_per_seq, masked_lm_prob,
-      short_seq_prob, dupe_factor: see config.InstanceConfig.
+    do_whole_word_mask, sentence_objective, max_seq_length,
+      max_predictions_per_seq, masked_lm_prob, short_seq_prob, dupe_factor: see
+      config.InstanceConfig.
     random_seed: int, seed of all random choices.
     chunk_lines: int, lines that are turned into examples at once.
     num_workers: int, processes that build examples; 0 builds in this one.
@@ -210,8 +211,7 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
     first_example: int, examples at the start of the stream to skip.
     log: a resume.WindowLog, whose file this call reads and appends to: a later
       call finds its `first_example` there without building all before it.
-    held_out: set of bytes, see text_lines.document_hashes: documents that are
-      warned of if they are in the text.
+    held_out: set of bytes, text_lines.document_hashes of what to warn of.
 
   Returns:
     stream.ExampleIterator of tf_example.ExampleSerializer's bytes.
@@ -221,15 +221,15 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
       special tokens, an option out of range. While iterating: text that is not
       UTF-8, or a whole epoch without an example.
 
-  >>> flow = take_write_2_flow(["corpus.txt"], "vocab.txt")  # doctest: +SKIP
-  >>> example = next(flow)  # doctest: +SKIP
+  >>> next(take_write_2_flow("a.txt", "vocab.txt"))  # doctest: +SKIP
   """
   source = TextSource.from_arguments(
       input_files, vocab_file, do_lower_case=do_lower_case,
       strip_accents=strip_accents,
       tokenize_chinese_chars=tokenize_chinese_chars,
       do_split_on_punc=do_split_on_punc,
-      do_whole_word_mask=do_whole_word_mask, max_seq_length=max_seq_length,
+      do_whole_word_mask=do_whole_word_mask,
+      sentence_objective=sentence_objective, max_seq_length=max_seq_length,
       max_predictions_per_seq=max_predictions_per_seq,
       masked_lm_prob=masked_lm_prob, short_seq_prob=short_seq_prob,
       random_seed=random_seed, chunk_lines=chunk_lines,

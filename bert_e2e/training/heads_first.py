@@ -18,6 +18,7 @@ from typing import Any, Callable, Dict, List, NamedTuple
 
 from bert_e2e.common import file_io, json_files
 from bert_e2e.config import AUTO
+from bert_e2e.training import dropout
 
 logger = logging.getLogger(__name__)
 
@@ -67,9 +68,7 @@ class HeadPhase(NamedTuple):
     """Returns the BertConfig to build: without dropout in the head steps."""
     if not self.is_active():
       return bert_config
-    return type(bert_config).from_dict(dict(
-        bert_config.to_dict(), hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0))
+    return dropout.with_rates(bert_config, 0.0, 0.0)
 
   def is_trained(self, name):
     """Tells whether the variable of a name is updated."""

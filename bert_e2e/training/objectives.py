@@ -31,19 +31,40 @@ class SentenceObjective(NamedTuple):
     output_fn: function of (BertConfig, pooled output [B, H], labels [B, 1])
       that creates the head and returns (loss, per_example_loss, log_probs):
       float32 [] (the mean), [B] and [B, number of labels].
+    is_trained: bool. A head that is not trained is in the model, so that
+      checkpoints have the same variables, but adds no loss and no metrics; its
+      weights and those of the pooler stay as they are.
   """
   head: str
   label_feature: str
   output_fn: Callable[..., Any]
+  is_trained: bool = True
 
+
+# Next-sentence prediction: does B follow A, or is it from elsewhere?
+# Devlin et al. 2018, arXiv 1810.04805, section 3.1.
+_NEXT_SENTENCE = SentenceObjective(
+    head="next_sentence", label_feature="next_sentence_labels",
+    output_fn=modeling.get_next_sentence_output)
 
 SENTENCE_OBJECTIVES: Dict[str, SentenceObjective] = {
-    # Next-sentence prediction: does B follow A, or is it from elsewhere?
-    # Devlin et al. 2018, arXiv 1810.04805, section 3.1.
-    "nsp": SentenceObjective(
-        head="next_sentence", label_feature="next_sentence_labels",
-        output_fn=modeling.get_next_sentence_output),
+    "nsp": _NEXT_SENTENCE,
+    # Masked words only: Liu et al. 2019, arXiv 1907.11692, section 4.2.
+    "none": _NEXT_SENTENCE._replace(is_trained=False),
 }
+# Prefixes of the variables that only the head of a sentence objective trains.
+_HEAD_VARIABLES = ("bert/pooler/", "cls/seq_relationship/")
+
+
+def is_trained(name, sentence_objective):
+  """Tells whether a training updates the variable of a name.
+
+  Args:
+    name: str.
+    sentence_objective: str, a key of SENTENCE_OBJECTIVES.
+  """
+  return (SENTENCE_OBJECTIVES[sentence_objective].is_trained or
+          not name.startswith(_HEAD_VARIABLES))
 
 
 class BatchPart(NamedTuple):
@@ -84,7 +105,7 @@ def head_outputs(bert_config, features, sentence_objective, *, is_training,
     part: BatchPart, which part of the batch the features are.
 
   Returns:
-    dict from the name of a head to its metrics.HeadOutput.
+    dict from the name of a head that is trained to its metrics.HeadOutput.
   """
   # 0.0 for the sequences that fill up the last batch of an evaluation.
   is_real = tf.cast(features["input_mask"][:, 0], tf.float32)  # [B]
@@ -105,13 +126,14 @@ def head_outputs(bert_config, features, sentence_objective, *, is_training,
       output_positions=positions,
       compute_dtype=compute_dtype)
   objective = SENTENCE_OBJECTIVES[sentence_objective]
-  return {
-      MASKED_LM: _masked_lm(
-          bert_config, model, features, part.num_predictions, num_predictions),
-      objective.head: _sentence(
-          objective, bert_config, model, features, is_real, is_training,
-          part.num_parts),
-  }
+  masked_lm = _masked_lm(
+      bert_config, model, features, part.num_predictions, num_predictions)
+  sentence = _sentence(
+      objective, bert_config, model, features, is_real, is_training,
+      part.num_parts)
+  if not objective.is_trained:
+    return {MASKED_LM: masked_lm}
+  return {MASKED_LM: masked_lm, objective.head: sentence}
 
 
 def _masked_lm(bert_config, model, features, denominator, total_weight):

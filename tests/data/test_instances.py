@@ -121,6 +121,19 @@ def test_borrowed_lines_are_for_a_single_document():
   assert labels(LINES, ["x x", "", "x"]) == {(False, False), (True, False)}
 
 
+def test_without_a_sentence_objective_b_follows_a_and_no_text_is_lost():
+  """Each document of LINES fits into one example."""
+  documents = ["abcde", "edcba", "bedacc"]
+  for seed in range(20):
+    found = e2e.fusion_input_and_out(
+        LINES, Words, random.Random(seed), masked_lm_prob=0, short_seq_prob=0,
+        sentence_objective="none", borrowed_lines=["x x"])
+    assert not any(instance.is_random_next for instance in found)
+    assert sorted("".join(token for token in unmasked(instance) if
+                          len(token) == 1) for instance in found) == sorted(
+                              documents)
+
+
 @pytest.mark.parametrize("changes", [
     {"max_seq_length": 4}, {"masked_lm_prob": 1.5}, {"dupe_factor": 0}],
                          ids=str)
@@ -135,7 +148,7 @@ def test_the_defaults_are_those_of_the_config():
   assert defaults.pop("borrowed_lines") == ()
   known = config.InstanceConfig()
   assert defaults == {name: getattr(known, name) for name in defaults}
-  assert set(defaults) == set(vars(known)) - {"sentence_objective"}
+  assert set(defaults) == set(vars(known))
 
 
 def test_every_objective_has_a_pairing():
@@ -156,7 +169,8 @@ def test_a_pairing_is_all_that_an_objective_needs(monkeypatch):
       else:
         yield pair
 
-  monkeypatch.setitem(instances_lib.PAIRINGS, "swapped", ordered_pairs)
+  monkeypatch.setitem(instances_lib.PAIRINGS, "swapped", instances_lib.Pairing(
+      ordered_pairs))
   options = config.InstanceConfig(masked_lm_prob=0,
                                   sentence_objective="swapped")
   found = set()

@@ -1,5 +1,6 @@
 """preflight.py: what it finds is so, and it reads little to find it."""
 
+import dataclasses
 import gzip
 import json
 import os
@@ -357,6 +358,14 @@ def test_other_documents_are_lent_where_there_are_some(write, options):
   alone = check([write("a.txt", document)], options(), max_bytes=1 << 14)
   assert alone.random_pair_share == 0 and alone.documents == 1
   assert "one_document" in names(alone)
+  none = dataclasses.replace(
+      options().instances, sentence_objective="none")
+  unpaired = check([write("a.txt", document)],
+                   options()._replace(instances=none), max_bytes=1 << 14)
+  assert "one_document" not in names(unpaired)
+  assert preflight.warnings_of(alone._replace(
+      one_sentence_share=1.0, sentence_objective="none")) == (
+          unpaired.warnings)
   for files in ([write("b.txt", "\n".join([document] * 8))],
                 [write("c.txt", document), write("d.txt", document)]):
     found = check(files, options(), max_bytes=1 << 14)

@@ -1,6 +1,7 @@
 """The promises of the stream, on small corpora whose every line is unique."""
 
 import collections
+import dataclasses
 import gzip
 import hashlib
 import os
@@ -252,6 +253,19 @@ def test_a_single_document_has_true_pairs_only_and_one_warning(
   messages = [r.getMessage() for r in caplog.records
               if "always follows the first" in r.getMessage()]
   assert len(messages) == 1 and maker.files[0] in messages[0]
+
+
+def test_without_a_sentence_objective_no_text_is_borrowed(
+    maker, monkeypatch, caplog):
+  monkeypatch.setattr(line_cutter, "CARRY_BYTES", 40)
+  maker.write("one.txt", maker.lines(80))
+  options = maker.options()
+  options = options._replace(instances=dataclasses.replace(
+      options.instances, sentence_objective="none"))
+  found = seen(es.ExampleStream(
+      maker.corpus(split_bytes=300), options, num_epochs=1).examples())
+  assert found and not any(e.is_random for e in found)
+  assert "always follows the first" not in caplog.text
 
 
 def test_a_document_of_one_line_is_cut_in_two(maker):

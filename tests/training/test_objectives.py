@@ -27,6 +27,14 @@ def test_each_head_has_metrics_and_each_metric_a_head():
     assert metrics.BY_NAME[head + "_loss"].head == head
 
 
+def test_an_objective_that_is_not_trained_keeps_its_variables():
+  for name in ("bert/pooler/dense/kernel", "cls/seq_relationship/output_bias"):
+    assert objectives.is_trained(name, "nsp")
+    assert not objectives.is_trained(name, "none")
+  for name in ("bert/embeddings/LayerNorm/beta", "cls/predictions/output_bias"):
+    assert objectives.is_trained(name, "none")
+
+
 def tiny_model_fn(**options):
   return e2e.model_fn_builder(
       bert_config=modeling.BertConfig(**TINY), init_checkpoint=None,
@@ -34,13 +42,13 @@ def tiny_model_fn(**options):
       use_tpu=False, use_one_hot_embeddings=False, **options)
 
 
-def build(mode):
+def build(mode, **options):
   """Returns the TPUEstimatorSpec of a batch of four sequences."""
   features = {
       name: tf.constant(value, tf.float32 if "weights" in name else tf.int32)
       for name, value in golden.batch(TINY, 1).items()}
   tf.train.get_or_create_global_step()
-  return tiny_model_fn()(features, None, mode, {"batch_size": 4})
+  return tiny_model_fn(**options)(features, None, mode, {"batch_size": 4})
 
 
 # The first weight of each variable below, recorded from commit 5455792.
@@ -93,6 +101,41 @@ def test_a_model_fn_is_called_as_in_the_reference(mode):
                               in found.items()})
         assert session.run(spec.loss) == pytest.approx(
             values["masked_lm_loss"] + values["next_sentence_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"optimizer": "lamb"}, {"gradient_accumulation_steps": 2}], ids=str)
+def test_without_a_sentence_objective_only_masked_words_are_trained(options):
+  with tf.Graph().as_default():
+    tf.set_random_seed(1)
+    spec = build("train", sentence_objective="none", **options)
+    weights = {var.op.name: var for var in tf.trainable_variables()}
+    with tf.Session() as session:
+      session.run(tf.global_variables_initializer())
+      before = session.run(weights)
+      for _ in range(3):
+        session.run(spec.train_op)
+      after = session.run(weights)
+  assert set(modeling.variable_shapes(modeling.BertConfig(**TINY))) == set(
+      weights)
+  for name in weights:
+    # A key's bias adds the same to all scores of a position: no gradient.
+    if "key/bias" not in name:
+      moved = (before[name] != after[name]).any()
+      assert moved == objectives.is_trained(name, "none"), name
+
+
+def test_without_a_sentence_objective_its_figures_are_not_evaluated():
+  with tf.Graph().as_default():
+    spec = build("eval", sentence_objective="none")
+    metric_fn, tensors = spec.eval_metrics
+    names = set(metric_fn(*tensors))
+    with tf.Session() as session:
+      session.run([tf.global_variables_initializer(),
+                   tf.local_variables_initializer()])
+      loss, losses, weights = session.run([spec.loss] + tensors[:2])
+  assert names == {"masked_lm_loss", "masked_lm_accuracy"}
+  assert loss == pytest.approx((losses * weights).sum() / weights.sum(), 1e-5)
 
 
 def test_an_unknown_option_is_refused():

@@ -11,7 +11,10 @@ SavedModels.
 project's or Google's pretraining, or a directory of Hugging Face's
 transformers. A complete pretraining model is written: heads that the input does
 not have are newly initialized, see hugging_face.complete. A SavedModel holds
-the encoder alone.
+the encoder alone. With --average_with, the model that is written is an average:
+
+    python convert_checkpoint.py --input=out --weight=0.5 \\
+        --average_with=hugging_face_model --output_hf=for_transformers
 """
 
 import sys
@@ -22,7 +25,7 @@ from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401  Befor
 import tensorflow.compat.v1 as tf
 
 from bert_e2e import flags as flags_lib
-from bert_e2e.checkpoints import conversion, tf_weights
+from bert_e2e.checkpoints import averaging, conversion, tf_weights
 from bert_e2e.checkpoints.conversion import (  # noqa: F401  Users import them from here.
   CHECKPOINT,
   CONFIG_FILE,
@@ -66,7 +69,42 @@ def _define_flags():
   flags_lib.define_path(
       "output_saved_model", None,
       "Directory to write a SavedModel of the encoder to.")
+  flags_lib.define_paths(
+      "average_with", (),
+      "Models to average with --input, separated by commas, each as for "
+      "--input: the one that its training started from, or other checkpoints "
+      "of the training. The pretraining heads stay those of --input.")
+  flags.DEFINE_float(
+      "weight", None,
+      "Weight of --input in the average, 0 to 1; the others share the rest "
+      "equally. By default all models have the same weight.")
+  flags.DEFINE_bool(
+      "average_heads", False,
+      "Average the pretraining heads, too: for checkpoints of one training.")
   flags.mark_flags_as_required(["input"])
+
+
+def _read(values):
+  """Reads the model that the flags name.
+
+  Returns:
+    (conversion.SourceModel, dict or None: what it is an average of).
+  """
+  files = dict(bert_config_file=values.bert_config_file,
+               vocab_file=values.vocab_file,
+               do_lower_case=values.do_lower_case)
+  if values.average_with:
+    source, average = averaging.read(
+        values.input, values.average_with, weight=values.weight,
+        with_heads=values.average_heads, **files)
+    for line in ["averaged " + average.describe(), *average.describe_lacking()]:
+      print(line)
+    return source, average.record()
+  for name in ("weight", "average_heads"):
+    if values[name].value != values[name].default:
+      raise ValueError("--%s requires --average_with." % name)
+  source = conversion.read(values.input, **files)
+  return source, conversion.read_average(source.directory)
 
 
 def _run(values):
@@ -77,9 +115,7 @@ def _run(values):
     raise ValueError("Nothing to do: pass --output_tf, --output_hf or "
                      "--output_saved_model.")
   conversion.check_outputs(**outputs)
-  source = conversion.read(
-      values.input, values.bert_config_file, values.vocab_file,
-      values.do_lower_case)
+  source, average = _read(values)
   if source.root != tf_weights.ROOT:
     print("%s has the encoder as %s..., which is written as %s..." % (
         values.input, source.root, tf_weights.ROOT))
@@ -97,7 +133,7 @@ def _run(values):
     tokenizer = dict(tokenizer, strip_accents=values.strip_accents)
   conversion.export(
       source.variables, source.config, source.vocab_file, source.do_lower_case,
-      source=source.directory, **outputs, **tokenizer)
+      source=source.directory, average=average, **outputs, **tokenizer)
   for directory in outputs.values():
     print("wrote %s" % directory)
 

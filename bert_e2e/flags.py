@@ -12,7 +12,7 @@ import textwrap
 from absl import app, flags
 
 from bert_e2e import config as config_lib
-from bert_e2e.common import file_io
+from bert_e2e.common import file_io, input_files
 
 # What people write for a boolean.
 _BOOLEANS = dict(
@@ -39,6 +39,23 @@ class _PathParser(flags.ArgumentParser):
 def define_path(name, default, help_text):
   """Defines a flag for the path of one file or directory."""
   flags.DEFINE(_PathParser(), name, default, help_text,
+               serializer=flags.ArgumentSerializer())
+
+
+class _PathsParser(_PathParser):
+  """Parses paths that are separated by commas; see input_files.split_list."""
+
+  syntactic_help = "paths separated by commas"
+
+  def parse(self, argument):
+    if isinstance(argument, str):
+      argument = input_files.split_list(argument)
+    return [super(_PathsParser, self).parse(path) for path in argument]
+
+
+def define_paths(name, default, help_text):
+  """Defines a flag for a list of paths of one file or directory each."""
+  flags.DEFINE(_PathsParser(), name, default, help_text,
                serializer=flags.ArgumentSerializer())
 
 

@@ -21,7 +21,7 @@ from bert_e2e.checkpoints import (
   validation,
 )
 from bert_e2e.checkpoints.model_path import CONFIG_FILE
-from bert_e2e.common import file_io
+from bert_e2e.common import file_io, json_files
 from bert_e2e.common.added_tokens import TOKENIZER_CONFIG_FILE, VOCAB_FILE
 from bert_e2e.common.messages import list_names
 from bert_e2e.config import TokenizerConfig, names_of
@@ -32,6 +32,8 @@ CHECKPOINT = "bert_model.ckpt"
 # The files of Google's format, in the order in which they are written.
 OUTPUT_FILES = (VOCAB_FILE, TOKENIZER_CONFIG_FILE, CONFIG_FILE,
                 CHECKPOINT + ".data-00000-of-00001", CHECKPOINT + ".index")
+# Written beside a model that is an average: what it was made of, see averaging.
+AVERAGE_FILE = "average.json"
 _RANDOM_SEED = 12345
 _INPUT = "--input"  # The flag, for messages.
 
@@ -217,8 +219,9 @@ def check_outputs(output_tf=None, output_hf=None, output_saved_model=None):
   """
   flag_of = {}
   for flag, directory, own_names in (
-      ("--output_tf", output_tf, lambda _: OUTPUT_FILES),
-      ("--output_hf", output_hf, hugging_face.own_names),
+      ("--output_tf", output_tf, lambda _: (*OUTPUT_FILES, AVERAGE_FILE)),
+      ("--output_hf", output_hf,
+       lambda path: (*hugging_face.own_names(path), AVERAGE_FILE)),
       ("--output_saved_model", output_saved_model,
        lambda _: saved_model.OUTPUT_NAMES)):
     if not directory:
@@ -257,7 +260,7 @@ def check_export(config, vocab_file, output_tf, output_hf, *, source=None):
 
 def export(variables, config, vocab_file, do_lower_case, output_tf=None,
            output_hf=None, output_saved_model=None, *, strip_accents=None,
-           tokenize_chinese_chars=True, source=None):
+           tokenize_chinese_chars=True, source=None, average=None):
   """Writes a model, its config and its vocabulary.
 
   Args:
@@ -275,6 +278,8 @@ def export(variables, config, vocab_file, do_lower_case, output_tf=None,
     strip_accents, tokenize_chinese_chars: see config.TokenizerConfig.
     source: str, the directory that the model came from, or None; see
       hugging_face.write.
+    average: dict, what the model is an average of, see averaging.Average; None
+      if it is none.
 
   Raises:
     OSError: a file cannot be read or written.
@@ -290,21 +295,16 @@ def export(variables, config, vocab_file, do_lower_case, output_tf=None,
     raise ValueError(
         "The model does not tell whether its tokenizer lower-cases; pass "
         "--do_lower_case for an uncased model, or --do_lower_case=false.")
-  vocabulary = tokenization.read_vocabulary(vocab_file)
-  check_vocabulary(vocab_file)
-  num_pieces = len(file_io.split_lines(vocabulary))
-  if num_pieces > config.vocab_size:
-    raise ValueError(
-        "The vocabulary %s has %d entries, but the model only has %d. Pass the "
-        "one that the model was trained with." %
-        (vocab_file, num_pieces, config.vocab_size))
+  vocabulary = _read_vocabulary(vocab_file, config)
   tokenizer = dict(
       strip_accents=strip_accents,
       tokenize_chinese_chars=tokenize_chinese_chars, source=source,
       added=tokenization.read_added_tokens(vocab_file))
   files = _small_files(config, vocabulary, do_lower_case, tokenizer)
+  for directory in filter(None, (output_tf, output_hf)):
+    tf.io.gfile.makedirs(directory)
+    _write_average(directory, average)
   if output_tf:
-    tf.io.gfile.makedirs(output_tf)
     for name, content in files.items():
       file_io.write(os.path.join(output_tf, name), content)
     write_checkpoint(
@@ -314,7 +314,22 @@ def export(variables, config, vocab_file, do_lower_case, output_tf=None,
     hugging_face.write(
         output_hf, variables, config, vocabulary, do_lower_case, **tokenizer)
   if output_saved_model:
+    if average:
+      files[AVERAGE_FILE] = hugging_face.to_bytes(average)
     saved_model.write(output_saved_model, variables, config, files)
+
+
+def _read_vocabulary(vocab_file, config):
+  """Returns the bytes of a model's vocabulary; ValueError for another one's."""
+  vocabulary = tokenization.read_vocabulary(vocab_file)
+  check_vocabulary(vocab_file)
+  num_pieces = len(file_io.split_lines(vocabulary))
+  if num_pieces > config.vocab_size:
+    raise ValueError(
+        "The vocabulary %s has %d entries, but the model only has %d. Pass the "
+        "one that the model was trained with." %
+        (vocab_file, num_pieces, config.vocab_size))
+  return vocabulary
 
 
 def _small_files(config, vocabulary, do_lower_case, tokenizer):
@@ -329,12 +344,37 @@ def _small_files(config, vocabulary, do_lower_case, tokenizer):
   return files
 
 
+def _write_average(directory, average):
+  """Writes AVERAGE_FILE; removes that of an earlier export if there is none."""
+  path = os.path.join(directory, AVERAGE_FILE)
+  if average:
+    file_io.write(path, hugging_face.to_bytes(average))
+  elif file_io.exists(path):
+    file_io.remove(path)
+
+
+def read_average(directory):
+  """Reads what the model in a directory is an average of.
+
+  Args:
+    directory: str, or None.
+
+  Returns:
+    dict, see `export`; None if nothing is recorded.
+
+  Raises:
+    OSError, ValueError: see json_files.read_object.
+  """
+  return (json_files.read_object_or_nothing(
+      os.path.join(directory, AVERAGE_FILE)) if directory else None) or None
+
+
 def write_checkpoint(checkpoint, variables):
   """Writes a TensorFlow checkpoint.
 
   Args:
     checkpoint: str, the path prefix; its directory must exist.
-    variables: dict from name to float32 array.
+    variables: dict from name to array.
 
   Raises:
     OSError: it cannot be written.
@@ -342,7 +382,7 @@ def write_checkpoint(checkpoint, variables):
   with tf.Graph().as_default(), tf.Session(
       # Do not claim a GPU that another program may use.
       config=tf.ConfigProto(device_count={"GPU": 0})) as session:
-    values = [tf.placeholder(tf.float32, np.shape(value))
+    values = [tf.placeholder(np.asarray(value).dtype, np.shape(value))
               for value in variables.values()]
     save = tf.raw_ops.SaveV2(
         prefix=checkpoint, tensor_names=list(variables),

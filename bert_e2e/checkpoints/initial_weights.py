@@ -32,25 +32,83 @@ class InitialWeights(NamedTuple):
   num_positions: Optional[int] = None
 
 
-class _Stored(NamedTuple):
-  """Stored weights: their shapes by name, a function that reads one, and the
-  encoder's scope."""
+class StoredWeights(NamedTuple):
+  """The weights of a model, in files or in memory.
+
+  Attributes:
+    path: str, path prefix of a checkpoint, or a Hugging Face directory.
+    shapes: dict from the model's name of a weight to its shape, a list of int.
+    read: function from a key of `shapes` to its value, a float32 array.
+    root: str, the scope of the encoder's variables there.
+  """
+  path: str
   shapes: Dict[str, List[int]]
   read: Callable[[str], Any]
-  root: str
+  root: str = tf_weights.ROOT
 
 
-def _open(path):
-  """Returns the _Stored of a checkpoint or a Hugging Face directory."""
+def in_memory(path, variables, root=tf_weights.ROOT):
+  """Returns the StoredWeights of a model that was read.
+
+  Args:
+    path: str, where it was read; root: str, see StoredWeights.
+    variables: dict from name to float32 array.
+  """
+  return StoredWeights(
+      path, {name: list(value.shape) for name, value in variables.items()},
+      variables.__getitem__, root)
+
+
+def open_weights(path):
+  """Opens the weights of a model.
+
+  Args:
+    path: str, path prefix of a checkpoint, or a Hugging Face directory.
+
+  Returns:
+    StoredWeights.
+
+  Raises:
+    OSError: a file of a Hugging Face directory cannot be read.
+    ValueError: see hugging_face.read and tf_weights.TensorFlowWeights.
+  """
   if hugging_face.is_directory(path):
     model = hugging_face.read(path)
-    variables = model.variables
-    return _Stored(
-        {name: list(value.shape) for name, value in variables.items()},
-        variables.__getitem__,
+    return in_memory(
+        path, model.variables,
         model.root[:-1] if model.has_other_names else tf_weights.ROOT)
   weights = tf_weights.TensorFlowWeights(path)
-  return _Stored(weights.shapes, weights.read, weights.root)
+  return StoredWeights(path, weights.shapes, weights.read, weights.root)
+
+
+def open_start(path, config, extend_positions=False):
+  """Opens the weights that a training starts from.
+
+  Args:
+    path: str, see `open_weights`.
+    config: modeling.BertConfig of the model that is trained.
+    extend_positions: bool, see `extend_rows`.
+
+  Returns:
+    StoredWeights, with the positions of the model. Those that are newly
+    initialized are missing.
+
+  Raises:
+    OSError, ValueError: see `open_weights`.
+  """
+  stored = open_weights(path)
+  if not extend_positions or _POSITIONS not in stored.shapes:
+    return stored
+
+  def read(name):
+    value = stored.read(name)
+    if name == _POSITIONS:
+      value = extend_rows(value, config.max_position_embeddings)
+    return value
+
+  shapes = dict(stored.shapes)
+  shapes[_POSITIONS] = [config.max_position_embeddings, *shapes[_POSITIONS][1:]]
+  return stored._replace(shapes=shapes, read=read)
 
 
 def check(path, config, config_file, extend_positions=False):
@@ -73,7 +131,7 @@ def check(path, config, config_file, extend_positions=False):
   if hugging_face.is_directory(path) and (
       config_file != hugging_face.config_file(path)):
     _check_config(path, config, config_file)
-  stored = _open(path)
+  stored = open_weights(path)
   shapes = dict(stored.shapes)
   num_positions = None
   if _has_fewer_positions(shapes, config):
@@ -170,28 +228,25 @@ def make_init_fn(path, config, random_seed, extend_positions=False):
   strategy = tf.distribute.get_strategy()
   names = set(map(saver.name_of, variables))
   if not hugging_face.is_directory(path):
-    names &= set(_open(path).shapes)
+    names &= set(open_weights(path).shapes)
 
   def load(scaffold, session):
     del scaffold
-    read = _complete_reader(path, config, random_seed)
+    read = _complete_reader(
+        open_start(path, config, extend_positions), config, random_seed)
     for variable in variables:
       name = saver.name_of(variable)
-      if name not in names:
-        continue
-      value = read(name)
-      if name == _POSITIONS and extend_positions:
-        value = extend_rows(value, config.max_position_embeddings)
-      saver.load(variable, value, session, strategy)
+      if name in names:
+        saver.load(variable, read(name), session, strategy)
 
   return load, names
 
 
-def _complete_reader(path, config, random_seed):
+def _complete_reader(stored, config, random_seed):
   """Returns a function from a name to its weight; heads that a Hugging Face
   directory does not have are newly initialized."""
-  if not hugging_face.is_directory(path):
-    return _open(path).read
+  if not hugging_face.is_directory(stored.path):
+    return stored.read
   return hugging_face.complete(
-      hugging_face.read(path).variables, config,
+      {name: stored.read(name) for name in stored.shapes}, config,
       np.random.RandomState(random_seed)).__getitem__

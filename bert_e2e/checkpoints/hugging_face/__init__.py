@@ -16,6 +16,7 @@ Letters in shapes are those of modeling.py.
 from bert_e2e.checkpoints.hugging_face.config import (
   CONFIG_FILE,
   check_config,
+  config_differences,
   config_file,
   is_directory,
   load_config,
@@ -44,7 +45,7 @@ from bert_e2e.checkpoints.hugging_face.weights import is_weight_file
 
 __all__ = [
     "CONFIG_FILE", "OUTPUT_FILES", "TRANSFORMS", "Model", "check_config",
-    "check_writable", "complete", "config_file", "find_directory",
-    "find_vocab_file", "is_directory", "is_head", "is_weight_file",
-    "load_config", "make_files", "own_names", "read", "read_config",
-    "read_options", "to_bytes", "write"]
+    "check_writable", "complete", "config_differences", "config_file",
+    "find_directory", "find_vocab_file", "is_directory", "is_head",
+    "is_weight_file", "load_config", "make_files", "own_names", "read",
+    "read_config", "read_options", "to_bytes", "write"]

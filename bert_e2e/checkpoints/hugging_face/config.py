@@ -23,6 +23,9 @@ _DEFAULTS = {
     "max_position_embeddings": 512, "type_vocab_size": 2,
     "initializer_range": 0.02,
 }
+# Of these, what only training depends on.
+_TRAINING_KEYS = ("hidden_dropout_prob", "attention_probs_dropout_prob",
+                  "initializer_range")
 # Each config of Hugging Face has one of these; Google's have none of them.
 _THEIR_KEYS = ("model_type", "architectures", "layer_norm_eps")
 # Options that change the model, with the only value that ours supports.
@@ -131,15 +134,30 @@ def check_config(directory, config, config_file):
   Raises:
     ValueError: sizes or the activation differ, or see `read_config`.
   """
-  theirs = read_config(directory)
-  ours = dict(config.to_dict(), hidden_act=(config.hidden_act or "").lower())
-  different = ["%s is %r there and %r by the config" % (
-      key, value, ours[key]) for key, value in theirs.items()
-               if ours[key] != value and not key.endswith("_prob") and
-               key != "initializer_range"]
+  different = config_differences(
+      modeling.BertConfig.from_dict(read_config(directory)), config)
   if different:
     raise ValueError("%s is of another model than %s: %s." % (
         directory, config_file, list_clauses(different)))
+
+
+def config_differences(theirs, config):
+  """Lists what makes a config another model's: sizes and the activation.
+
+  Args:
+    theirs, config: modeling.BertConfig.
+
+  Returns:
+    list of str, a clause for each difference.
+  """
+  found = []
+  for key in ("hidden_act", *_DEFAULTS):
+    values = [getattr(item, key) for item in (theirs, config)]
+    if key == "hidden_act":
+      values = [(value or "").lower() for value in values]
+    if values[0] != values[1] and key not in _TRAINING_KEYS:
+      found.append("%s is %r there and %r by the config" % (key, *values))
+  return found
 
 
 def make_config(config, pad_id):

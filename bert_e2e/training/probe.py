@@ -256,8 +256,8 @@ class Score(NamedTuple):
   macro_f1: float
 
 
-def fit_and_score(features, labels, eval_features, eval_labels, c=C):
-  """Fits logistic regression to vectors, and scores it on others.
+def fit_and_predict(features, labels, eval_features, c=C):
+  """Fits logistic regression to vectors, and classifies others.
 
   The vectors are standardized: mean 0 and variance 1 in each dimension, as
   measured on `features`. The classifier is multinomial with an L2 penalty,
@@ -265,24 +265,35 @@ def fit_and_score(features, labels, eval_features, eval_labels, c=C):
 
   Args:
     features, eval_features: float [N, H].
-    labels, eval_labels: sequences of N labels, str or int.
+    labels: sequence of N labels, str or int, of `features`.
     c: float, the inverse strength of the penalty; see scikit-learn's
       LogisticRegression.
 
   Returns:
-    Score.
+    array [N] with the labels of `eval_features`.
 
   Raises:
     ImportError: scikit-learn is not installed; see `check_installed`.
   """
   # Optional, so it is imported where it is used.
-  from sklearn import linear_model, metrics, preprocessing
+  from sklearn import linear_model, preprocessing
   classifier = linear_model.LogisticRegression(C=c, max_iter=_MAX_ITERATIONS)
   scaler = preprocessing.StandardScaler()
   classifier.fit(
       scaler.fit_transform(np.asarray(features, np.float64)), labels)
-  predicted = classifier.predict(
+  return classifier.predict(
       scaler.transform(np.asarray(eval_features, np.float64)))
+
+
+def fit_and_score(features, labels, eval_features, eval_labels, c=C):
+  """Returns the Score of what `fit_and_predict` gives; see there.
+
+  Args:
+    features, labels, eval_features, c: see `fit_and_predict`.
+    eval_labels: sequence of N labels of `eval_features`.
+  """
+  from sklearn import metrics
+  predicted = fit_and_predict(features, labels, eval_features, c)
   return Score(
       float(metrics.accuracy_score(eval_labels, predicted)),
       float(metrics.f1_score(

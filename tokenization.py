@@ -20,7 +20,7 @@ import re
 import string
 import unicodedata
 
-from bert_e2e.common import added_tokens, file_io
+from bert_e2e.common import added_token_files, added_tokens, file_io
 
 # Directory names of the published checkpoints whose casing is known.
 _LOWER_CASED_MODELS = frozenset([
@@ -152,7 +152,7 @@ def read_vocabulary(path):
   """
   content = _read_pieces(path)
   pieces = _decoded(content, path)
-  added = [token.content for token in added_tokens.read(path, pieces)
+  added = [token.content for token in added_token_files.read(path, pieces)
            if token.id >= len(pieces)]
   if added and content and not content.endswith(b"\n"):
     content += b"\n"
@@ -163,16 +163,17 @@ def read_added_tokens(path):
   """Reads the tokens that were added to the vocabulary of a Hugging Face model.
 
   Args:
-    path: str, a vocabulary; see added_tokens.read for the files that list them.
+    path: str, a vocabulary; see added_token_files.read for the files that list
+      them.
 
   Returns:
     list of added_tokens.AddedToken.
 
   Raises:
     OSError: a file can't be read.
-    ValueError: see `read_vocabulary` and added_tokens.read.
+    ValueError: see `read_vocabulary` and added_token_files.read.
   """
-  return added_tokens.read(path, _decoded(_read_pieces(path), path))
+  return added_token_files.read(path, _decoded(_read_pieces(path), path))
 
 
 def _read_pieces(path):

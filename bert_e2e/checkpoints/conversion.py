@@ -22,7 +22,7 @@ from bert_e2e.checkpoints import (
 )
 from bert_e2e.checkpoints.model_path import CONFIG_FILE
 from bert_e2e.common import file_io, json_files
-from bert_e2e.common.added_tokens import TOKENIZER_CONFIG_FILE, VOCAB_FILE
+from bert_e2e.common.added_token_files import TOKENIZER_CONFIG_FILE, VOCAB_FILE
 from bert_e2e.common.messages import list_names
 from bert_e2e.config import TokenizerConfig, names_of
 from bert_e2e.data import resume

@@ -5,7 +5,7 @@ import re
 
 from bert_e2e.checkpoints.hugging_face.config import CONFIG_FILE, is_directory
 from bert_e2e.common import added_tokens, file_io, json_files
-from bert_e2e.common.added_tokens import (
+from bert_e2e.common.added_token_files import (
   SPECIAL_TOKENS,
   SPECIAL_TOKENS_FILE,
   TOKENIZER_CONFIG_FILE,

@@ -21,7 +21,7 @@ from bert_e2e.checkpoints import (
   validation,
 )
 from bert_e2e.checkpoints.model_path import CONFIG_FILE
-from bert_e2e.common import file_io, json_files
+from bert_e2e.common import file_io, json_files, session_config
 from bert_e2e.common.added_token_files import TOKENIZER_CONFIG_FILE, VOCAB_FILE
 from bert_e2e.common.messages import list_names
 from bert_e2e.config import TokenizerConfig, names_of
@@ -380,8 +380,7 @@ def write_checkpoint(checkpoint, variables):
     OSError: it cannot be written.
   """
   with tf.Graph().as_default(), tf.Session(
-      # Do not claim a GPU that another program may use.
-      config=tf.ConfigProto(device_count={"GPU": 0})) as session:
+      config=session_config.cpu_only()) as session:
     values = [tf.placeholder(np.asarray(value).dtype, np.shape(value))
               for value in variables.values()]
     save = tf.raw_ops.SaveV2(

@@ -6,7 +6,7 @@ import tensorflow.compat.v1 as tf
 
 import modeling
 from bert_e2e.checkpoints import saver
-from bert_e2e.common import file_io
+from bert_e2e.common import file_io, session_config
 
 INPUTS = ("input_ids", "input_mask", "segment_ids")
 # What is written to a directory. fingerprint.pb is TensorFlow 2's.
@@ -41,8 +41,7 @@ def write(directory, variables, config, files):
   try:
     _remove(directory)
     with tf.Graph().as_default(), tf.Session(
-        # Do not claim a GPU that another program may use.
-        config=tf.ConfigProto(device_count={"GPU": 0})) as session:
+        config=session_config.cpu_only()) as session:
       inputs, outputs = _build(config)
       for variable in tf.trainable_variables():
         variable.load(variables[saver.name_of(variable)], session)

@@ -13,6 +13,8 @@ import socket
 
 import tensorflow.compat.v1 as tf
 
+from bert_e2e.common import session_config
+
 WORKER_JOB = "worker"
 # Sorts after the worker's job: TensorFlow places whatever is not pinned to a
 # device, such as variables, in the first job in alphabetical order.
@@ -164,4 +166,4 @@ def _server(address):
   # Under another job name: the session passes the cluster's job names later,
   # and TensorFlow rejects them if the server was started with them.
   return tf.train.Server({"local": [address]}, job_name="local", task_index=0,
-                         config=tf.ConfigProto(device_count={"GPU": 0}))
+                         config=session_config.cpu_only())

@@ -153,7 +153,7 @@ def prepare(config):
   if training and training.preflight:
     training = dataclasses.replace(training, preflight=preflight_lib.plan(
         training.preflight, num_train_steps, num_warmup_steps,
-        config.optimizer.train_batch_size))
+        config.optimizer.train_batch_size, head_plan.num_head_steps))
   return PreparedRun(
       config, bert_config, engine, latest, initial, training,
       eval_sources, num_train_steps, num_warmup_steps, head_plan,

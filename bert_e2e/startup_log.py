@@ -104,9 +104,11 @@ def _log_preflight(run):
         preflight._replace(warnings=())).rstrip())
     for warning in preflight.warnings:
       logger.warning("%s", warning.text)
-  elif run.num_warmup_steps >= run.num_train_steps:
-    logger.warning("%s", preflight_lib.warn_of_warmup(
-        run.num_warmup_steps, run.num_train_steps))
+    return
+  warning = preflight_lib.warn_of_warmup(
+      run.num_warmup_steps, run.num_train_steps, run.head_plan.num_head_steps)
+  if warning:
+    logger.warning("%s", warning)
 
 
 def _log_resume(run, step, is_done):

@@ -121,6 +121,7 @@ class Preflight(NamedTuple):
     is_split_into_words: bool, whether another tokenizer has split the text
       before (--do_split_on_punc=false).
     sentence_objective: str, as requested.
+    num_head_steps: int, those of the training steps that precede the warm-up.
   """
   files: int
   num_bytes: int
@@ -164,6 +165,7 @@ class Preflight(NamedTuple):
   text_kinds: Tuple[FoundKind, ...] = ()
   is_split_into_words: bool = False
   sentence_objective: str = "nsp"
+  num_head_steps: int = 0
 
 
 def check_text(corpus, options, *, held_out=frozenset(), max_bytes=MAX_BYTES):
@@ -217,12 +219,15 @@ def check_text(corpus, options, *, held_out=frozenset(), max_bytes=MAX_BYTES):
   return plan(found, 0, 0, 0)
 
 
-def plan(found, num_train_steps, num_warmup_steps, train_batch_size):
+def plan(found, num_train_steps, num_warmup_steps, train_batch_size,
+         num_head_steps=0):
   """Adds what a training schedule means for a text.
 
   Args:
     found: Preflight of the text.
     num_train_steps, num_warmup_steps, train_batch_size: int.
+    num_head_steps: int, those of the training steps that precede the warm-up;
+      see --num_head_steps.
 
   Returns:
     Preflight with these numbers, the epochs and the warnings that follow.
@@ -233,7 +238,8 @@ def plan(found, num_train_steps, num_warmup_steps, train_batch_size):
                    found.examples_per_epoch)
   found = found._replace(
       num_train_steps=num_train_steps, num_warmup_steps=num_warmup_steps,
-      train_batch_size=train_batch_size, epochs=epochs)
+      train_batch_size=train_batch_size, epochs=epochs,
+      num_head_steps=num_head_steps)
   return found._replace(warnings=warnings_of(found))
 
 
@@ -438,16 +444,26 @@ def _epochs(found):
 
 
 def _warmup(found):
-  if found.num_warmup_steps >= found.num_train_steps:
-    return warn_of_warmup(found.num_warmup_steps, found.num_train_steps)
-  return None
+  return warn_of_warmup(found.num_warmup_steps, found.num_train_steps,
+                        found.num_head_steps)
 
 
-def warn_of_warmup(num_warmup_steps, num_train_steps):
-  """Returns the warning of a warm-up that is no shorter than the training."""
-  return ("The warm-up of %d steps is no shorter than the training of %d, so "
+def warn_of_warmup(num_warmup_steps, num_train_steps, num_head_steps=0):
+  """Warns of a warm-up that takes the whole training.
+
+  Args:
+    num_warmup_steps, num_train_steps, num_head_steps: int, see `plan`.
+
+  Returns:
+    str; None if the warm-up is shorter than the training.
+  """
+  if num_warmup_steps < num_train_steps - num_head_steps:
+    return None
+  return ("The warm-up of %d steps is no shorter than the training of %d%s, so "
           "the learning rate never reaches its peak: pass "
-          "--warmup_proportion=0.1." % (num_warmup_steps, num_train_steps))
+          "--warmup_proportion=0.1." % (
+              num_warmup_steps, num_train_steps - num_head_steps,
+              " after the head steps" if num_head_steps else ""))
 
 
 def _case(found):

@@ -107,9 +107,10 @@ def rows(found):
         about + percent(found.masked_share), found.max_predictions_per_seq)
   yield "padding", about + percent(found.padding_share)
   yield "random pairs", about + percent(found.random_pair_share)
-  yield "steps", "%s of %s examples; warm-up %s" % (
+  yield "steps", "%s of %s examples; %swarm-up %s" % (
       format(found.num_train_steps, ","), format(found.train_batch_size, ","),
-      format(found.num_warmup_steps, ","))
+      "head steps %s, " % format(found.num_head_steps, ",")
+      if found.num_head_steps else "", format(found.num_warmup_steps, ","))
   yield "epochs", "-" if found.epochs is None else about + format(
       found.epochs, ",.1f")
   if found.eta_seconds is not None:

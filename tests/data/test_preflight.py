@@ -496,6 +496,9 @@ def good(write, options):
      ["40.3 times", "500 examples", "--num_train_steps=2857"]),
     ("warmup", {"num_warmup_steps": 9},
      {"num_warmup_steps": 10}, ["10 steps", "--warmup_proportion=0.1"]),
+    ("warmup", {"num_head_steps": 4, "num_warmup_steps": 5},
+     {"num_head_steps": 4, "num_warmup_steps": 6},
+     ["6 steps", "training of 6 after the head steps"]),
     ("case", {"unreachable_piece_share": 0.05},
      {"unreachable_piece_share": 0.06}, ["6 %", "--do_lower_case=False"]),
     ("case", {"do_lower_case": False, "capital_share": 0.005},
@@ -680,7 +683,7 @@ def test_a_preflight_comes_back_from_json(write, options):
   del read["warnings"]
   assert preflight_text.from_dict(read) == found._replace(warnings=())
   # One of an earlier version has less.
-  for name in preflight.Preflight._fields[-7:]:
+  for name in preflight.Preflight._fields[-8:]:
     del read[name]
   earlier = preflight_text.from_dict(read)
   assert earlier.masked_share is None and earlier.text_kinds == ()

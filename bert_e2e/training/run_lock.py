@@ -139,7 +139,13 @@ class RunLock:
     self._is_over.set()
     self._thread.join()
     try:
-      self._write(is_over=True)
+      holder = self._read()
+      if holder and holder.token != self._me.token:
+        logger.warning(
+            "another run has taken over --output_dir=%s (%s), which stays in "
+            "%s", self._output_dir, holder, LOCK_FILE)
+      else:
+        self._write(is_over=True)
     except OSError as e:
       logger.warning("%s cannot be written: %s", self._path, e)
     self._close()

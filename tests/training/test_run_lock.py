@@ -159,6 +159,15 @@ def test_a_run_whose_lock_was_taken_over_ends(tmp_path):
     assert "(process 7 on elsewhere, since 2020-" in process.stderr.readline()
 
 
+def test_a_run_that_ends_leaves_the_record_of_another_one(
+    directory, tmp_path, monkeypatch, caplog):
+  monkeypatch.setattr(run_lock, "_BEAT_SECONDS", 60)
+  with RunLock(directory):
+    theirs = write(tmp_path)
+  assert Holder(**json.loads((tmp_path / LOCK_FILE).read_text())) == theirs
+  assert "taken over --output_dir=%s (process 7 on " % directory in caplog.text
+
+
 class TestRecordOfAnotherHost:
   """Some file systems lock within a host: the lock is free, and yet."""
 

@@ -163,9 +163,15 @@ def find_checkpoint(path):
     str, a path prefix.
 
   Raises:
-    ValueError: there is no checkpoint.
+    OSError, ValueError: see model_path.find; or the model there is a Hugging
+      Face directory.
   """
-  return model_path.find(path, _INPUT).path
+  model = model_path.find(path, _INPUT)
+  if model.is_hugging_face:
+    raise ValueError(
+        "%s=%s is a Hugging Face directory, not a checkpoint: convert it with "
+        "--output_tf first." % (_INPUT, path))
+  return model.path
 
 
 def read_checkpoint(checkpoint, config):

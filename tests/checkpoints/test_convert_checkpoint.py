@@ -310,3 +310,12 @@ def test_files_of_an_earlier_export_are_replaced(slim, tmp_path):
               output_hf=str(tmp_path / "hf"))
   assert_same(arrays_of(folder + "/bert_model.ckpt"), later)
   assert_same(hugging_face.read(str(tmp_path / "hf")).variables, later)
+
+
+def test_find_checkpoint(slim, whole):
+  directory, _ = slim
+  prefix = os.path.join(directory, cc.CHECKPOINT)
+  for path in (directory, prefix, prefix + ".index"):
+    assert cc.find_checkpoint(path) == prefix
+  with pytest.raises(ValueError, match="whole is a Hugging Face dir"):
+    cc.find_checkpoint(whole)

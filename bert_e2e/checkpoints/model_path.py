@@ -177,6 +177,9 @@ def _describe_missing(path, given):
         "download %s --local-dir %s), and pass that directory." %
         (given, path, path.rpartition("/")[2]))
   directory, name = os.path.split(path)
+  if file_io.exists(directory) and not tf.io.gfile.isdir(directory):
+    return ("There is no model at %s: %s is a file, not a directory." %
+            (given, directory))
   names = file_io.names(directory or ".")
   if any(other.startswith(name + ".data-") for other in names):
     return ("There is no model at %s: of the checkpoint's files, %s.index is "

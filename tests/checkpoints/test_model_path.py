@@ -164,3 +164,6 @@ def test_what_is_not_there(tmp_path):
   assert "bert_model.ckpt.index is missing" in refused(
       str(tmp_path / "bert_model.ckpt"))
   assert "There is no model at" in refused(str(tmp_path / "none" / "m.ckpt"))
+  touch(tmp_path, "file")
+  assert "/file is a file, not a directory." in refused(
+      str(tmp_path / "file" / "m.ckpt"))

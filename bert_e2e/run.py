@@ -14,6 +14,7 @@ from bert_e2e import startup_log
 from bert_e2e.checkpoints import checkpoint_list, conversion, hugging_face
 from bert_e2e.common import errors, logs
 from bert_e2e.common.errors import InputError
+from bert_e2e.data import preflight as preflight_lib
 from bert_e2e.data import preflight_text
 from bert_e2e.output_files import EVAL_RESULTS_FILE
 from bert_e2e.prepare import write_preflight
@@ -30,6 +31,8 @@ _POLL_SECONDS = 0.5
 def run_preflight(run):
   """Prints the preflight of the text and writes it to preflight.json.
 
+  While another run trains in the output directory, that run's stays.
+
   Args:
     run: prepare.PreparedRun.
 
@@ -39,8 +42,13 @@ def run_preflight(run):
   if not run.training or not run.training.preflight:
     raise ValueError("--preflight_only samples raw text to train on; pass "
                      "--do_train, and text as --input_file.")
-  tf.io.gfile.makedirs(run.config.checkpoint.output_dir)
-  write_preflight(run.training.preflight, run.config.checkpoint.output_dir)
+  output_dir = run.config.checkpoint.output_dir
+  try:
+    run_lock.RunLock(output_dir).check(is_waiting=True)
+    tf.io.gfile.makedirs(output_dir)
+    write_preflight(run.training.preflight, output_dir)
+  except run_lock.InUse as e:
+    logger.warning("%s is not written: %s", preflight_lib.FILE, e)
   print(preflight_text.to_text(run.training.preflight), flush=True)
 
 

@@ -99,23 +99,28 @@ class RunLock:
     self._is_over = threading.Event()
     self._thread: Any = None
 
-  def check(self, is_member=False):
+  def check(self, is_member=False, is_waiting=False):
     """Checks that no other run trains in the directory; changes nothing.
-
-    This finds only what a file lock tells, which takes no time.
 
     Args:
       is_member: bool, whether this process is a worker that leaves the lock to
         the first one of its cluster.
+      is_waiting: bool, whether to wait where a file lock does not tell; else
+        this finds only what one tells, which takes no time.
 
     Raises:
       InUse: another run does.
     """
-    if not file_io.is_local(self._path) or not os.path.exists(self._path):
-      return
-    with open(self._path, "rb") as stream:
-      if _lock(stream, is_shared=True) is not False:
+    is_locked = None
+    if file_io.is_local(self._path):
+      if not os.path.exists(self._path):
         return
+      with open(self._path, "rb") as stream:
+        is_locked = _lock(stream, is_shared=True)
+    if is_locked is not False:
+      if is_waiting:
+        self._await_end(is_locked)
+      return
     holder = self._read()
     if not is_member or (holder and holder.cluster != self._cluster):
       raise self._refusal(holder)
@@ -179,7 +184,7 @@ class RunLock:
     """
     before = self._read()
     if not before or before.is_over or (
-        is_locked and before.host == self._me.host):
+        is_locked and before.host == socket.gethostname()):
       return
     logger.info(
         "%s names a run that did not end properly (%s); waiting %g seconds to "

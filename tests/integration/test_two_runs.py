@@ -9,7 +9,7 @@ import pytest
 from program import PROGRAM, command, prepared, run_program, started
 
 from bert_e2e.common.errors import InputError
-from bert_e2e.run import Run
+from bert_e2e.run import Run, run_preflight
 from bert_e2e.training import run_lock
 from bert_e2e.training.run_lock import LOCK_FILE, InUse, RunLock
 
@@ -73,6 +73,21 @@ def test_of_two_that_start_together_one_trains(files):
       one.kill()
       one.wait()
       one.stdout.close()
+
+
+def test_a_preflight_leaves_that_of_a_run_that_trains(
+    files, parse_flags, caplog, capsys):
+  os.mkdir(files["out"])
+  path = os.path.join(files["out"], "preflight.json")
+  run = prepared(parse_flags(command(files, preflight_only=True)))
+  with RunLock(files["out"]):
+    run_preflight(run)
+  assert not os.path.exists(path)
+  assert "preflight.json is not written: --output_dir=%s is in use" % (
+      files["out"]) in caplog.text
+  assert "examples per epoch" in capsys.readouterr().out
+  run_preflight(run)
+  assert os.path.exists(path)
 
 
 def test_workers_join_their_own_cluster_only(files, parse_flags, monkeypatch):

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import json
+import logging
 import os
 import signal
 import socket
@@ -32,8 +33,9 @@ with run_lock.RunLock(sys.argv[1]):
 
 
 @pytest.fixture(autouse=True)
-def fast(monkeypatch):
-  """Waits for fractions of a second."""
+def fast(monkeypatch, caplog):
+  """Waits for fractions of a second; captures all messages."""
+  caplog.set_level(logging.INFO)
   for name, seconds in (("BEAT", 0.05), ("LEASE", 0.5), ("SETTLE", 0.6),
                         ("RETRY", 0.3), ("POLL", 0.02)):
     monkeypatch.setattr(run_lock, "_%s_SECONDS" % name, seconds)
@@ -100,6 +102,19 @@ def test_a_check_finds_what_holds_a_file_lock(tmp_path):
     with pytest.raises(InUse, match="process %d on" % os.getpid()):
       RunLock(directory).check()
   RunLock(directory).check()
+
+
+def test_a_check_that_waits_finds_every_run(directory, tmp_path, caplog):
+  lock = RunLock(directory)
+  lock.check(is_waiting=True)
+  with RunLock(directory):
+    with pytest.raises(InUse, match="process %d on" % os.getpid()):
+      lock.check(is_waiting=True)
+  lock.check(is_waiting=True)
+  caplog.clear()
+  theirs = write(tmp_path)  # A run that was killed.
+  lock.check(is_waiting=True)
+  assert lock._read() == theirs and "did not end properly" in caplog.text
 
 
 def test_exactly_one_of_those_that_start_together_trains(directory):

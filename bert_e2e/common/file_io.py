@@ -5,12 +5,14 @@ TensorFlow supports, so TensorFlow is imported for such a path, and only then: a
 process that reads local files never loads it.
 """
 
+import collections
 import contextlib
 import fnmatch
 import glob
 import logging
 import os
 import re
+from typing import Dict, Set, Tuple
 
 from bert_e2e.common.messages import list_names
 
@@ -223,8 +225,9 @@ def matches(pattern):
 
   Returns:
     list of str, sorted; empty if nothing matches. Of a directory, all files in
-    it and in the directories below it. Directories that match a pattern count
-    as such if no file matches it; otherwise they are left out, with a warning.
+    it and in the directories below it; of several paths to a directory, by
+    symbolic links, one. Directories that match a pattern count as such if no
+    file matches it; otherwise they are left out, with a warning.
   """
   if is_local(pattern):
     return _matches(pattern, _LocalTree())
@@ -239,13 +242,15 @@ class _LocalTree:
   is_directory = staticmethod(os.path.isdir)
 
   def glob(self, pattern):
+    parts = pattern.split("/")
+    if _ANY_DIRECTORIES in parts:
+      return _walk_local([_fixed_part(pattern)], parts[_first_magic(parts):])
     # Of other kinds than files and directories, such as pipes, none matches.
-    return [path for path in glob.glob(pattern, recursive=True)
+    return [path for path in glob.glob(pattern)
             if os.path.isfile(path) or os.path.isdir(path)]
 
-  def files_below(self, directory):
-    found = self.glob(os.path.join(glob.escape(directory), "**"))
-    return [path for path in found if not os.path.isdir(path)]
+  def files_below(self, directories):
+    return _walk_local(directories, [_ANY_DIRECTORIES])
 
 
 class _RemoteTree:
@@ -265,14 +270,17 @@ class _RemoteTree:
     if _ANY_DIRECTORIES not in parts:
       return [path for path in self._gfile.glob(pattern)
               if not _is_hidden(path.split("/"), parts)]
-    start = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    start = _first_magic(parts)
     return [path for path in self._walk("/".join(parts[:start]))
             if _fits(path.split("/")[start:], parts[start:])]
 
-  def files_below(self, directory):
-    directory = directory.rstrip("/")
-    return [path for path in self._walk(directory)
-            if _fits(path[len(directory) + 1:].split("/"), [_ANY_DIRECTORIES])]
+  def files_below(self, directories):
+    found = []
+    for directory in directories:
+      start = len(directory.rstrip("/")) + 1
+      found += [path for path in self._walk(directory.rstrip("/"))
+                if _fits(path[start:].split("/"), [_ANY_DIRECTORIES])]
+    return found
 
   def _walk(self, directory):
     """Yields the paths of all files below a directory."""
@@ -280,6 +288,71 @@ class _RemoteTree:
       for name in found:
         if name and not name.endswith("/"):
           yield "%s/%s" % (where.rstrip("/"), name)
+
+
+def _walk_local(directories, parts):
+  """Returns the local files below directories whose paths fit a pattern.
+
+  Symbolic links to directories are followed, after all other directories. A
+  file of a directory that several paths lead to is returned by one of them.
+
+  Args:
+    directories: list of str; "" is the current directory.
+    parts: list of str, see `_fits`.
+
+  Returns:
+    list of str.
+  """
+  found: Dict[Tuple[str, str], str] = {}
+  visited: Set[Tuple[str, int]] = set()
+  pending = collections.deque((path, parts) for path in sorted(
+      directories, key=lambda path: (os.path.islink(path), path)))
+  while pending:
+    directory, parts = pending.popleft()
+    real = os.path.realpath(directory)
+    if (real, len(parts)) in visited:
+      continue
+    visited.add((real, len(parts)))
+    is_any = parts[0] == _ANY_DIRECTORIES
+    below = parts if is_any else parts[1:]
+    if is_any and parts[1:]:
+      pending.appendleft((directory, parts[1:]))
+    for name in _list(directory):
+      if not _fits([name], parts[:1]):
+        continue
+      path = os.path.join(directory, name)
+      if below and os.path.isdir(path):
+        add = pending.append if os.path.islink(path) else pending.appendleft
+        add((path, below))
+      elif not parts[1:] and os.path.isfile(path):
+        found.setdefault((real, name), path)
+  return list(found.values())
+
+
+def _list(directory):
+  """Returns the sorted names in a local directory; [] with a warning if it
+  can't be read."""
+  try:
+    return sorted(os.listdir(directory or os.curdir))
+  except OSError as e:
+    logger.warning("%s is left out: %s", directory, e.strerror)
+    return []
+
+
+def _first_magic(parts):
+  """Returns the index of a pattern's first part that is no fixed name."""
+  return next(i for i, part in enumerate(parts) if glob.has_magic(part))
+
+
+def _fixed_part(pattern):
+  """Returns the directory above a pattern's first part that is no fixed name.
+
+  >>> [_fixed_part(p) for p in ("a/b/**/c", "/**", "**/*.txt")]
+  ['a/b', '/', '']
+  """
+  parts = pattern.split("/")
+  above = "/".join(parts[:_first_magic(parts)])
+  return above or ("/" if pattern.startswith("/") else "")
 
 
 def _is_hidden(names, parts):
@@ -319,8 +392,8 @@ def _matches(pattern, tree):
     tree: _LocalTree or _RemoteTree.
   """
   if tree.exists(pattern):
-    return sorted(tree.files_below(pattern) if tree.is_directory(pattern) else
-                  [pattern])
+    return sorted(tree.files_below([pattern])
+                  if tree.is_directory(pattern) else [pattern])
   found = set(tree.glob(pattern))
   directories = set(filter(tree.is_directory, found))
   files = found - directories
@@ -334,5 +407,5 @@ def _matches(pattern, tree):
         os.path.join(os.path.dirname(pattern), _ANY_DIRECTORIES,
                      os.path.basename(pattern)))
   elif directories:
-    files.update(*map(tree.files_below, directories))
+    files.update(tree.files_below(sorted(directories)))
   return sorted(files)

@@ -113,6 +113,51 @@ def test_directories_beside_files_are_left_out_with_a_warning(
   assert "in/A" in said and "in/B" in said and "in/**/* " in said
 
 
+def test_symbolic_links_to_directories(write, tmp_path, caplog):
+  """Each directory is read once, by the path without links if there is one."""
+  write("in/A/1.txt", "in/B/2.txt", "elsewhere/C/3.txt", "in/.hidden/4.txt")
+  start = str(tmp_path) + os.sep
+  for link, target in (
+      ("in/A/up", ".."), ("in/B/self", "."), ("in/AA", "B"),
+      ("in/link", "../elsewhere"), ("elsewhere/back", "../in"),
+      ("in/shown", ".hidden"), ("in/none", "missing"), ("in/loop", "loop")):
+    os.symlink(target, start + link)
+
+  def expand(pattern):
+    return [path[len(start):] for path in input_files.expand(start + pattern)]
+
+  expected = ["in/A/1.txt", "in/B/2.txt", "in/link/C/3.txt", "in/shown/4.txt"]
+  for pattern in ("in", "in/**", "in/**/*.txt", "in/**/**/*", "in/*"):
+    assert expand(pattern) == expected
+  # A pattern may name a link.
+  assert expand("in/**/AA/*") == ["in/AA/2.txt"]
+  assert "in/link/C/3.txt" in expand("in/**/link/**/?.txt")
+  assert expand("in/AA/**") == ["in/AA/2.txt"]
+  assert not caplog.records
+
+
+def test_patterns_in_the_current_directory(write, tmp_path, monkeypatch):
+  write("a.txt", "b/c.txt")
+  monkeypatch.chdir(tmp_path)
+  assert input_files.expand("**/*.txt") == ["a.txt", "b/c.txt"]
+  assert input_files.expand("**") == ["a.txt", "b/c.txt"]
+
+
+def test_a_directory_that_cannot_be_read(write, tmp_path, monkeypatch, caplog):
+  write("in/a.txt", "in/secret/b.txt")
+  list_all = os.listdir
+
+  def list_some(path):
+    if path.endswith("secret"):
+      raise PermissionError(13, "Permission denied", path)
+    return list_all(path)
+
+  monkeypatch.setattr(os, "listdir", list_some)
+  assert input_files.expand(str(tmp_path / "in")) == [
+      str(tmp_path / "in" / "a.txt")]
+  assert "secret is left out: Permission denied" in caplog.text
+
+
 def test_an_empty_directory(write, expand, tmp_path):
   (tmp_path / "in" / "A").mkdir(parents=True)
   write("in/.hidden")

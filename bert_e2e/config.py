@@ -40,8 +40,9 @@ class Option(NamedTuple):
 
   Attributes:
     kind: "string", "path" (of one file or directory), "integer",
-      "integer_or_auto", "float", "boolean", "enum" or "list" (of str,
-      separated by commas on the command line).
+      "integer_or_auto", "float", "boolean", "enum", "list" (of str) or
+      "floats" (a list; both are separated by commas on the command line). The
+      bounds of "floats" are those of each number.
     help: str, one or more sentences.
     minimum, maximum: inclusive bounds, or None. They do not apply to None.
     above, below: exclusive bounds, or None.
@@ -81,6 +82,8 @@ class Option(NamedTuple):
     """Tells whether a value, other than None, is within the bounds."""
     if self.kind == "enum":
       return value in self.choices
+    if self.kind == "floats":
+      return all(map(self._replace(kind="float").is_valid, value))
     if self.kind not in ("integer", "integer_or_auto", "float"):
       return True
     if value == AUTO:
@@ -296,6 +299,11 @@ class EvaluationConfig(_Group):
   max_eval_steps: int = _integer(
       100, "Maximum number of batches per evaluation; 0 evaluates the whole "
       "text once.", minimum=0, in_original=True)
+  sweep_weights: Sequence[float] = _field(
+      "floats", (), "After the evaluation, evaluate averages of "
+      "--init_checkpoint and the trained model, too, with these weights of the "
+      "trained model, separated by commas, e.g. 0,0.25,0.5,0.75,1; see "
+      "--export_weight.", minimum=0, maximum=1)
   eval_every_steps: int = _integer(
       0, "Number of training steps between two evaluations; 0 evaluates only "
       "before and after training.", minimum=0)
@@ -339,6 +347,10 @@ class CheckpointConfig(_Group):
   export_dir: Optional[str] = _path(
       None, "Directory for the final model: a checkpoint without optimizer "
       "slots in tf/ and a Hugging Face directory in hf/.")
+  export_weight: float = _float(
+      1.0, "Weight of the trained model in what is exported, an average with "
+      "--init_checkpoint. The pretraining heads are those of the trained "
+      "model.", minimum=0, maximum=1)
   save_checkpoints_steps: int = _integer(
       1000, "Number of steps between two checkpoints.", minimum=1,
       in_original=True)
@@ -512,6 +524,8 @@ def check_value(name, value):
   if option.kind == "enum":
     raise ValueError("--%s=%s is invalid: it must be one of %s." % (
         name, value, ", ".join(option.choices)))
+  if option.kind == "floats":
+    value = ",".join(map(str, value))
   raise ValueError("--%s=%s is out of range: it must be %s." % (
       name, value, option.bounds() or "a finite number"))
 
@@ -566,3 +580,20 @@ def _check_combinations(config):
   if config.checkpoint.export_dir and not run.do_train:
     raise ValueError("--export_dir requires --do_train; convert_checkpoint.py "
                      "exports a model that was trained before.")
+  _check_averages(config)
+
+
+def _check_averages(config):
+  """Raises ValueError if averages with the initial weights lack a flag."""
+  checkpoint, evaluation = config.checkpoint, config.evaluation
+  if checkpoint.export_weight != default_of("export_weight") and not (
+      checkpoint.export_dir and checkpoint.init_checkpoint):
+    raise ValueError(
+        "--export_weight=%g requires --export_dir, and --init_checkpoint to "
+        "average the trained model with." % checkpoint.export_weight)
+  if evaluation.sweep_weights and not (
+      config.run.do_eval and evaluation.eval_input_file and
+      checkpoint.init_checkpoint):
+    raise ValueError(
+        "--sweep_weights requires --do_eval, --eval_input_file to evaluate on, "
+        "and --init_checkpoint to average the trained model with.")

@@ -59,6 +59,25 @@ def define_paths(name, default, help_text):
                serializer=flags.ArgumentSerializer())
 
 
+class _FloatsParser(flags.ArgumentParser):
+  """Parses numbers that are separated by commas."""
+
+  syntactic_help = "numbers separated by commas"
+
+  def parse(self, argument):
+    if isinstance(argument, str):
+      argument = argument.split(",") if argument.strip() else []
+    return [float(number) for number in argument]
+
+  def flag_type(self):
+    return "list of floats"
+
+
+def _define_floats(name, default, help_text):
+  flags.DEFINE(_FloatsParser(), name, default, help_text,
+               serializer=flags.ArgumentSerializer())
+
+
 class _IntegerOrAutoParser(flags.IntegerParser):
   """Parses an integer, or the word auto."""
 
@@ -79,7 +98,7 @@ _DEFINE = {"string": flags.DEFINE_string, "path": define_path,
            "integer": flags.DEFINE_integer,
            "integer_or_auto": _define_integer_or_auto,
            "float": flags.DEFINE_float, "boolean": flags.DEFINE_bool,
-           "list": flags.DEFINE_list}
+           "list": flags.DEFINE_list, "floats": _define_floats}
 
 
 def is_flag(name):

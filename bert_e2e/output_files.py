@@ -12,7 +12,13 @@ from bert_e2e.checkpoints import checkpoint_list
 from bert_e2e.common import file_io, logs
 from bert_e2e.data import preflight, resume
 from bert_e2e.reporting import report, run_record
-from bert_e2e.training import evaluation, heads_first, run_lock, training_plan
+from bert_e2e.training import (
+  evaluation,
+  heads_first,
+  run_lock,
+  training_plan,
+  weight_sweep,
+)
 
 EVAL_RESULTS_FILE = "eval_results.txt"
 
@@ -36,8 +42,9 @@ _KINDS = {
     "logs": _variants(logs.LOG_FILE),
     "stream records": (resume.STREAM_FILE, training_plan.PLAN_FILE,
                        heads_first.PLAN_FILE) + _variants(resume.WINDOWS_FILE),
-    "results": (EVAL_RESULTS_FILE, evaluation.TABLE_FILE, run_record.RUNS_FILE,
-                preflight.FILE, report.REPORT_FILE),
+    "results": (EVAL_RESULTS_FILE, evaluation.TABLE_FILE,
+                weight_sweep.TABLE_FILE, run_record.RUNS_FILE, preflight.FILE,
+                report.REPORT_FILE),
     "lock": (run_lock.LOCK_FILE,),
 }
 

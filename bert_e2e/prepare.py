@@ -140,6 +140,7 @@ def prepare(config):
     initial = initial_weights.check(
         checkpoint.init_checkpoint, bert_config, checkpoint.bert_config_file,
         checkpoint.extend_positions)
+  _check_sweep(config, latest)
   eval_sources = _make_eval_sources(config)
   training = None
   if config.run.do_train:
@@ -243,6 +244,15 @@ def _read_bert_config(config):
   input_validation.check_model(
       bert_config, path, max_seq_length, vocab_size, vocab_file)
   return bert_config
+
+
+def _check_sweep(config, latest):
+  """Raises ValueError if there will be no trained model for --sweep_weights."""
+  if config.evaluation.sweep_weights and not (config.run.do_train or latest):
+    raise ValueError(
+        "--sweep_weights needs a trained model, but --output_dir=%s has no "
+        "checkpoint. Pass the output directory of a training, or --do_train." %
+        config.checkpoint.output_dir)
 
 
 def _check_export(config, bert_config):

@@ -11,7 +11,12 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from bert_e2e import startup_log
-from bert_e2e.checkpoints import checkpoint_list, conversion, hugging_face
+from bert_e2e.checkpoints import (
+  averaging,
+  checkpoint_list,
+  conversion,
+  hugging_face,
+)
 from bert_e2e.common import errors, logs
 from bert_e2e.common.errors import InputError
 from bert_e2e.data import preflight as preflight_lib
@@ -19,7 +24,14 @@ from bert_e2e.data import preflight_text
 from bert_e2e.output_files import EVAL_RESULTS_FILE
 from bert_e2e.prepare import write_preflight
 from bert_e2e.reporting import report, run_record
-from bert_e2e.training import cluster, evaluation, metrics, run_lock, signals
+from bert_e2e.training import (
+  cluster,
+  evaluation,
+  metrics,
+  run_lock,
+  signals,
+  weight_sweep,
+)
 from bert_e2e.training.evaluator import Evaluator
 from bert_e2e.training_loop import TrainingLoop
 
@@ -203,30 +215,54 @@ class Run:
         source.log_built("evaluation")
       text = next(iter(eval_sources))
       _write_results(self._evaluations.rows(text)[-1], self._output_dir)
+    if self._config.evaluation.sweep_weights:
+      self._sweep_weights(self._find_result(latest))
     if self._prepared.export_dirs and latest:
-      self._export(latest)
+      self._export(self._find_result(latest))
 
-  def _export(self, checkpoint):
-    """Exports a checkpoint, or the best one if it is kept."""
-    config = self._config
+  def _find_result(self, latest):
+    """Returns the latest checkpoint, or the best one if it is kept."""
     best = tf.train.latest_checkpoint(
         os.path.join(self._output_dir, evaluation.BEST_DIR))
-    if config.evaluation.keep_best and best:
-      checkpoint = best
+    return best if self._config.evaluation.keep_best and best else latest
+
+  def _sweep_weights(self, checkpoint):
+    """Evaluates averages of a checkpoint and what its training started from."""
+    config = self._config
+    weight_sweep.run(
+        self._output_dir, config.evaluation.sweep_weights,
+        config.checkpoint.init_checkpoint, checkpoint,
+        self._prepared.bert_config, self._evaluations.sets,
+        config.checkpoint.extend_positions)
+
+  def _export(self, checkpoint):
+    """Exports a checkpoint, or its average with --init_checkpoint."""
+    config = self._config
     bert_config = self._prepared.bert_config
+    weight, average = config.checkpoint.export_weight, None
     try:
+      if weight < 1:
+        average = averaging.between(
+            config.checkpoint.init_checkpoint, checkpoint, bert_config,
+            config.checkpoint.extend_positions)(weight)
+        variables = average.variables
+      else:
+        variables = conversion.read_checkpoint(checkpoint, bert_config)
       conversion.export(
-          conversion.read_checkpoint(checkpoint, bert_config), bert_config,
+          variables, bert_config,
           config.data.vocab_file, config.tokenizer.do_lower_case,
           strip_accents=config.tokenizer.strip_accents,
           tokenize_chinese_chars=config.tokenizer.tokenize_chinese_chars,
           source=hugging_face.find_directory(
               config.checkpoint.init_checkpoint),
-          **self._prepared.export_dirs)
+          average=average and average.record(), **self._prepared.export_dirs)
     except (OSError, ValueError, tf.errors.OpError) as e:
       raise InputError("--export_dir=%s cannot be written: %s" %
                        (config.checkpoint.export_dir, e)) from e
-    logger.info("exported %s to %s", checkpoint,
+    for clause in average.describe_lacking() if average else ():
+      logger.warning("%s", clause)
+    logger.info("exported %s to %s",
+                average.describe() if average else checkpoint,
                 " and ".join(sorted(self._prepared.export_dirs.values())))
 
   @property

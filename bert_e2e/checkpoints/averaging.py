@@ -108,20 +108,23 @@ def average(names, models, weight=None, with_heads=False):
   """
   weights = shares(len(models) - 1, weight)
   variables = collections.OrderedDict()
-  lacking = collections.OrderedDict((model.path, []) for model in models)
+  lacking = collections.OrderedDict()
+  averaged = [name for name in names
+              if with_heads or name.startswith(tf_weights.ROOT)]
+  for model in models:
+    expected = names if model is models[0] else averaged
+    missing = [name for name in expected if name not in model.shapes]
+    if missing:
+      lacking.setdefault(model.path, missing)
   for name in names:
-    is_averaged = with_heads or name.startswith(tf_weights.ROOT)
-    for model in models if is_averaged else models[:1]:
-      if name not in model.shapes:
-        lacking[model.path].append(name)
     having = [model for model in models if name in model.shapes]
-    if is_averaged and len(having) == len(models):
+    if name in averaged and len(having) == len(models):
       variables[name] = _sum(models, weights, name)
     elif having:
       variables[name] = having[0].read(name)
   return Average(
       variables, [(model.path, share) for model, share in zip(models, weights)],
-      with_heads, {path: names for path, names in lacking.items() if names})
+      with_heads, lacking)
 
 
 def _sum(models, weights, name):

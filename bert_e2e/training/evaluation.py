@@ -34,12 +34,13 @@ class EvaluationSet(NamedTuple):
     identity: str, identifies the text and all options that decide its examples;
       see `identify`. Only evaluations with the same identity can be compared.
     evaluate: function of the path prefix of a checkpoint, or None for the
-      estimator's default. Returns a dict of metrics, with "examples" and
-      "global_step", or None if a signal stopped the evaluation.
+      estimator's default, and an optional `name`, see Evaluator.evaluate.
+      Returns a dict of metrics, with "examples" and "global_step", or None if a
+      signal stopped the evaluation.
   """
   text: str
   identity: str
-  evaluate: Callable[[Optional[str]], Optional[Dict[str, Any]]]
+  evaluate: Callable[..., Optional[Dict[str, Any]]]
 
 
 def identify(*details):
@@ -95,6 +96,11 @@ class Evaluations:
     self._is_before = is_before
     self._first_step = 0
     self._rows = load(output_dir)
+
+  @property
+  def sets(self):
+    """list of EvaluationSet."""
+    return self._sets
 
   @property
   def _path(self):

@@ -32,13 +32,15 @@ class Evaluator:
     self._stop = stop
     self._is_training = is_training
 
-  def evaluate(self, source, text, checkpoint):
+  def evaluate(self, source, text, checkpoint, name=None):
     """Evaluates a checkpoint on a text.
 
     Args:
       source: example_source.ExampleSource of the text.
       text: str, the kind of the text; see evaluation.py.
       checkpoint: path prefix, or None for the estimator's latest one.
+      name: str, what else is evaluated than a checkpoint of the training, to
+        tell them apart in TensorBoard; or None.
 
     Returns:
       dict of metrics, with "global_step" and "examples"; None if a signal ended
@@ -54,7 +56,7 @@ class Evaluator:
     input_fn = self._open(source)
     # Of several evaluations only that of the domain text keeps TensorFlow's
     # own directory, "eval".
-    name = None if text != evaluation.GENERAL else text
+    names = [name, text if text == evaluation.GENERAL else None]
     count = CountBatchesHook(self._stop)
     try:
       # A thread has no default graph, session and strategy, so that those of a
@@ -62,7 +64,8 @@ class Evaluator:
       with input_errors(source.flow), futures.ThreadPoolExecutor(1) as thread:
         result = thread.submit(
             self._engine.evaluate, input_fn, self._num_steps(source),
-            checkpoint, name, [count]).result()
+            checkpoint, "_".join(filter(None, names)) or None,
+            [count]).result()
     except Exception as e:
       if self._stop.signal is None:
         raise

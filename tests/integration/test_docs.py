@@ -71,7 +71,8 @@ WRITTEN = {
     "checkpoints.md": (
         "for_transformers/config.json", "bert/bert_model.ckpt.index",
         "bert/vocab.txt", "bert/bert_config.json",
-        "for_serving/saved_model.pb"),
+        "for_serving/saved_model.pb", "out/weight_sweep.jsonl",
+        "result/hf/average.json", "averaged/average.json"),
     "data.md": ("out_preflight/preflight.json", "examples.tfrecord"),
     "training.md": (
         "out/best/checkpoint", "out/evaluations.jsonl", "out/preflight.json",

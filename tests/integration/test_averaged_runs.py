@@ -1,0 +1,156 @@
+"""Runs that export and evaluate averages with what they started from."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from hugging_face_models import (
+  HEADS,
+  VOCABULARY,
+  assert_same,
+  random_tensors,
+  write_folder,
+)
+from program import (
+  command,
+  prepared,
+  run_program,
+  tensors,
+  text,
+  write_inputs,
+)
+
+import modeling
+from bert_e2e.checkpoints import conversion, hugging_face
+from bert_e2e.common import json_files
+from bert_e2e.training import evaluation, metrics
+
+STEPS = 4
+FIGURES = [name for name in metrics.BY_NAME if name.startswith(
+    ("loss", "masked_lm_", "next_sentence_")) and name != "loss_scale"]
+
+
+@pytest.fixture(scope="module", name="run")
+def fixture_run(tmp_path_factory):
+  """Trains from an encoder without heads; returns paths and what it said."""
+  directory = tmp_path_factory.mktemp("averaged")
+  files = write_inputs(directory)
+  (directory / "general.txt").write_text(text(7, 500))
+  start = write_folder(directory / "start", {
+      name: value for name, value in random_tensors().items()
+      if name.startswith("bert.") and "pooler" not in name})
+  (directory / "start" / "vocab.txt").write_bytes(VOCABULARY)
+  files.update(start=start, result=str(directory / "result"))
+  files["flags"] = dict(
+      init_checkpoint=start, bert_config_file=None, vocab_file=None,
+      eval_input_file=files["eval"], max_eval_steps=0, do_eval=True,
+      general_eval_input_file=str(directory / "general.txt"),
+      sweep_weights="1,0.5", learning_rate=1e-2)
+  run = run_program(command(
+      files, num_train_steps=STEPS, export_dir=files["result"],
+      export_weight=0.5, **files["flags"]))
+  assert run.returncode == 0, run.stdout
+  return dict(files, said=run.stdout)
+
+
+def rows_of(out):
+  """Returns {(weight, text): row} of the table."""
+  return {(row["weight"], row["text"]): row for row in json_files.read_lines(
+      os.path.join(out, "weight_sweep.jsonl"))}
+
+
+@pytest.mark.slow
+def test_the_export_is_the_average(run):
+  start = hugging_face.read(run["start"]).variables
+  trained = tensors(run["out"], STEPS)
+  config = modeling.BertConfig.from_dict(
+      hugging_face.read(run["start"]).config)
+  expected = {
+      name: trained[name] if name in HEADS else (
+          0.5 * start[name].astype(np.float64) +
+          0.5 * trained[name].astype(np.float64)).astype(np.float32)
+      for name in modeling.variable_shapes(config)}
+  for kind in ("tf", "hf"):
+    found = conversion.read(os.path.join(run["result"], kind))
+    assert_same(found.variables, expected)
+    assert not found.initialized and found.do_lower_case is True
+    with open(os.path.join(run["result"], kind, "average.json")) as stream:
+      assert json.load(stream) == {
+          "models": [
+              {"path": "%s/model.ckpt-%d" % (run["out"], STEPS), "weight": 0.5},
+              {"path": run["start"], "weight": 0.5}],
+          "has_averaged_heads": False,
+          "lacking": {run["start"]: HEADS[:2]}}
+  assert ("exported 0.5 * %s/model.ckpt-%d + 0.5 * %s to " % (
+      run["out"], STEPS, run["start"])) in run["said"]
+  assert ("%s lacks these variables, which are not averaged: "
+          "bert/pooler/dense/kernel, bert/pooler/dense/bias" % run["start"]
+          ) in run["said"]
+
+
+@pytest.mark.slow
+def test_the_sweep_is_what_separate_evaluations_say(run):
+  rows = rows_of(run["out"])
+  assert sorted(rows) == [(weight, name) for weight in (0.5, 1.0)
+                          for name in ("domain", "general")]
+  # Weight 1 is the trained model.
+  for row in evaluation.load(run["out"]):
+    if row["step"] == STEPS:
+      assert {name: row[name] for name in FIGURES} == {
+          name: rows[1.0, row["text"]][name] for name in FIGURES}
+      assert rows[1.0, row["text"]]["set"] == row["set"]
+  # The exported average, evaluated by itself.
+  alone = dict(run, out=run["out"] + "_alone")
+  done = run_program(command(
+      alone, do_train=False, init_checkpoint=run["result"] + "/tf",
+      **{name: value for name, value in run["flags"].items()
+         if name not in ("init_checkpoint", "sweep_weights")}))
+  assert done.returncode == 0, done.stdout
+  for row in evaluation.load(alone["out"]):
+    assert {name: row[name] for name in FIGURES} == {
+        name: rows[0.5, row["text"]][name] for name in FIGURES}
+  losses = [rows[weight, "domain"]["masked_lm_loss"] for weight in (0.5, 1.0)]
+  assert losses[0] != losses[1]
+  assert "   0.5                 %.4f" % losses[0] in run["said"]
+  left = os.listdir(run["out"])
+  assert "weight_sweep" not in left and "eval_weight_0.5_general" in left
+
+
+@pytest.mark.slow
+def test_a_finished_training_is_evaluated_without_training(run):
+  before = rows_of(run["out"])
+  done = run_program(command(
+      run, do_train=False, **dict(
+          run["flags"], sweep_weights="0.5", general_eval_input_file=None)))
+  assert done.returncode == 0, done.stdout
+  (key, row), = rows_of(run["out"]).items()
+  assert key == (0.5, "domain")
+  assert {name: row[name] for name in FIGURES} == {
+      name: before[key][name] for name in FIGURES}
+
+
+@pytest.mark.parametrize("changes, said", [
+    (dict(sweep_weights="0,1.5"), "--sweep_weights=0.0,1.5 is out of range: it "
+     "must be at least 0 and at most 1"),
+    (dict(sweep_weights="0,nan"), "--sweep_weights=0.0,nan is out of range"),
+    (dict(export_weight=-0.5), "--export_weight=-0.5 is out of range"),
+    (dict(export_weight=0.5), "--export_weight=0.5 requires --export_dir, and "
+     "--init_checkpoint"),
+    (dict(export_weight=0.5, export_dir="result"), "and --init_checkpoint"),
+    (dict(sweep_weights="0.5"), "--sweep_weights requires --do_eval"),
+    (dict(sweep_weights="0.5", do_eval=True, init_checkpoint="x"),
+     "--eval_input_file"),
+])
+def test_refusals(files, parse_flags, changes, said):
+  with pytest.raises(ValueError, match=said):
+    prepared(parse_flags(command(files, **changes)))
+
+
+def test_a_sweep_needs_a_trained_model(files, parse_flags, tmp_path):
+  start = write_folder(tmp_path / "start", random_tensors())
+  with pytest.raises(ValueError, match="--output_dir=.*/out has no checkpoint"):
+    prepared(parse_flags(command(
+        files, do_train=False, do_eval=True, eval_input_file=files["eval"],
+        init_checkpoint=start, bert_config_file=None, sweep_weights="0.5")))
+  assert not os.path.exists(files["out"])

@@ -151,3 +151,14 @@ def test_paths_of_flags_begin_at_the_home_directory(parse_flags, monkeypatch):
     assert parsed[name].flag_type() == "string"
   with pytest.raises(absl_flags.IllegalFlagValueError, match="nobody-here"):
     parse_flags(["--input_file=x", "--output_dir=~nobody-here/out"])
+
+
+def test_lists_of_paths_and_numbers(parse_flags, monkeypatch):
+  monkeypatch.setenv("HOME", "/home/me")
+  assert flags._PathsParser().parse("~/a, b\\,c") == ["/home/me/a", "b,c"]
+  required = ["--input_file=x", "--output_dir=y"]
+  for text, expected in (("0,0.5, 1", [0.0, 0.5, 1.0]), ("", [])):
+    assert parse_flags(required + ["--sweep_weights=" + text]
+                       ).sweep_weights == expected
+  with pytest.raises(absl_flags.IllegalFlagValueError, match="'half'"):
+    parse_flags(required + ["--sweep_weights=0,half"])

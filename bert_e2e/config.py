@@ -463,6 +463,11 @@ class Config:
     """Returns the value of a field of any group."""
     return getattr(getattr(self, group_of(name)), name)
 
+  def is_given(self, name):
+    """Tells whether a flag, or another one for the same thing, was passed."""
+    return any(other in self.given for names in ((name,), *_ALTERNATIVES)
+               if name in names for other in names)
+
 
 GROUPS = {
     "run": RunConfig, "data": DataConfig, "tokenizer": TokenizerConfig,

@@ -26,7 +26,7 @@ from bert_e2e.checkpoints import (
 from bert_e2e.common import file_io
 from bert_e2e.config import Config
 from bert_e2e.data import preflight as preflight_lib
-from bert_e2e.data import preflight_text, resume
+from bert_e2e.data import preflight_model, preflight_text, resume
 from bert_e2e.data.pieces import check_vocabulary, warn_of_repeated_pieces
 from bert_e2e.training import (
   cluster,
@@ -60,12 +60,15 @@ class PreparedTraining:
     epoch_plan: training_plan.TrainingPlan; None without --num_train_epochs.
     preflight: preflight.Preflight of the text; None for TFRecords and for a run
       that resumes.
+    model: preflight_model.StartingModel, which the run starts from; None
+      without --init_checkpoint and for a run that resumes.
   """
   source: ExampleSource
   held_out: FrozenSet[bytes] = frozenset()
   stream_record: Optional[resume.StreamRecord] = None
   epoch_plan: Optional[training_plan.TrainingPlan] = None
   preflight: Optional[preflight_lib.Preflight] = None
+  model: Optional[preflight_model.StartingModel] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,14 +154,11 @@ def prepare(config):
   head_plan = _find_head_plan(config, latest, initial, num_train_steps)
   num_warmup_steps = _num_warmup_steps(
       config.optimizer, num_train_steps - head_plan.num_head_steps)
-  if training and training.preflight:
-    training = dataclasses.replace(training, preflight=preflight_lib.plan(
-        training.preflight, num_train_steps, num_warmup_steps,
-        config.optimizer.train_batch_size, head_plan.num_head_steps))
-  return PreparedRun(
+  run = PreparedRun(
       config, bert_config, engine, latest, initial, training,
       eval_sources, num_train_steps, num_warmup_steps, head_plan,
       _check_export(config, bert_config), lock)
+  return dataclasses.replace(run, training=_with_schedule(run))
 
 
 # ------------------------------------------------------------ model and engine
@@ -411,6 +411,45 @@ def _find_epoch_plan(config, source, latest, preflight):
       latest and config.checkpoint.output_dir,
       config.optimizer.num_train_epochs, config.optimizer.train_batch_size,
       estimate)
+
+
+def _with_schedule(run):
+  """Returns PreparedRun.training with what its schedule and the model that it
+  starts from mean."""
+  training, config = run.training, run.config
+  if not training:
+    return None
+  found = training.preflight
+  if found:
+    found = preflight_lib.plan(
+        found, run.num_train_steps, run.num_warmup_steps,
+        config.optimizer.train_batch_size, run.head_plan.num_head_steps)
+  model = None
+  if run.initial and not run.latest:
+    model = _describe_model(run, found.epochs if found else None)
+    found = found and found._replace(model=model)
+  return dataclasses.replace(training, preflight=found, model=model)
+
+
+def _describe_model(run, epochs):
+  """Returns the StartingModel of a new run.
+
+  Args:
+    run: PreparedRun.
+    epochs: float, passes over the text, or None.
+  """
+  config = run.config
+  options = {name: config.get(name) for name in preflight_model.OPTIONS}
+  for name, value in options.items():
+    if value is None:
+      options[name] = getattr(run.bert_config, name, None)
+  return preflight_model.describe(preflight_model.Start(
+      missing=tuple(run.initial.missing),
+      is_sentence_encoder=run.initial.is_sentence_encoder,
+      num_head_steps=run.head_plan.num_head_steps,
+      num_sequences=run.num_train_steps * config.optimizer.train_batch_size,
+      epochs=epochs, options=options,
+      given=frozenset(filter(config.is_given, options))))
 
 
 def write_preflight(preflight, output_dir):

@@ -105,6 +105,9 @@ def _log_preflight(run):
     for warning in preflight.warnings:
       logger.warning("%s", warning.text)
     return
+  if run.training.model:
+    logger.info("%s", preflight_text.table_of(
+        preflight_text.model_rows(run.training.model)).rstrip())
   warning = preflight_lib.warn_of_warmup(
       run.num_warmup_steps, run.num_train_steps, run.head_plan.num_head_steps)
   if warning:

@@ -25,11 +25,13 @@ class InitialWeights(NamedTuple):
     root: str, the scope of the encoder's variables there.
     num_positions: int, the number of position embeddings there, if the model
       has more, which are copied from these; else None.
+    is_sentence_encoder: bool, see hugging_face.is_sentence_encoder.
   """
   missing: List[str]
   unused: List[str]
   root: str = tf_weights.ROOT
   num_positions: Optional[int] = None
+  is_sentence_encoder: bool = False
 
 
 class StoredWeights(NamedTuple):
@@ -152,11 +154,13 @@ def check(path, config, config_file, extend_positions=False):
   for name in expected:
     if name in stored.shapes:
       stored.read(name)
+  directory = hugging_face.find_directory(path)
   return InitialWeights(
       [name for name in expected if name not in stored.shapes],
       [name for name in stored.shapes
        if name not in expected and name.startswith(tf_weights.ROOT)],
-      stored.root, num_positions)
+      stored.root, num_positions, directory is not None and
+      hugging_face.is_sentence_encoder(directory))
 
 
 def _check_config(directory, config, config_file):

@@ -13,6 +13,7 @@ from bert_e2e.data import preflight_sample, repetitions, text_lines
 from bert_e2e.data.instances import PAIRINGS
 from bert_e2e.data.pieces import check_vocabulary
 from bert_e2e.data.preflight_counts import SampleCounter, vocabulary_shares
+from bert_e2e.data.preflight_model import StartingModel
 from bert_e2e.data.preflight_numbers import (
   matching_predictions,
   quantile,
@@ -122,6 +123,8 @@ class Preflight(NamedTuple):
       before (--do_split_on_punc=false).
     sentence_objective: str, as requested.
     num_head_steps: int, those of the training steps that precede the warm-up.
+    model: StartingModel, which the training starts from; None for new weights
+      and for a training that has started before.
   """
   files: int
   num_bytes: int
@@ -166,6 +169,7 @@ class Preflight(NamedTuple):
   is_split_into_words: bool = False
   sentence_objective: str = "nsp"
   num_head_steps: int = 0
+  model: Optional[StartingModel] = None
 
 
 def check_text(corpus, options, *, held_out=frozenset(), max_bytes=MAX_BYTES):

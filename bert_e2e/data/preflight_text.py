@@ -1,6 +1,7 @@
 """Writes a Preflight as a table for people and as JSON, and reads the JSON."""
 
 import json
+import textwrap
 
 from bert_e2e.data.preflight import (
   TWO_STEP_DUPE_FACTOR,
@@ -10,7 +11,11 @@ from bert_e2e.data.preflight import (
   list_words,
   percent,
 )
+from bert_e2e.data.preflight_model import StartingModel, Suggestion
 from bert_e2e.data.text_kinds import FoundKind
+
+# The longest line of a sentence in a table.
+_LINE_WIDTH = 76
 
 
 def to_dict(found):
@@ -20,7 +25,15 @@ def to_dict(found):
       unknown_words=[dict(item._asdict()) for item in found.unknown_words],
       warnings=[dict(item._asdict()) for item in found.warnings],
       text_kinds=[dict(item._asdict()) for item in found.text_kinds],
-      held_out=list(found.held_out))
+      held_out=list(found.held_out),
+      model=_model_to_dict(found.model))
+
+
+def _model_to_dict(model):
+  """Returns a StartingModel as a dict; None for None."""
+  return model and dict(
+      model._asdict(),
+      suggestions=[dict(item._asdict()) for item in model.suggestions])
 
 
 def to_json(found):
@@ -52,10 +65,17 @@ def from_dict(values):
     kept["text_kinds"] = tuple(
         FoundKind(**item) for item in kept["text_kinds"])
     kept["held_out"] = tuple(kept["held_out"])
+    kept["model"] = _model_from_dict(kept["model"])
   except TypeError as e:
     raise ValueError("The preflight's words or warnings have another form "
                      "(%s); write it again with --preflight_only." % e) from e
   return Preflight(**kept)
+
+
+def _model_from_dict(values):
+  """Returns the StartingModel that `_model_to_dict` was given."""
+  return values and StartingModel(**dict(values, suggestions=tuple(
+      Suggestion(**item) for item in values.get("suggestions", ()))))
 
 
 def rows(found):
@@ -67,6 +87,13 @@ def rows(found):
   Yields:
     (name, text), both str. A row without a name continues the one above it.
   """
+  yield from _text_rows(found)
+  yield from _training_rows(found)
+  yield from model_rows(found.model)
+
+
+def _text_rows(found):
+  """Yields the rows on text and examples."""
   about = "~" if found.is_estimate else ""
 
   def count(number):
@@ -107,6 +134,11 @@ def rows(found):
         about + percent(found.masked_share), found.max_predictions_per_seq)
   yield "padding", about + percent(found.padding_share)
   yield "random pairs", about + percent(found.random_pair_share)
+
+
+def _training_rows(found):
+  """Yields the rows on the training."""
+  about = "~" if found.is_estimate else ""
   yield "steps", "%s of %s examples; %swarm-up %s" % (
       format(found.num_train_steps, ","), format(found.train_batch_size, ","),
       "head steps %s, " % format(found.num_head_steps, ",")
@@ -116,13 +148,38 @@ def rows(found):
   if found.eta_seconds is not None:
     yield "seconds to train", format(found.eta_seconds, ",")
   yield "TFRecords not written", "%s bytes, at --dupe_factor=%d" % (
-      count(found.two_step_bytes), TWO_STEP_DUPE_FACTOR)
+      about + format(found.two_step_bytes, ","), TWO_STEP_DUPE_FACTOR)
+
+
+def model_rows(model):
+  """Yields the rows on the model that a run starts from.
+
+  Args:
+    model: StartingModel, or None.
+
+  Yields:
+    (name, text), see `rows`.
+  """
+  if not model:
+    return
+  yield "starts from", model.name
+  for line in textwrap.wrap(model.meaning, _LINE_WIDTH):
+    yield "", line
+  for number, (flags, reason) in enumerate(model.suggestions):
+    yield "" if number else "consider", flags
+    for line in textwrap.wrap(reason, _LINE_WIDTH):
+      yield "", line
 
 
 def to_text(found):
   """Returns a Preflight as a table for a terminal, the warnings below (str)."""
-  table = list(rows(found))
-  width = max(len(name) for name, _ in table)
-  lines = ["%-*s  %s" % (width, name, text) for name, text in table]
-  lines += ["warning: " + item.text for item in found.warnings]
-  return "\n".join(lines) + "\n"
+  return table_of(rows(found)) + "".join(
+      "warning: %s\n" % item.text for item in found.warnings)
+
+
+def table_of(pairs):
+  """Returns rows as a table for a terminal (str)."""
+  pairs = list(pairs)
+  width = max(len(name) for name, _ in pairs)
+  return "".join(
+      "%-*s  %s\n" % (width, name, text) for name, text in pairs)

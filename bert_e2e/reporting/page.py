@@ -108,7 +108,7 @@ def _warnings(data):
 def _mark_flags(text):
   """Returns a text as HTML, with the flags in it as code, which is not broken
   between lines."""
-  return re.sub(r"--\w[\w=.]*\w", lambda found: tag("code", found.group()),
+  return re.sub(r"--\w[\w=.-]*\w", lambda found: tag("code", found.group()),
                 html.escape(text))
 
 

@@ -35,6 +35,9 @@ from bert_e2e.checkpoints.hugging_face.heads import (
   is_head,
 )
 from bert_e2e.checkpoints.hugging_face.model import Model, read
+from bert_e2e.checkpoints.hugging_face.sentence_encoder import (
+  is_sentence_encoder,
+)
 from bert_e2e.checkpoints.hugging_face.tokenizer import (
   find_directory,
   find_vocab_file,
@@ -47,5 +50,5 @@ __all__ = [
     "CONFIG_FILE", "OUTPUT_FILES", "TRANSFORMS", "Model", "check_config",
     "check_writable", "complete", "config_differences", "config_file",
     "find_directory", "find_vocab_file", "is_directory", "is_head",
-    "is_weight_file", "load_config", "make_files", "own_names", "read",
-    "read_config", "read_options", "to_bytes", "write"]
+    "is_sentence_encoder", "is_weight_file", "load_config", "make_files",
+    "own_names", "read", "read_config", "read_options", "to_bytes", "write"]

@@ -16,6 +16,7 @@ import tensorflow.compat.v1 as tf
 from bert_e2e.common import file_io
 
 MODULES_FILE = "modules.json"
+_POOLING_FOLDER = re.compile(r"\d+_Pooling")
 # Beside the modules, and beside the encoder's weights.
 _ROOT_FILES = ("config_sentence_transformers.json",)
 _ENCODER_FILES = ("sentence_bert_config.json",)
@@ -58,6 +59,26 @@ def read(directory):
     if path not in ("", encoder):
       files.update(_read_folder(root, path))
   return files
+
+
+def is_sentence_encoder(directory):
+  """Tells whether a directory is a sentence encoder, or the folder of the
+  encoder in one.
+
+  Args:
+    directory: str. Its modules.json may be damaged or, if there is a folder
+      such as 1_Pooling, missing.
+
+  Raises:
+    OSError: the directory, or a file above it, cannot be read.
+  """
+  names = file_io.names(directory)
+  if MODULES_FILE in names or any(map(_POOLING_FOLDER.fullmatch, names)):
+    return True
+  root, name = os.path.split(directory.rstrip("/"))
+  with contextlib.suppress(ValueError):  # A file of anything else.
+    return any(module["path"] == name for module in _read_modules(root))
+  return False
 
 
 def names_in(directory):

@@ -1,0 +1,199 @@
+"""What the model that a run starts from is, and what that means for the run.
+
+The preflight names the kind of the model and suggests flags, with the reasons.
+Suggestions change nothing, and leave out what was passed already.
+"""
+
+from typing import Any, Callable, Dict, FrozenSet, NamedTuple, Optional, Tuple
+
+# A training of at most so many sequences is a short one.
+MAX_SHORT_SEQUENCES = 20000
+# Dropout is of no use where a short training reads the text no more often.
+MAX_PASSES_WITHOUT_DROPOUT = 3.0
+
+_MASKED_LM_HEAD = "cls/predictions/transform/"
+_SENTENCE_HEAD = ("bert/pooler/", "cls/seq_relationship/")
+_HEADS = ("bert/pooler/", "cls/")
+
+
+class Start(NamedTuple):
+  """What is known of a new run that starts from a model.
+
+  Attributes:
+    missing: tuple of str, the model's variables that are newly initialized.
+    is_sentence_encoder: bool, whether contrastive training of sentences
+      followed its pretraining.
+    num_head_steps: int, the first steps, which train new weights only.
+    num_sequences: int, sequences that the run trains on.
+    epochs: float, passes over the text; None if unknown.
+    options: dict from each of OPTIONS to its value in this run.
+    given: frozenset of those of OPTIONS that the user has decided.
+  """
+  missing: Tuple[str, ...]
+  is_sentence_encoder: bool
+  num_head_steps: int
+  num_sequences: int
+  epochs: Optional[float]
+  options: Dict[str, Any]
+  given: FrozenSet[str]
+
+  def lacks(self, prefixes):
+    """Tells whether a variable with one of some prefixes is missing."""
+    return any(name.startswith(prefixes) for name in self.missing)
+
+  @property
+  def is_short(self):
+    """bool, whether the training is a short one."""
+    return self.num_sequences <= MAX_SHORT_SEQUENCES
+
+
+class Suggestion(NamedTuple):
+  """Flags to consider, as on a command line, and why; both str."""
+  flags: str
+  reason: str
+
+
+class StartingModel(NamedTuple):
+  """The model that a run starts from.
+
+  Attributes:
+    kind: "pretraining" (a BERT with its pretraining heads), "masked_lm" (one
+      without a next-sentence head), "encoder" (one without a masked-LM head) or
+      "partial" (the encoder itself is incomplete).
+    is_sentence_encoder: bool, see `Start`.
+    name: str, the kind in words.
+    meaning: str, a sentence or more: what follows for the run.
+    suggestions: tuple of Suggestion.
+  """
+  kind: str
+  is_sentence_encoder: bool
+  name: str
+  meaning: str
+  suggestions: Tuple[Suggestion, ...] = ()
+
+
+def describe(start):
+  """Returns the StartingModel of a Start."""
+  kind = _kind_of(start)
+  name, explain = _KINDS[kind]
+  meaning = explain(start)
+  if start.is_sentence_encoder:
+    name = "a sentence encoder: " + name
+    meaning += (" Contrastive training has placed texts on the same subject "
+                "together. Training on masked words undoes part of that, so a "
+                "task that goes by subject may get worse.")
+  return StartingModel(
+      kind, start.is_sentence_encoder, name, meaning,
+      () if kind == "partial" else _suggestions(start))
+
+
+def _kind_of(start):
+  """Returns a key of _KINDS."""
+  if any(not name.startswith(_HEADS) for name in start.missing):
+    return "partial"
+  if start.lacks(_MASKED_LM_HEAD):
+    return "encoder"
+  return "masked_lm" if start.lacks(_SENTENCE_HEAD) else "pretraining"
+
+
+# ------------------------------------------------------------------- the kinds
+
+
+def _explain_pretraining(start):
+  del start
+  return "The losses continue from where its pretraining ended."
+
+
+def _explain_masked_lm(start):
+  return ("The loss on masked words continues from where its pretraining ended;"
+          " the head of next-sentence prediction is new%s." % (
+              "" if _trains_sentences(start) else ", and not trained"))
+
+
+def _explain_encoder(start):
+  text = ("The head that predicts masked words is new: the loss starts as high "
+          "as that of a new model, and first falls as the head is learned, "
+          "whatever the encoder knows.")
+  if start.num_head_steps:
+    text += (" So the first %d steps train new weights only "
+             "(--num_head_steps)." % start.num_head_steps)
+  return text
+
+
+def _explain_partial(start):
+  inner = [name for name in start.missing if not name.startswith(_HEADS)]
+  return ("Variables of the encoder (%d, such as %s) start from random values, "
+          "which spoils what the others have learned. Check whether "
+          "--bert_config_file is the config of the model." %
+          (len(inner), inner[0]))
+
+
+# Kind -> (name, function from a Start to what it means).
+_KINDS: Dict[str, Tuple[str, Callable[[Start], str]]] = {
+    "pretraining": ("a BERT with its pretraining heads", _explain_pretraining),
+    "masked_lm": ("a BERT with its masked-LM head, without a next-sentence "
+                  "head", _explain_masked_lm),
+    "encoder": ("the encoder of a BERT, without a masked-LM head",
+                _explain_encoder),
+    "partial": ("a BERT that lacks a part of its encoder", _explain_partial),
+}
+
+# -------------------------------------------------------------- the suggestions
+
+
+def _trains_sentences(start):
+  return start.options["sentence_objective"] != "none"
+
+
+def _advise_rate(start):
+  if (start.is_short and start.lacks(_MASKED_LM_HEAD) and
+      start.options["optimizer"] == "adamw"):
+    return ("%s sequences are a short training, in which the peak that BERT "
+            "was pretrained with, after a short warm-up, moves the encoder "
+            "further than the default." % format(start.num_sequences, ","))
+  return None
+
+
+def _advise_objective(start):
+  if not _trains_sentences(start):
+    return None
+  if start.lacks(_SENTENCE_HEAD):
+    return ("The model has no next-sentence head. The gradients of a new one "
+            "change the encoder, and teach it no words.")
+  if start.is_short:
+    return ("A short training learns more from masked words alone, with both "
+            "texts of a pair from the same document.")
+  return None
+
+
+def _advise_dropout(start):
+  if (start.is_short and start.epochs is not None and
+      start.epochs <= MAX_PASSES_WITHOUT_DROPOUT):
+    return ("There is little to overfit in %.1f passes over the text, and "
+            "dropout disturbs the encoder." % start.epochs)
+  return None
+
+
+# Flags with their values -> function from a Start to the reason to suggest
+# them, or None.
+_ADVICE: Tuple[Tuple[Dict[str, Any], Callable[[Start], Optional[str]]], ...] = (
+    ({"learning_rate": 1e-4, "warmup_proportion": 0.1}, _advise_rate),
+    ({"sentence_objective": "none"}, _advise_objective),
+    ({"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0},
+     _advise_dropout),
+)
+# The names of the flags that decide what is suggested.
+OPTIONS = ("optimizer", *(name for values, _ in _ADVICE for name in values))
+
+
+def _suggestions(start):
+  """Returns a tuple of the Suggestions for a Start."""
+  found = []
+  for values, advise in _ADVICE:
+    flags = ["--%s=%s" % item for item in values.items()
+             if item[0] not in start.given and
+             start.options[item[0]] != item[1]]
+    reason = advise(start) if flags else None
+    if reason:
+      found.append(Suggestion(" ".join(flags), reason))
+  return tuple(found)

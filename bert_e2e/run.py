@@ -207,6 +207,8 @@ class Run:
     eval_sources = self._prepared.eval_sources
     if eval_sources:
       step = checkpoint_list.latest_step(self._output_dir)
+      for item in self._loop.missed_evaluations(step or 0):
+        self._evaluations.run(*item)
       self._evaluations.run(step, latest, anew=not is_trained)
     if self._stop.signal is not None:
       raise errors.Interrupted

@@ -161,13 +161,23 @@ class TrainingLoop:
             self._evaluations.is_due(step))
 
   def _on_saved(self, step, checkpoint):
-    """Evaluates a checkpoint if it is due; tells whether training ends."""
+    """Evaluates a checkpoint if it is due; tells whether training ends.
+
+    At the start, it also evaluates one for which a signal came in between:
+    several workers have to train for another step then.
+    """
     hardware = self._config.hardware
-    if hardware.use_tpu or not self._evaluations.is_due(step):
+    if hardware.use_tpu:
+      return False
+    due = [(step, checkpoint)] if self._evaluations.is_due(step) else []
+    if step == self._first_step:
+      due = self.missed_evaluations(step) + due
+    if not due:
       return False
     started = time.monotonic()
     with progress.clock.stopped(), self._watchdog.paused():
-      self._stop.is_finished = self._evaluations.run(step, checkpoint)
+      self._stop.is_finished = any(
+          [self._evaluations.run(*item) for item in due])
     seconds = time.monotonic() - started
     if self._engine.is_cluster and seconds > hardware.watchdog_seconds / 2:
       logger.warning(
@@ -185,12 +195,20 @@ class TrainingLoop:
   def _evaluate_checkpoints(self):
     """Evaluates the directory's checkpoints that are due, between two parts of
     a training; tells whether training ends."""
-    for name in checkpoint_list.load_state(self._output_dir).names():
-      step = checkpoint_list.step_of(name)
-      if self._evaluations.is_due(step) and self._evaluations.run(
-          step, os.path.join(self._output_dir, name)):
-        return True
-    return False
+    return any(self._evaluations.run(*item) for item in self._listed()
+               if self._evaluations.is_due(item[0]))
+
+  def missed_evaluations(self, step):
+    """Returns the (step, path prefix) of the checkpoints before a step whose
+    evaluation a signal has ended, a list."""
+    return [item for item in self._listed()
+            if item[0] < step and self._evaluations.is_missed(item[0])]
+
+  def _listed(self):
+    """Returns a list of (step, path prefix) of the directory's checkpoints."""
+    return [(checkpoint_list.step_of(name),
+             os.path.join(self._output_dir, name))
+            for name in checkpoint_list.load_state(self._output_dir).names()]
 
   def _on_eta(self, seconds):
     """Adds the estimated training time to preflight.json."""

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 if __name__ == "__main__":  # This directory is on the path already.
   sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -19,6 +20,9 @@ import pytest
 from program import PROGRAM, command
 
 from demo import multi_worker, network
+
+# The end of the name of the directory of what the workers print.
+_SAID = "_said"
 
 # --------------------------------------------------- what runs in the namespace
 
@@ -42,6 +46,22 @@ def stopped(workers):
   workers.wait_for(1, r"step 7/")
   workers.processes[1].send_signal(signal.SIGTERM)
   return [process.wait() for process in workers.processes]
+
+
+def stopped_in_evaluation(workers):
+  """The chief gets a signal while it evaluates the checkpoint of step 6."""
+  log = os.path.join(workers.output_dir, "train.log")
+  workers.wait_for(0, "evaluation at step 0")
+  while "Evaluation [300/3000]" not in read(log).partition(
+      "model.ckpt-6\n")[2]:
+    time.sleep(0.05)
+  workers.processes[0].send_signal(signal.SIGTERM)
+  return [process.wait() for process in workers.processes]
+
+
+def read(path):
+  with open(path) as stream:
+    return stream.read()
 
 
 def slurm(workers):
@@ -70,6 +90,7 @@ def run_inside(name, folder, arguments):
   network.raise_loopback()
   make = SlurmWorkers if name == "slurm" else multi_worker.Workers
   with make(folder, arguments) as workers:
+    workers.output_dir = folder[:-len(_SAID)]
     codes = globals()[name](workers)
     said = [workers.matches(host, r"weights at step (\d+): (\w+)")
             for host in range(2)]
@@ -83,7 +104,7 @@ def train(name, files, out, is_supervised=True, **changes):
   """Trains by two workers; returns (exit codes, [(step, digest)] of each)."""
   isolating = network.isolating_command() or pytest.skip(
       "no network namespace can be made here")
-  os.makedirs(out + "_said")
+  os.makedirs(out + _SAID, exist_ok=True)
   arguments = [PROGRAM] + command(
       dict(files, out=out), **dict(dict(
           num_train_steps=20, save_checkpoints_steps=5, log_every_steps=1,
@@ -93,7 +114,7 @@ def train(name, files, out, is_supervised=True, **changes):
                [sys.executable] + arguments)
   run = subprocess.run(
       isolating + [sys.executable, os.path.abspath(__file__), name,
-                   out + "_said"] + arguments,
+                   out + _SAID] + arguments,
       stdout=subprocess.PIPE, universal_newlines=True, check=True)
   return json.loads(run.stdout.split("outcome")[-1])
 

@@ -128,6 +128,12 @@ class Evaluations:
     return self._is_before and step == self._first_step and (step == 0 or bool(
         self._every_steps and not self.rows(self._sets[0].text)))
 
+  def is_missed(self, step):
+    """Tells whether a signal may have ended the evaluation of an earlier
+    checkpoint: it is due, and not before the last one that was recorded."""
+    rows = self.rows(self._sets[0].text) if self._sets else []
+    return bool(rows) and step >= rows[-1]["step"] and self.is_due(step)
+
   def targets(self):
     """Yields the steps at which a training that cannot evaluate meanwhile has
     to stop for an evaluation, the last step included."""

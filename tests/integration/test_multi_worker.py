@@ -1,6 +1,7 @@
 """Several machines: two processes that train together, killed and stopped."""
 
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 import tf_checkpoints
 from hugging_face_models import assert_same, config_of
-from program import PROGRAM, ROOT, command, tensors
+from program import PROGRAM, ROOT, command, tensors, text
 from two_workers import train
 
 from bert_e2e.common import errors
 from bert_e2e.data import resume
+from bert_e2e.training import evaluation
 from scripts import supervise
 
 
@@ -72,6 +74,23 @@ def test_a_signal_to_one_worker_ends_both_at_the_same_step(files, tmp_path):
   saved = tensors(files["out"], 0)
   assert_same({name: saved[name] for name in start}, start)
   assert tensors(files["out"], step)["examples_seen"] == 8 * step
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_a_signal_to_the_chief_ends_is_made_later(files):
+  """The workers train for another step, and the next start evaluates both."""
+  pathlib.Path(files["eval"]).write_text(text(2000, 1000))
+  changes = dict(
+      is_supervised=False, num_train_steps=9, eval_every_steps=6,
+      eval_input_file=files["eval"], eval_batch_size=1, max_eval_steps=3000,
+      accept_eval_overlap=True, watchdog_seconds=100)
+  codes, _ = train("stopped_in_evaluation", files, files["out"], **changes)
+  assert codes == [128 + signal.SIGTERM, errors.EXIT_RESTART]
+  assert [row["step"] for row in evaluation.load(files["out"])] == [0]
+  assert tensors(files["out"], 7)["global_step"] == 7
+  codes, _ = train("undisturbed", files, files["out"], **changes)
+  assert codes == [0, 0]
+  assert [row["step"] for row in evaluation.load(files["out"])] == [0, 6, 9]
 
 
 class TestWatchdog:

@@ -66,6 +66,17 @@ class TestEvaluations:
     found, _ = self.run(tmp_path, {}, every_steps=0, is_before=False)
     assert due(found) == []
 
+  def test_what_a_signal_has_ended(self, tmp_path):
+    steps = (0, 10, 20, 25, 30)
+    found, _ = self.run(tmp_path, {0: 1.0, 10: 2.0})
+    assert [s for s in steps if found.is_missed(s)] == [10, 20, 30]
+    assert not found.run(10, None)  # It has its rows.
+    # Without earlier evaluations, none is missed.
+    found, _ = self.run(tmp_path / "none", {})
+    assert not any(map(found.is_missed, steps))
+    found = evaluation.Evaluations(str(tmp_path), [], every_steps=10)
+    assert not any(map(found.is_missed, steps))
+
   def test_rows_are_kept_and_not_computed_twice(self, tmp_path):
     asked = []
     self.run(tmp_path, {0: 3.0, 10: 2.0}, asked=asked)

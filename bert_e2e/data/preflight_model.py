@@ -174,6 +174,14 @@ def _advise_dropout(start):
   return None
 
 
+def _advise_average(start):
+  if start.is_sentence_encoder:
+    return ("With --export_dir, the export is the mean of the encoder before "
+            "and after the training, which keeps a part of what contrastive "
+            "training gave (Wortsman et al. 2022, arXiv 2109.01903).")
+  return None
+
+
 # Flags with their values -> function from a Start to the reason to suggest
 # them, or None.
 _ADVICE: Tuple[Tuple[Dict[str, Any], Callable[[Start], Optional[str]]], ...] = (
@@ -181,6 +189,7 @@ _ADVICE: Tuple[Tuple[Dict[str, Any], Callable[[Start], Optional[str]]], ...] = (
     ({"sentence_objective": "none"}, _advise_objective),
     ({"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0},
      _advise_dropout),
+    ({"export_weight": 0.5}, _advise_average),
 )
 # The names of the flags that decide what is suggested.
 OPTIONS = ("optimizer", *(name for values, _ in _ADVICE for name in values))

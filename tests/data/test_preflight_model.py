@@ -52,6 +52,10 @@ def test_the_kind_of_a_model(missing, kind):
       meaning=again.meaning, suggestions=again.suggestions)
   assert again.meaning.startswith(found.meaning)
   assert "a task that goes by subject" in again.meaning
+  if kind != "partial":
+    *others, average = again.suggestions
+    assert tuple(others) == found.suggestions
+    assert average.flags == "--export_weight=0.5"
 
 
 def test_what_a_kind_means():
@@ -98,7 +102,7 @@ def test_what_is_suggested(missing, values, expected):
      ["--learning_rate=0.0001", "objective", "dropout"]),
     ({"given": ["sentence_objective", "hidden_dropout_prob"]},
      ["rate", "--attention_probs_dropout_prob=0"]),
-    ({"given": OPTIONS}, []),
+    ({"given": OPTIONS, "is_sentence_encoder": True}, []),
     # What is so already, by the model's config for example.
     ({"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
      ["rate", "objective"]),

@@ -119,6 +119,7 @@ def test_a_sentence_encoder(prepare, tmp_path, layout):
   model = prepare(init_checkpoint=path).training.model
   assert (model.kind, model.is_sentence_encoder) == ("encoder", True)
   assert model.name.startswith("a sentence encoder: the encoder of a BERT")
+  assert model.suggestions[-1].flags == "--export_weight=0.5"
 
 
 def test_other_folders_make_no_sentence_encoder(tmp_path):

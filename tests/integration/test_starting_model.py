@@ -128,6 +128,9 @@ def test_other_folders_make_no_sentence_encoder(tmp_path):
     (tmp_path / "modules.json").write_text(content)
     assert not hugging_face.is_sentence_encoder(path)
     assert not hugging_face.is_sentence_encoder(path + "/")
+  (tmp_path / "modules.json").unlink()
+  (tmp_path / "modules.json").mkdir()
+  assert not hugging_face.is_sentence_encoder(path)
 
 
 def test_what_is_asked_for_is_not_suggested(prepare, tmp_path):

@@ -70,13 +70,13 @@ def is_sentence_encoder(directory):
       such as 1_Pooling, missing.
 
   Raises:
-    OSError: the directory, or a file above it, cannot be read.
+    OSError: the directory cannot be read.
   """
   names = file_io.names(directory)
   if MODULES_FILE in names or any(map(_POOLING_FOLDER.fullmatch, names)):
     return True
   root, name = os.path.split(directory.rstrip("/"))
-  with contextlib.suppress(ValueError):  # A file of anything else.
+  with contextlib.suppress(OSError, ValueError):  # A file of anything else.
     return any(module["path"] == name for module in _read_modules(root))
   return False
 

@@ -25,6 +25,7 @@ DECAYS = ("linear", "constant", "cosine")
 DISTRIBUTION_STRATEGIES = ("none", "mirrored", "multi_worker_mirrored")
 INVALID_UTF8_CHOICES = ("error", "replace")
 OPTIMIZERS = ("adamw", "lamb")
+KEEP_BEST_METRICS = ("masked_lm_loss", "probe")
 PRECISIONS = ("fp32", "fp16", "bfloat16")
 SENTENCE_OBJECTIVES = ("nsp", "none")
 
@@ -308,14 +309,31 @@ class EvaluationConfig(_Group):
       0, "Number of training steps between two evaluations; 0 evaluates only "
       "before and after training.", minimum=0)
   keep_best: bool = _boolean(
-      False, "Keep the checkpoint with the lowest masked-LM loss on "
-      "--eval_input_file in output_dir/best.")
+      False, "Keep the best checkpoint of all that are evaluated in "
+      "output_dir/best.")
+  keep_best_metric: str = _enum(
+      KEEP_BEST_METRICS, "What makes a checkpoint the best one, for "
+      "--keep_best and --early_stopping_patience: the lowest masked-LM loss on "
+      "--eval_input_file, or the highest mean accuracy of the probe.")
   early_stopping_patience: int = _integer(
       0, "Stop training after this many consecutive evaluations without a new "
       "best one; 0 disables early stopping.", minimum=0)
   accept_eval_overlap: bool = _boolean(
       False, "Train even if the training text shares documents with the "
-      "evaluation text.")
+      "evaluation text, or documents or lines with the probe.")
+  probe_train_file: Optional[str] = _path(
+      None, "Labelled texts of a task, to probe the encoder at each "
+      "evaluation: a label, a tab and a text per line. Classifiers are fitted "
+      "to draws of them; the encoder is not changed. Needs scikit-learn.")
+  probe_eval_file: Optional[str] = _path(
+      None, "Other labelled texts of that task, which the classifiers are "
+      "scored on.")
+  probe_num_labels: int = _integer(
+      100, "Number of labelled texts in a draw.", minimum=2)
+  probe_draws: int = _integer(
+      8, "Number of draws. If --probe_train_file has no more than "
+      "--probe_num_labels texts, there is a single one, of all texts.",
+      minimum=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -565,19 +583,7 @@ def _check_combinations(config):
       raise ValueError(
           "--%s and --%s set the same thing; pass only one of them." %
           (name, other))
-  if evaluation.eval_every_steps and not (
-      run.do_train and evaluation.eval_input_file):
-    raise ValueError(
-        "--eval_every_steps=%d evaluates held-out text during training; it "
-        "requires --do_train and --eval_input_file." %
-        evaluation.eval_every_steps)
-  for name in ("keep_best", "early_stopping_patience"):
-    if getattr(evaluation, name) and not evaluation.eval_every_steps:
-      raise ValueError("--%s requires --eval_every_steps." % name)
-  if evaluation.general_eval_input_file and not (
-      run.do_eval or evaluation.eval_every_steps):
-    raise ValueError("--general_eval_input_file requires --do_eval or "
-                     "--eval_every_steps.")
+  _check_evaluation(run, evaluation)
   if config.checkpoint.extend_positions and (
       not config.checkpoint.init_checkpoint):
     raise ValueError("--extend_positions requires --init_checkpoint, whose "
@@ -602,3 +608,32 @@ def _check_averages(config):
     raise ValueError(
         "--sweep_weights requires --do_eval, --eval_input_file to evaluate on, "
         "and --init_checkpoint to average the trained model with.")
+
+
+def _check_evaluation(run, evaluation):
+  """Raises ValueError for flags of evaluations that contradict each other."""
+  has_probe = bool(evaluation.probe_train_file)
+  if has_probe != bool(evaluation.probe_eval_file):
+    raise ValueError("--probe_train_file and --probe_eval_file require each "
+                     "other.")
+  if evaluation.eval_every_steps and not (
+      run.do_train and (evaluation.eval_input_file or has_probe)):
+    raise ValueError(
+        "--eval_every_steps=%d evaluates held-out text during training; it "
+        "requires --do_train, and --eval_input_file or --probe_train_file." %
+        evaluation.eval_every_steps)
+  for name in ("general_eval_input_file", "probe_train_file"):
+    if getattr(evaluation, name) and not (
+        run.do_eval or evaluation.eval_every_steps):
+      raise ValueError(
+          "--%s requires --do_eval or --eval_every_steps." % name)
+  decisive = ("probe_train_file" if evaluation.keep_best_metric == "probe" else
+              "eval_input_file")
+  for name in ("keep_best", "early_stopping_patience"):
+    if not getattr(evaluation, name):
+      continue
+    if not evaluation.eval_every_steps:
+      raise ValueError("--%s requires --eval_every_steps." % name)
+    if not getattr(evaluation, decisive):
+      raise ValueError("--%s with --keep_best_metric=%s requires --%s." % (
+          name, evaluation.keep_best_metric, decisive))

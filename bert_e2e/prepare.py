@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import logging
 import os
-from typing import Dict, FrozenSet, Optional
+from typing import Dict, Optional
 
 import tensorflow.compat.v1 as tf
 
@@ -26,7 +26,7 @@ from bert_e2e.checkpoints import (
 from bert_e2e.common import file_io
 from bert_e2e.config import Config
 from bert_e2e.data import preflight as preflight_lib
-from bert_e2e.data import preflight_model, preflight_text, resume
+from bert_e2e.data import preflight_model, preflight_text, resume, text_lines
 from bert_e2e.data.pieces import check_vocabulary, warn_of_repeated_pieces
 from bert_e2e.training import (
   cluster,
@@ -37,7 +37,9 @@ from bert_e2e.training import (
   training_plan,
 )
 from bert_e2e.training import engine as engine_lib
+from bert_e2e.training import probe as probe_lib
 from bert_e2e.training.example_source import ExampleSource
+from bert_e2e.training.probe_source import ProbeSource
 from bert_e2e.training.run_lock import RunLock
 
 logger = logging.getLogger(__name__)
@@ -53,8 +55,7 @@ class PreparedTraining:
 
   Attributes:
     source: ExampleSource of --input_file.
-    held_out: hashes of the documents of the evaluation texts; see
-      text_lines.document_hashes.
+    held_out: text_lines.HeldOut of the evaluation texts and the probe.
     stream_record: resume.StreamRecord of the example stream; None for
       TFRecords.
     epoch_plan: training_plan.TrainingPlan; None without --num_train_epochs.
@@ -64,7 +65,7 @@ class PreparedTraining:
       without --init_checkpoint and for a run that resumes.
   """
   source: ExampleSource
-  held_out: FrozenSet[bytes] = frozenset()
+  held_out: text_lines.HeldOut = text_lines.NOTHING_HELD_OUT
   stream_record: Optional[resume.StreamRecord] = None
   epoch_plan: Optional[training_plan.TrainingPlan] = None
   preflight: Optional[preflight_lib.Preflight] = None
@@ -86,6 +87,7 @@ class PreparedRun:
     training: PreparedTraining; None without --do_train.
     eval_sources: dict from the kind of a text (see evaluation.py) to its
       ExampleSource.
+    probe: probe_source.ProbeSource; None without --probe_train_file.
     num_train_steps, num_warmup_steps: int; the warm-up follows the head steps.
     head_plan: heads_first.HeadPlan.
     export_dirs: dict with "output_tf" and "output_hf"; empty without
@@ -100,6 +102,7 @@ class PreparedRun:
   initial: Optional[initial_weights.InitialWeights]
   training: Optional[PreparedTraining]
   eval_sources: Dict[str, ExampleSource]
+  probe: Optional[ProbeSource]
   num_train_steps: int
   num_warmup_steps: int
   head_plan: heads_first.HeadPlan
@@ -109,7 +112,8 @@ class PreparedRun:
   @property
   def has_held_out_text(self):
     """bool, whether there is text to evaluate on that is not trained on."""
-    return any(text in _HELD_OUT_FLAGS for text in self.eval_sources)
+    return bool(self.probe) or any(
+        text in _HELD_OUT_FLAGS for text in self.eval_sources)
 
 
 def prepare(config):
@@ -144,10 +148,10 @@ def prepare(config):
         checkpoint.init_checkpoint, bert_config, checkpoint.bert_config_file,
         checkpoint.extend_positions)
   _check_sweep(config, latest)
-  eval_sources = _make_eval_sources(config)
+  eval_sources, probe = _make_eval_sources(config), _make_probe(config)
   training = None
   if config.run.do_train:
-    training = _prepare_training(config, engine, latest, eval_sources)
+    training = _prepare_training(config, engine, latest, eval_sources, probe)
   num_train_steps = config.optimizer.num_train_steps
   if training and training.epoch_plan:
     num_train_steps = training.epoch_plan.num_train_steps
@@ -156,7 +160,7 @@ def prepare(config):
       config.optimizer, num_train_steps - head_plan.num_head_steps)
   run = PreparedRun(
       config, bert_config, engine, latest, initial, training,
-      eval_sources, num_train_steps, num_warmup_steps, head_plan,
+      eval_sources, probe, num_train_steps, num_warmup_steps, head_plan,
       _check_export(config, bert_config), lock)
   return dataclasses.replace(run, training=_with_schedule(run))
 
@@ -327,10 +331,28 @@ def _make_eval_sources(config):
   return sources
 
 
-def _prepare_training(config, engine, latest, eval_sources):
+def _make_probe(config):
+  """Returns PreparedRun.probe."""
+  options, data = config.evaluation, config.data
+  if not options.probe_train_file:
+    return None
+  probe_lib.check_installed()
+  if not data.vocab_file:
+    raise ValueError("--vocab_file is missing; --probe_train_file needs it.")
+  try:
+    return ProbeSource(
+        options, vocab_file=data.vocab_file, tokenizer=config.tokenizer,
+        max_seq_length=config.instances.max_seq_length,
+        random_seed=data.random_seed, invalid_utf8=data.invalid_utf8)
+  except OSError as e:
+    raise ValueError("--probe_train_file or --probe_eval_file cannot be read: "
+                     "%s" % e) from e
+
+
+def _prepare_training(config, engine, latest, eval_sources, probe):
   """Returns the PreparedTraining, without a plan of steps in its preflight."""
   source = _make_source(config, config.data.input_file)
-  held_out = _hash_held_out(source, eval_sources)
+  held_out = _hash_held_out(source, eval_sources, probe)
   record = preflight = plan = None
   if source.text:
     record = _find_stream_record(config, source, engine, latest)
@@ -340,15 +362,18 @@ def _prepare_training(config, engine, latest, eval_sources):
   return PreparedTraining(source, held_out, record, plan, preflight)
 
 
-def _hash_held_out(train_source, eval_sources):
-  """Hashes the evaluation texts; refuses files that are also trained on."""
-  hashes: FrozenSet[bytes] = frozenset()
-  for text, source in eval_sources.items():
-    if text in _HELD_OUT_FLAGS:
-      input_validation.check_files_differ(
-          train_source.files, source.files, _HELD_OUT_FLAGS[text])
-      hashes |= source.document_hashes()
-  return hashes
+def _hash_held_out(train_source, eval_sources, probe):
+  """Hashes what is evaluated on; refuses files that are also trained on."""
+  sources = {flag: eval_sources[text] for text, flag in _HELD_OUT_FLAGS.items()
+             if text in eval_sources}
+  if probe:
+    sources["probe_train_file"] = probe
+  held_out = text_lines.NOTHING_HELD_OUT
+  for flag, source in sources.items():
+    input_validation.check_files_differ(
+        train_source.files, source.files, flag)
+    held_out = held_out.union(source.held_out())
+  return held_out
 
 
 def _find_stream_record(config, source, engine, latest):
@@ -374,7 +399,8 @@ def _sample_text(config, source, latest, held_out):
   """Returns the Preflight of the text at the start of a run, else None.
 
   Raises:
-    ValueError: the text shares documents with the evaluation texts.
+    ValueError: the text shares documents with the evaluation texts, or
+      documents or lines with the probe.
   """
   if latest and not config.run.preflight_only:
     source.check()
@@ -382,11 +408,13 @@ def _sample_text(config, source, latest, held_out):
   found = source.text.preflight(held_out)
   if found.held_out and not config.evaluation.accept_eval_overlap:
     raise ValueError(
-        "The training text, --input_file=%s, and the evaluation text share "
-        "documents, which would inflate the metrics: %d in the sample, e.g. "
-        "\"%s...\". Remove them from one of the two, or pass "
-        "--accept_eval_overlap." % (
-            config.data.input_file, len(found.held_out), found.held_out[0]))
+        "The training text, --input_file=%s, and the %s share documents%s, "
+        "which would inflate the metrics: %d in the sample, e.g. \"%s...\". "
+        "Remove them from one of the two, or pass --accept_eval_overlap." % (
+            config.data.input_file,
+            *(("evaluation text or the probe", " or lines") if held_out.lines
+              else ("evaluation text", "")),
+            len(found.held_out), found.held_out[0]))
   return found
 
 

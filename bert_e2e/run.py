@@ -205,7 +205,7 @@ class Run:
     """
     latest = tf.train.latest_checkpoint(self._output_dir)
     eval_sources = self._prepared.eval_sources
-    if eval_sources:
+    if eval_sources or self._prepared.probe:
       step = checkpoint_list.latest_step(self._output_dir)
       for item in self._loop.missed_evaluations(step or 0):
         self._evaluations.run(*item)
@@ -293,8 +293,15 @@ def _make_evaluations(prepared, evaluator):
                                 options.max_eval_steps),
           functools.partial(evaluator.evaluate, source, text))
       for text, source in prepared.eval_sources.items()]
+  output_dir, probe = prepared.config.checkpoint.output_dir, prepared.probe
+  if probe:
+    sets.append(evaluation.EvaluationSet(
+        evaluation.PROBE, probe.identity(),
+        functools.partial(evaluator.probe, probe, output_dir)))
   return evaluation.Evaluations(
-      prepared.config.checkpoint.output_dir, sets,
+      output_dir, sets,
+      decisive=(evaluation.PROBE if options.keep_best_metric == "probe" else
+                None),
       every_steps=options.eval_every_steps,
       last_step=prepared.num_train_steps, keep_best=options.keep_best,
       patience=options.early_stopping_patience,

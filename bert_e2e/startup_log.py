@@ -34,6 +34,8 @@ def log_start(run, step, is_done):
     _log_preflight(run)
   for source in run.eval_sources.values():
     source.log("Evaluation Files")
+  if run.probe:
+    logger.info("probe: %s", run.probe.describe())
   if evaluation.TRAINING in run.eval_sources:
     logger.warning(
         "evaluating on the training text; pass --eval_input_file to measure on "

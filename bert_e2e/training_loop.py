@@ -138,8 +138,8 @@ class TrainingLoop:
     source.log_built("training")
     if source.flow and source.flow.num_shared:
       logger.warning(
-          "%d documents of the evaluation text occur in the training text: its "
-          "metrics are inflated", source.flow.num_shared)
+          "%d documents or lines of the evaluation text occur in the training "
+          "text: its metrics are inflated", source.flow.num_shared)
 
   def _training_hooks(self, source):
     """Returns the hooks of a training on an ExampleSource."""

@@ -64,14 +64,13 @@ class ExampleBuilder:
 
   Args:
     options: StreamOptions.
-    held_out: set of bytes, see text_lines.document_hashes: of documents that
-      should not be trained on.
+    held_out: text_lines.HeldOut, what should not be trained on.
 
   Raises:
     OSError, ValueError: the vocabulary can't be read.
   """
 
-  def __init__(self, options, held_out=frozenset()):
+  def __init__(self, options, held_out=text_lines.NOTHING_HELD_OUT):
     self._options = options
     self._held_out = held_out
     self._tokenizer = options.make_tokenizer()
@@ -100,7 +99,7 @@ class ExampleBuilder:
         borrowed or "")
 
   def build_and_compare(self, epoch, chunk):
-    """Returns (the examples of a chunk, its documents that are held out).
+    """Returns (the examples of a chunk, what of its text is held out).
 
     Args, raises: see `build`.
 
@@ -109,7 +108,6 @@ class ExampleBuilder:
     """
     found: List[Tuple[bytes, str]] = []
     if self._held_out:
-      text = corpus_lib.chunk_text(chunk, self._options.invalid_utf8)
-      found = [item for item in text_lines.document_hashes(text)
-               if item[0] in self._held_out]
+      found = list(self._held_out.find(
+          corpus_lib.chunk_text(chunk, self._options.invalid_utf8)))
     return self.build(epoch, chunk), found

@@ -107,8 +107,8 @@ class Preflight(NamedTuple):
       lower-cased text because of capitals or accents.
     two_step_bytes: int, TFRecords that create_pretraining_data.py would write.
     warnings: tuple of PreflightWarning.
-    held_out: tuple of str, first words of the sampled documents that are in the
-      evaluation text as well.
+    held_out: tuple of str, first words of the sampled documents and lines that
+      are in the evaluation text as well.
     eta_seconds: int, how long the training takes, as estimated from its first
       steps; None before.
     max_predictions_per_seq: int, as requested. This and what follows is None or
@@ -172,13 +172,13 @@ class Preflight(NamedTuple):
   model: Optional[StartingModel] = None
 
 
-def check_text(corpus, options, *, held_out=frozenset(), max_bytes=MAX_BYTES):
+def check_text(corpus, options, *, held_out=text_lines.NOTHING_HELD_OUT,
+               max_bytes=MAX_BYTES):
   """Checks a corpus before the training.
 
   Args:
     corpus: corpus.Corpus; options: example_builder.StreamOptions.
-    held_out: set of bytes, hashes of documents to search; see
-      text_lines.document_hashes.
+    held_out: text_lines.HeldOut to search.
     max_bytes: int, the most text to sample; a corpus with no more is checked as
       a whole.
 
@@ -202,9 +202,8 @@ def check_text(corpus, options, *, held_out=frozenset(), max_bytes=MAX_BYTES):
   for sample in samples:
     counter.add(sample)
     if held_out:
-      shared.update(item for item in text_lines.document_hashes(
-          corpus_lib.chunk_text(sample.chunk, options.invalid_utf8))
-                    if item[0] in held_out)
+      shared.update(held_out.find(
+          corpus_lib.chunk_text(sample.chunk, options.invalid_utf8)))
   parts = [part for sample in samples for part in sample.chunk.parts]
   repeated = repetitions.count(parts, options.invalid_utf8)
   found = Preflight(

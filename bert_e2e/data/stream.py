@@ -19,7 +19,7 @@ from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
 
 from bert_e2e.config import check_value
 from bert_e2e.data import corpus as corpus_lib
-from bert_e2e.data import lending, readers, sampling, worker_pool
+from bert_e2e.data import lending, readers, sampling, text_lines, worker_pool
 from bert_e2e.data.example_builder import (  # noqa: F401  StreamOptions: for users.
   ExampleBuilder,
   StreamOptions,
@@ -132,8 +132,8 @@ class ExampleStream:
       start with an iterator's first example and end with the iterator.
     shard: the Shard of this host; the hosts' splits are disjoint and together
       the corpus, in every epoch.
-    held_out: set of bytes, see ExampleBuilder; the first document of these that
-      is found is warned of, and all are counted.
+    held_out: text_lines.HeldOut; the first document or line of it that is found
+      is warned of, and all are counted.
 
   Raises:
     OSError, ValueError: the vocabulary can't be read, or an option, num_workers
@@ -141,7 +141,7 @@ class ExampleStream:
   """
 
   def __init__(self, corpus, options, *, num_epochs=None, num_workers=0,
-               shard=Shard(), held_out=frozenset()):
+               shard=Shard(), held_out=text_lines.NOTHING_HELD_OUT):
     _check_num_workers(num_workers)
     if not 0 <= shard.host < shard.num_hosts:
       raise ValueError("There is no host %d among %d; they count from 0." %
@@ -243,14 +243,14 @@ class ExampleStream:
       examples = []
     self._check_found(found)
 
-  def _count_held_out(self, documents):
-    """Counts held-out documents that were found; warns of the first one."""
-    for digest, words in documents:
+  def _count_held_out(self, found):
+    """Counts held-out documents and lines; warns of the first one."""
+    for digest, words in found:
       if not self._shared:
         logger.warning(
-            "the training text contains a document of the evaluation text, "
-            "which inflates the metrics: \"%s...\". Their number is logged at "
-            "the end", words)
+            "the training text contains a document or a line of the evaluation "
+            "text, which inflates the metrics: \"%s...\". Their number is "
+            "logged at the end", words)
       self._shared.add(digest)
 
   def _tasks(self, start):

@@ -7,8 +7,9 @@ google-research/bert. A line of whitespace alone is blank.
 
 import hashlib
 import re
-from typing import NamedTuple
+from typing import FrozenSet, NamedTuple
 
+import tokenization
 from bert_e2e.common import file_io
 from bert_e2e.data import readers, text_encodings
 
@@ -16,6 +17,8 @@ from bert_e2e.data import readers, text_encodings
 _ADVISED_BYTES = 1 << 16
 # How much of a document a message quotes.
 _QUOTED_CHARACTERS = 60
+# Shorter sentences are in many texts.
+_MIN_HELD_OUT_WORDS = 6
 
 # What str.strip() removes, except the "\n" that ends a line, in UTF-8.
 _SPACE = (
@@ -194,9 +197,73 @@ def document_hashes(text):
   Yields:
     (bytes [8], the document's first words, str).
   """
-  for document in _BLANK_LINES.split(text):
-    words = " ".join(document.split())
+  return _hashed(_BLANK_LINES.split(text))
+
+
+def _hashed(texts):
+  """Yields (hash, first words) of each text that is not blank; see
+  `document_hashes`."""
+  for text in texts:
+    words = " ".join(text.split())
     if words:
       yield (hashlib.blake2b(words.encode("utf-8", "surrogatepass"),
                              digest_size=8).digest(),
              words[:_QUOTED_CHARACTERS])
+
+
+class HeldOut(NamedTuple):
+  """Text that should not be trained on, by its hashes.
+
+  Attributes:
+    documents: hashes of documents; see `document_hashes`.
+    lines: hashes of single lines, in the same way.
+  """
+  documents: FrozenSet[bytes] = frozenset()
+  lines: FrozenSet[bytes] = frozenset()
+
+  def __bool__(self):
+    return bool(self.documents or self.lines)
+
+  def union(self, other):
+    """Returns the HeldOut of the texts of both."""
+    return HeldOut(self.documents | other.documents, self.lines | other.lines)
+
+  def find(self, text):
+    """Yields (hash, first words) of each document and line of a text, a str,
+    that is held out."""
+    for digest, words in document_hashes(text):
+      if digest in self.documents:
+        yield digest, words
+    if self.lines:
+      for digest, words in _hashed(file_io.split_lines(text)):
+        if digest in self.lines:
+          yield digest, words
+
+
+NOTHING_HELD_OUT = HeldOut()
+
+
+def hold_out_sentences(sentences):
+  """Holds out short texts such as sentences.
+
+  A sentence is a document, and if it has six words or more, also a line of a
+  document. An ideograph counts as a word.
+
+  Args:
+    sentences: iterable of str.
+
+  Returns:
+    HeldOut.
+  """
+  sentences = list(sentences)
+  tokenizer = tokenization.BasicTokenizer()
+
+  def count_words(sentence):
+    return sum(any(map(str.isalnum, word))
+               for word in tokenizer.tokenize(sentence))
+
+  return HeldOut(*(
+      frozenset(digest for digest, _ in _hashed(texts)) for texts in (
+          sentences,
+          [sentence for sentence in sentences
+           if count_words(sentence) >= _MIN_HELD_OUT_WORDS])))

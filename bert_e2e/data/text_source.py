@@ -79,11 +79,11 @@ class TextSource:
         return
     raise stream_lib.no_example_error(corpus)
 
-  def preflight(self, held_out=frozenset()):
+  def preflight(self, held_out=text_lines.NOTHING_HELD_OUT):
     """Samples the text; checks that it yields an example, too.
 
     Args:
-      held_out: set of bytes, see preflight.check_text.
+      held_out: text_lines.HeldOut to search.
 
     Returns:
       preflight.Preflight, without a training schedule.
@@ -237,4 +237,5 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
   return source.open(
       shard=stream_lib.Shard(shard_index, num_shards), log=log,
       first_example=first_example, num_epochs=num_epochs,
-      num_workers=num_workers, held_out=held_out)
+      num_workers=num_workers,
+      held_out=text_lines.HeldOut(frozenset(held_out)))

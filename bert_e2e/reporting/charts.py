@@ -6,8 +6,8 @@ import statistics
 from typing import List, NamedTuple, Tuple
 
 from bert_e2e.reporting.markup import plural, tag
-from bert_e2e.reporting.run_data import TEXTS, is_count, is_finite
-from bert_e2e.training import metrics
+from bert_e2e.reporting.run_data import SETS, is_count, is_finite
+from bert_e2e.training import evaluation, metrics
 
 # Longer training curves are drawn by the extreme values of equal parts.
 _MAX_POINTS = 1000
@@ -201,7 +201,7 @@ class _Series(NamedTuple):
 
   Attributes:
     metric: metrics.Metric.
-    kind: str, "training", "domain" or "general"; its class in the HTML.
+    kind: str, "training" or a name in run_data.SETS; its class in the HTML.
     points: list of (step, value times the metric's factor), finite.
     num_left_out: int, the number of values that were not finite.
   """
@@ -212,7 +212,7 @@ class _Series(NamedTuple):
 
   @property
   def label(self):
-    return (self.kind if self.kind == "training" else
+    return (self.kind if self.kind in ("training", evaluation.PROBE) else
             "held-out " + self.kind)
 
   def format_value(self, index):
@@ -230,7 +230,7 @@ class _Series(NamedTuple):
 def _series_of(metric, data):
   """Returns the list of a chart's _Series, without those that are empty."""
   curves = {"training": data.training.get(metric.name, [])}
-  for text in TEXTS:
+  for text in SETS:
     curves[text] = [(item.step, metric.value_in(item.values))
                     for item in data.evaluations.get(text, ())]
   series = []

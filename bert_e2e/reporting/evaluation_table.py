@@ -25,36 +25,57 @@ def render(data):
   if not data.evaluations:
     return section("Before and after", tag(
         "p", "The output directory records no evaluation on held-out text."))
-  title = metrics.BY_NAME[evaluation.METRIC].title
-  verdicts = "; ".join(_verdict(text, found)
-                       for text, found in data.evaluations.items())
+  # The metrics of a probe are others, so it has a table of its own.
+  texts = {text: found for text, found in data.evaluations.items()
+           if text != evaluation.PROBE}
+  probe = {text: found for text, found in data.evaluations.items()
+           if text == evaluation.PROBE}
+  parts = []
+  for evaluations, name in ((texts, "Evaluations"), (probe, "Probe")):
+    if evaluations:
+      parts += [
+          tag("p", html.escape(_verdicts(evaluations)), class_="verdict"),
+          scrollable(_table(evaluations), name),
+          tag("p", html.escape(_note(evaluations)), class_="note")]
+  return section("Before and after", "\n".join(parts))
+
+
+def _name(text):
+  return "labelled texts" if text == evaluation.PROBE else text + " text"
+
+
+def _verdicts(evaluations):
+  """Returns a sentence on the main metric of texts that have the same one."""
+  metric = evaluation.main_metric(next(iter(evaluations)))
+  return "%s on %s." % (metric.title, "; ".join(
+      _verdict(text, found) for text, found in evaluations.items()))
+
+
+def _note(evaluations):
+  """Returns what the table of some texts shows, in sentences."""
+  metric = evaluation.main_metric(next(iter(evaluations)))
   counts = "; ".join(
-      "%s text: %s on %s" % (
-          text, plural(len(found), "evaluation"),
+      "%s: %s on %s" % (
+          _name(text), plural(len(found), "evaluation"),
           "an unknown number of examples" if found[-1].examples is None else
           plural(found[-1].examples, "example"))
-      for text, found in data.evaluations.items())
-  return section("Before and after", "\n".join([
-      tag("p", html.escape("%s on %s." % (title, verdicts)), class_="verdict"),
-      scrollable(_table(data.evaluations), "Evaluations"),
-      tag("p", html.escape(
-          "All evaluations are on held-out text. The best one has the lowest "
-          "%s; the change is from the first to the last. %s." % (
-              uncapitalize(title), counts[:1].upper() + counts[1:])),
-          class_="note")]))
+      for text, found in evaluations.items())
+  return (
+      "All evaluations are on held-out text. The best one has the %s %s; the "
+      "change is from the first to the last. %s." % (
+          "highest" if metric.higher_is_better else "lowest",
+          uncapitalize(metric.title), counts[:1].upper() + counts[1:]))
 
 
-def _loss(item):
-  """Returns the metric of an Evaluation that the best checkpoint is chosen by.
-  """
-  return item.values.get(evaluation.METRIC, math.nan)
-
-
-def _best(found):
-  """Returns the best of a list of Evaluations; the last if all losses are NaN.
-  """
-  return min((item for item in found if not math.isnan(_loss(item))),
-             key=_loss, default=found[-1])
+def _best(text, found):
+  """Returns the best of a list of Evaluations of a text; the last one if their
+  main metric is NaN in all."""
+  metric = evaluation.main_metric(text)
+  known = [item for item in found if not math.isnan(metric.value_in(
+      item.values))]
+  choose = max if metric.higher_is_better else min
+  return choose(known, key=lambda item: metric.value_in(item.values),
+                default=found[-1])
 
 
 def _verdict(text, found):
@@ -64,25 +85,35 @@ def _verdict(text, found):
   >>> _verdict("general", [Evaluation(0, 9, {"masked_lm_loss": 3.5}),
   ...                      Evaluation(9, 9, {"masked_lm_loss": 3.7})])
   'general text: 3.50 \u2192 3.70 (worse by 0.20: forgetting)'
+  >>> _verdict("probe", [Evaluation(0, 9, {"probe_accuracy": 0.62}),
+  ...                    Evaluation(9, 9, {"probe_accuracy": 0.68})])
+  'labelled texts: 62.0 \u2192 68.0 % (better by 6.0)'
   """
-  before, after = (round(_loss(item), 2) for item in (found[0], found[-1]))
+  metric, name = evaluation.main_metric(text), _name(text)
+  decimals, unit = (1, " %") if text == evaluation.PROBE else (2, "")
+
+  def value_of(item):
+    return round(_shown_value(metric, item), decimals)
+
+  before, after = value_of(found[0]), value_of(found[-1])
   if len(found) == 1:
-    return "%s text: %s at step %s, the only evaluation" % (
-        text, format_fixed(before, 2), format(found[0].step, ","))
-  said = "%s text: %s \u2192 %s" % (
-      text, format_fixed(before, 2), format_fixed(after, 2))
-  change = round(after - before, 2)
+    return "%s: %s%s at step %s, the only evaluation" % (
+        name, format_fixed(before, decimals), unit, format(found[0].step, ","))
+  said = "%s: %s \u2192 %s%s" % (
+      name, format_fixed(before, decimals), format_fixed(after, decimals), unit)
+  change = round(after - before, decimals)
   if not is_finite(change):
     return said
   if not change:
     return said + " (unchanged)"
+  is_better = (change > 0) == metric.higher_is_better
   said += " (%s by %s%s)" % (
-      "worse" if change > 0 else "better", format_fixed(abs(change), 2),
-      ": forgetting" if change > 0 and text == evaluation.GENERAL else "")
-  best = _best(found)
-  if round(_loss(best), 2) < min(before, after):
-    said += ", best %s at step %s" % (
-        format_fixed(_loss(best), 2), format(best.step, ","))
+      "better" if is_better else "worse", format_fixed(abs(change), decimals),
+      ": forgetting" if text == evaluation.GENERAL and not is_better else "")
+  best = _best(text, found)
+  if value_of(best) not in (before, after):
+    said += ", best %s%s at step %s" % (
+        format_fixed(value_of(best), decimals), unit, format(best.step, ","))
   return said
 
 
@@ -114,7 +145,7 @@ def _table(evaluations):
 
 def _rows(text, found, columns):
   """Returns the rows of a text as a <tbody>."""
-  first, best, last = found[0], _best(found), found[-1]
+  first, best, last = found[0], _best(text, found), found[-1]
   labels: Dict[int, List[str]] = {}
   for label, item in (("first", first), ("best", best), ("last", last)):
     labels.setdefault(item.step, []).append(label)
@@ -122,7 +153,7 @@ def _rows(text, found, columns):
   has_change = first is not last
   examples = "" if last.examples is None else tag(
       "small", plural(last.examples, "example"))
-  head = tag("th", html.escape(text) + " text " + examples, scope="rowgroup",
+  head = tag("th", html.escape(_name(text)) + " " + examples, scope="rowgroup",
              rowspan=len(shown) + has_change)
   rows = []
   for item in shown:

@@ -20,7 +20,7 @@ from bert_e2e.reporting.markup import (
   uncapitalize,
 )
 from bert_e2e.reporting.run_data import is_count, is_finite
-from bert_e2e.training import evaluation, metrics
+from bert_e2e.training import evaluation
 
 _STYLE_FILE = os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "report.css")
@@ -75,10 +75,13 @@ def _highlights(data):
   if data.training.get("epoch"):
     shown.append(("epochs", format_fixed(
         data.training["epoch"][-1][1], 2)))
-  metric = metrics.BY_NAME[evaluation.METRIC]
   for text, found in data.evaluations.items():
-    shown.append(("%s, %s text" % (uncapitalize(metric.title), text),
-                  format_fixed(metric.value_in(found[-1].values), 2)))
+    metric = evaluation.main_metric(text)
+    name, value = uncapitalize(metric.title), metric.value_in(found[-1].values)
+    if text == evaluation.PROBE:
+      shown.append((name, format_fixed(metric.factor * value, 1) + " %"))
+    else:
+      shown.append(("%s, %s text" % (name, text), format_fixed(value, 2)))
   speed = _median(data, "sequences_per_second")
   if speed is not None:
     shown.append(("sequences/s, median", format_fixed(speed, 1)))

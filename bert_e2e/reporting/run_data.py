@@ -19,8 +19,9 @@ from bert_e2e.training import evaluation, metrics
 EVALUATIONS_FILE = evaluation.TABLE_FILE
 RUNS_FILE = run_record.RUNS_FILE
 PREFLIGHT_FILE = preflight_lib.FILE
-# The held-out texts that are evaluated on.
+# The held-out texts that are evaluated on, and with a probe's labelled ones.
 TEXTS = (evaluation.DOMAIN, evaluation.GENERAL)
+SETS = (*TEXTS, evaluation.PROBE)
 
 _EVENTS = "events.out.tfevents."
 # Larger numbers are treated as infinite, so that axes can be computed.
@@ -66,7 +67,7 @@ class RunData(NamedTuple):
     name: str, the name of the run: its directory's.
     training: dict from the name of a training metric to its
       [(step, value), ...], steps rising.
-    evaluations: dict from "domain" or "general" to [Evaluation, ...], by step.
+    evaluations: dict from a name in SETS to [Evaluation, ...], by step.
     starts: list of dict, one for each start of the program; see run_record.
     preflight: preflight.Preflight, or None.
   """
@@ -156,7 +157,7 @@ def select_evaluations(rows):
     are selected, and of each step the latest row.
   """
   found = {}
-  for text in TEXTS:
+  for text in SETS:
     of_text = [row for row in rows if row.get("text") == text
                and is_count(row.get("step"))]
     if of_text:

@@ -72,6 +72,7 @@ class Engine:
         hardware, train_batch_size, eval_batch_size, self.num_replicas)
     self._estimator: Any = None
     self._evaluator: Any = None
+    self._make_predictor: Any = None
 
   def build(self, model_fn, *, model_dir, random_seed=None, is_training=True):
     """Builds the estimator.
@@ -93,6 +94,7 @@ class Engine:
         model_dir=model_dir, save_checkpoints_steps=None,
         save_checkpoints_secs=None, tf_random_seed=random_seed,
         session_config=self._session_config())
+    self._make_predictor = lambda: self._plain_estimator(model_fn, common, None)
     # With a strategy, evaluation has its own estimator: it may run during
     # training, and always on a single device.
     if self._hardware.distribution_strategy == "none":
@@ -143,6 +145,22 @@ class Engine:
       params = {"batch_size": self._eval_batch_size}
       return self._evaluator.evaluate(lambda: input_fn(params), **kwargs)
     return self._evaluator.evaluate(input_fn, **kwargs)
+
+  def predict(self, input_fn, checkpoint=None, hooks=()):
+    """Predicts with a checkpoint on one device; with a TPU, on this machine.
+
+    It may be called while `train` is running.
+
+    Args:
+      input_fn: function that returns a dataset of batches of features.
+      checkpoint, hooks: see `evaluate`.
+
+    Returns:
+      list of dict, the predictions of each batch, as arrays.
+    """
+    return list(self._make_predictor().predict(
+        input_fn, hooks=list(hooks), checkpoint_path=checkpoint,
+        yield_single_examples=False))
 
   def _tpu_estimator(self, model_fn, common):
     """Returns a TPUEstimator; it also runs on a CPU or a single GPU.

@@ -7,6 +7,7 @@ text at a step. It is all that a resumed run knows of earlier evaluations.
 import hashlib
 import json
 import logging
+import math
 import os
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
@@ -22,15 +23,21 @@ BEST_DIR = "best"
 # The kinds of text: held-out text of the kind that is trained on, text of
 # another kind, or, if nothing is held out, the training text.
 DOMAIN, GENERAL, TRAINING = "domain", "general", "training"
-# The metric that decides which checkpoint is the best: the lower the better.
-METRIC = "masked_lm_loss"
+# The texts of a probe, which are labelled.
+PROBE = "probe"
+
+
+def main_metric(text):
+  """Returns the metrics.Metric by which checkpoints are compared on a text."""
+  return metrics.BY_NAME["probe_accuracy" if text == PROBE else
+                         "masked_lm_loss"]
 
 
 class EvaluationSet(NamedTuple):
   """A text to evaluate on.
 
   Attributes:
-    text: one of DOMAIN, GENERAL, TRAINING.
+    text: one of DOMAIN, GENERAL, TRAINING, PROBE.
     identity: str, identifies the text and all options that decide its examples;
       see `identify`. Only evaluations with the same identity can be compared.
     evaluate: function of the path prefix of a checkpoint, or None for the
@@ -74,8 +81,7 @@ class Evaluations:
 
   Args:
     output_dir: str.
-    sets: list of EvaluationSet; METRIC on the first one decides which
-      checkpoint is the best.
+    sets: list of EvaluationSet, in the order in which they are evaluated.
     every_steps: int, steps between two evaluations during training; 0 for
       evaluations before and after training only.
     last_step: int, the last step of the training, which is evaluated after it.
@@ -83,12 +89,15 @@ class Evaluations:
     patience: int, number of consecutive evaluations without a better one that
       end the training; 0 to never end it.
     is_before: bool, evaluate what the run starts from.
+    decisive: the text whose main metric decides which checkpoint is the best;
+      None for that of the first set.
   """
 
   def __init__(self, output_dir, sets, *, every_steps=0, last_step=0,
-               keep_best=False, patience=0, is_before=False):
+               keep_best=False, patience=0, is_before=False, decisive=None):
     self._output_dir = output_dir
     self._sets = sets
+    self._decisive = decisive or (sets[0].text if sets else None)
     self._every_steps = every_steps
     self._last_step = last_step
     self._keep_best = keep_best
@@ -126,7 +135,7 @@ class Evaluations:
       return True
     # What the run starts from: also if earlier parts of it had no evaluations.
     return self._is_before and step == self._first_step and (step == 0 or bool(
-        self._every_steps and not self.rows(self._sets[0].text)))
+        self._every_steps and not self.rows(self._decisive)))
 
   def is_missed(self, step):
     """Tells whether a signal may have ended the evaluation of an earlier
@@ -151,15 +160,16 @@ class Evaluations:
 
   def best(self):
     """Returns the row of the best checkpoint, or None."""
-    rows = self.rows(self._sets[0].text) if self._sets else []
-    return min((row for row in rows if not _is_nan(row)),
-               key=lambda row: row[METRIC], default=None)
+    # Of rows that are as good as each other the first one, as the checkpoint
+    # of a later one is not copied.
+    return max((row for row in self.rows(self._decisive) if not _is_nan(row)),
+               key=_goodness, default=None)
 
   def is_exhausted(self):
     """Tells whether the last `patience` evaluations were all no better."""
     if not self._patience or not self._sets:
       return False
-    rows, best = self.rows(self._sets[0].text), self.best()
+    rows, best = self.rows(self._decisive), self.best()
     since = [row for row in rows if best is None or row["step"] > best["step"]]
     return len(since) >= self._patience
 
@@ -221,14 +231,21 @@ class Evaluations:
 
   def _is_best(self, row):
     """Tells whether a new row is better than all others of its text."""
-    if row["text"] != self._sets[0].text or _is_nan(row):
+    if row["text"] != self._decisive or _is_nan(row):
       return False
     best = self.best()
-    return best is None or row[METRIC] < best[METRIC]
+    return best is None or _goodness(row) > _goodness(best)
+
+
+def _goodness(row):
+  """Returns the main metric of a row, or its negative: the higher the better.
+  """
+  metric = main_metric(row["text"])
+  return row[metric.name] if metric.higher_is_better else -row[metric.name]
 
 
 def _is_nan(row):
-  return row[METRIC] != row[METRIC]
+  return math.isnan(_goodness(row))
 
 
 def _latest(rows):
@@ -240,14 +257,15 @@ def _latest(rows):
 
 
 def _log_row(row, first):
-  """Logs a row, and the change of METRIC since the first row of its text."""
+  """Logs a row, and how its main metric changed since the text's first row."""
+  main = main_metric(row["text"])
   words: List[str] = []
   for metric in metrics.METRICS:
     if metric.in_evaluation_line and metric.name in row:
       word = "%s %.4f" % (metric.name, row[metric.name])
-      if metric.name == METRIC and first["step"] < row["step"]:
+      if metric is main and first["step"] < row["step"]:
         word += " (%+.4f since step %d)" % (
-            row[METRIC] - first[METRIC], first["step"])
+            row[main.name] - first[main.name], first["step"])
       words.append(word)
   logger.info("evaluation at step %d, %s text: %s  %d examples in %.1f s",
               row["step"], row["text"], "  ".join(words), row["examples"],

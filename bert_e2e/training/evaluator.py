@@ -1,12 +1,14 @@
-"""Evaluates a checkpoint on a text."""
+"""Evaluates a checkpoint on a text, or by a probe."""
 
 import logging
+import os
 from concurrent import futures
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from bert_e2e.common import errors
-from bert_e2e.training import evaluation
+from bert_e2e.training import evaluation, model_fn
 from bert_e2e.training.input_errors import input_errors
 from bert_e2e.training.session_hooks import CountBatchesHook
 
@@ -59,24 +61,14 @@ class Evaluator:
     names = [name, text if text == evaluation.GENERAL else None]
     count = CountBatchesHook(self._stop)
     try:
-      # A thread has no default graph, session and strategy, so that those of a
-      # training in this one do not interfere.
-      with input_errors(source.flow), futures.ThreadPoolExecutor(1) as thread:
-        result = thread.submit(
+      with input_errors(source.flow):
+        result = self._in_thread(
             self._engine.evaluate, input_fn, self._num_steps(source),
-            checkpoint, "_".join(filter(None, names)) or None,
-            [count]).result()
-    except Exception as e:
-      if self._stop.signal is None:
-        raise
-      if self._is_training():
-        return None
-      # TensorFlow may turn Interrupted into an error of its own.
-      raise errors.Interrupted from e
+            checkpoint, "_".join(filter(None, names)) or None, [count])
     finally:
       if source.flow:
         source.flow.close()
-    if self._stop.signal is not None:
+    if result is None:
       return None
     examples = count.num_batches * options.eval_batch_size
     if source.flow:
@@ -84,6 +76,57 @@ class Evaluator:
     metrics = {name: float(value) for name, value in result.items()}
     return dict(metrics, global_step=int(result["global_step"]),
                 examples=examples)
+
+  def probe(self, source, output_dir, checkpoint, name=None):
+    """Probes the encoder of a checkpoint.
+
+    Args:
+      source: probe_source.ProbeSource.
+      output_dir: str, where TensorBoard's directory of the probe is.
+      checkpoint: path prefix, or None for the weights that a run starts from.
+      name: see `evaluate`.
+
+    Returns, raises: see `evaluate`; "examples" are the texts scored on.
+    """
+    batches = self._in_thread(
+        self._engine.predict, source.input_fn(self._options.eval_batch_size),
+        checkpoint, [CountBatchesHook(self._stop)])
+    if batches is None:
+      return None
+    values = source.score(np.concatenate(
+        [batch[model_fn.VECTORS] for batch in batches]))
+    step = 0
+    if checkpoint:
+      step = int(tf.train.load_variable(
+          checkpoint, tf.GraphKeys.GLOBAL_STEP))
+    names = filter(None, ["eval", name, evaluation.PROBE])
+    _write_summary(os.path.join(output_dir, "_".join(names)), values, step)
+    return dict(values, global_step=step,
+                examples=len(source.probe.held_out.texts))
+
+  def _in_thread(self, function, *arguments):
+    """Calls a function in a thread of its own.
+
+    A thread has no default graph, session and strategy, so that those of a
+    training in this one do not interfere.
+
+    Returns:
+      What the function returns; None if a signal ended it.
+
+    Raises:
+      errors.Interrupted: a signal ended it outside of training.
+    """
+    try:
+      with futures.ThreadPoolExecutor(1) as thread:
+        result = thread.submit(function, *arguments).result()
+    except Exception as e:
+      if self._stop.signal is None:
+        raise
+      if self._is_training():
+        return None
+      # TensorFlow may turn Interrupted into an error of its own.
+      raise errors.Interrupted from e
+    return result if self._stop.signal is None else None
 
   def _open(self, source):
     """Opens the text; returns the estimator's input_fn."""
@@ -101,3 +144,19 @@ class Evaluator:
     if not steps and self._use_tpu:  # A TPU cannot find the end of its input.
       steps = -(-source.count_examples() // self._options.eval_batch_size)
     return steps
+
+
+def _write_summary(directory, values, step):
+  """Writes metrics to an event file.
+
+  Args:
+    directory: str.
+    values: dict from the name of a metric to a float.
+    step: int, the global step.
+  """
+  with tf.Graph().as_default():  # TensorFlow 2 refuses to, in eager mode.
+    writer = tf.summary.FileWriterCache.get(directory)
+  writer.add_summary(tf.Summary(value=[
+      tf.Summary.Value(tag=name, simple_value=value)
+      for name, value in values.items()]), step)
+  writer.flush()

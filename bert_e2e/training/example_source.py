@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow.compat.v1 as tf
 
 from bert_e2e.common import file_io, input_files
-from bert_e2e.data import resume
+from bert_e2e.data import resume, text_lines
 from bert_e2e.data.text_source import TextSource
 from bert_e2e.training import evaluation, input_pipeline, input_validation
 
@@ -67,13 +67,11 @@ class ExampleSource:
     if self.text:
       self.text.check()
 
-  def document_hashes(self):
-    """Returns the hashes of the text's documents; none for TFRecords.
-
-    Returns:
-      frozenset of bytes; see TextSource.document_hashes.
-    """
-    return self.text.document_hashes() if self.text else frozenset()
+  def held_out(self):
+    """Returns the text_lines.HeldOut of the text; of nothing for TFRecords."""
+    if not self.text:
+      return text_lines.NOTHING_HELD_OUT
+    return text_lines.HeldOut(documents=self.text.document_hashes())
 
   def identity(self, *what):
     """Returns a short hash of the examples that an evaluation reads.

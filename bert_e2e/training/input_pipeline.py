@@ -70,7 +70,7 @@ class Flow:
 
   @property
   def num_shared(self):
-    """How many held-out documents were found in the text so far."""
+    """How many held-out documents and lines were found in the text so far."""
     return len(set().union(*(each.shared for each in self._iterators)))
 
   def check(self):

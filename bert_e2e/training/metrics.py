@@ -171,6 +171,19 @@ def _accuracy_of(head, title, from_zero=False):
       table_decimals=1, chart=Chart(from_zero))
 
 
+def _probe_score(name, title):
+  """Returns the rows of a probe's score, 0.0 to 1.0: its mean over draws and
+  its standard deviation, as percentages in reports."""
+  shown = dict(unit="%", factor=100.0, in_evaluation_line=True,
+               report_format=".1f", table_decimals=1)
+  return (
+      Metric(name="probe_" + name, title="Probe " + title,
+             higher_is_better=True, chart=Chart(is_noisy=False), **shown),
+      Metric(name="probe_%s_std" % name,
+             title="Probe %s, deviation" % title, higher_is_better=False,
+             **shown))
+
+
 METRICS = (
     _loss_of("masked_lm", "Masked-LM loss", in_evaluation_line=True),
     Metric("perplexity", "Perplexity", higher_is_better=False,
@@ -182,6 +195,9 @@ METRICS = (
     Metric("loss", "Total loss", "nats", higher_is_better=False,
            progress_order=0, in_eval_results=True, report_format=".3f",
            chart=Chart()),
+    # Of a user's task, see probe.py: means over draws, and their deviations.
+    *_probe_score("accuracy", "accuracy"),
+    *_probe_score("macro_f1", "macro-F1"),
     Metric("learning_rate", "Learning rate", report_format=".3g",
            chart=Chart(from_zero=True, is_noisy=False)),
     Metric("sequences_per_second", "Throughput", "sequences/s",

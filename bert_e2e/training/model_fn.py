@@ -19,6 +19,7 @@ from bert_e2e.training import (
   heads_first,
   metrics,
   objectives,
+  probe,
   progress,
   session_hooks,
   signals,
@@ -27,6 +28,8 @@ from bert_e2e.training.replicas import Replicas
 
 # Number of different dropout patterns that the cores of a TPU choose from.
 _TPU_SALTS = 1 << 18
+# The key of a prediction: float32 [B, H], see probe.mean_pooled.
+VECTORS = "vectors"
 
 
 class ModelOptions(NamedTuple):
@@ -98,8 +101,8 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
 
   def model_fn(features, labels, mode, params, config=None):
     del labels
-    if mode not in (tf.estimator.ModeKeys.TRAIN, tf.estimator.ModeKeys.EVAL):
-      raise ValueError("Only TRAIN and EVAL are supported, not %s." % mode)
+    if mode == tf.estimator.ModeKeys.PREDICT:
+      return model.predict_spec(features)
     _log_features(features)
     if mode == tf.estimator.ModeKeys.EVAL:
       return model.eval_spec(features)
@@ -126,6 +129,19 @@ class _Model(NamedTuple):
     return tf.estimator.tpu.TPUEstimatorSpec(
         tf.estimator.ModeKeys.EVAL, loss=_total_loss(heads),
         eval_metrics=metrics.eval_metrics(heads),
+        scaffold_fn=self._initialize())
+
+  def predict_spec(self, features):
+    """Returns the TPUEstimatorSpec of a prediction of vectors, not on a TPU.
+
+    Args:
+      features: dict of input_ids and input_mask, int32 [B, S].
+    """
+    vectors = probe.mean_pooled(
+        self.bert_config, features["input_ids"], features["input_mask"],
+        compute_dtype=tf.float32 if self.use_tpu else self._compute_dtype)
+    return tf.estimator.tpu.TPUEstimatorSpec(
+        tf.estimator.ModeKeys.PREDICT, predictions={VECTORS: vectors},
         scaffold_fn=self._initialize())
 
   def train_spec(self, features, params, model_dir):
@@ -183,8 +199,12 @@ class _Model(NamedTuple):
           self.options.head_phase.config_of(self.bert_config), features,
           self.options.sentence_objective,
           use_one_hot_embeddings=self.use_one_hot_embeddings,
-          compute_dtype=(tf.bfloat16 if self.options.precision == "bfloat16"
-                         else tf.float32), **details)
+          compute_dtype=self._compute_dtype, **details)
+
+  @property
+  def _compute_dtype(self):
+    return (tf.bfloat16 if self.options.precision == "bfloat16" else
+            tf.float32)
 
   def _share_fn(self, features, replicas):
     """Returns the function that optimization.sum_gradients calls.

@@ -28,7 +28,7 @@ from bert_e2e.data.example_builder import derived_rng
 logger = logging.getLogger(__name__)
 
 # Inverse strength of the classifier's L2 penalty, as scikit-learn defines it.
-C = 0.01
+C = 0.1
 _MAX_ITERATIONS = 1000
 _BYTE_ORDER_MARK = "\ufeff"
 _QUOTED_CHARACTERS = 40

@@ -112,3 +112,27 @@ def test_a_new_metric_is_in_the_table_and_has_a_chart(monkeypatch):
   assert page.texts("strong") == ["Masked-LM loss nats", "Rank places"]
   assert page.texts("ul", class_="legend")[1] == (
       "training 1.2held-out domain 5.0")
+
+
+def test_a_probe_has_its_own_table():
+  def probed(step, accuracy, deviation):
+    return evaluation(step, 200, probe_accuracy=accuracy,
+                      probe_accuracy_std=deviation)
+
+  page = Page(render(evaluations={
+      "domain": [evaluation(0, 9, 5.0), evaluation(50, 9, 4.0)],
+      "probe": [probed(0, 0.621, 0.016), probed(20, 0.706, 0.022),
+                probed(50, 0.688, 0.024)]}))
+  assert page.texts("p", class_="verdict") == [
+      "Masked-LM loss on domain text: 5.00 \u2192 4.00 (better by 1.00).",
+      "Probe accuracy on labelled texts: 62.1 \u2192 68.8 % (better by 6.7), "
+      "best 70.6 % at step 20."]
+  rows = page.rows()
+  start = rows.index(["text", "evaluation", "step", "probe accuracy %",
+                      "probe accuracy, deviation %"])
+  assert rows[start + 1:start + 5] == [
+      ["labelled texts 200 examples", "first", "0", "62.1", "1.6"],
+      ["best", "20", "70.6", "2.2"], ["last", "50", "68.8", "2.4"],
+      ["change", "", "+6.7 better", "+0.8 worse"]]
+  assert page.texts("dd")[-1] == "68.8 %"
+  assert "probe" in page.texts("ul", class_="legend")[-1]

@@ -24,6 +24,17 @@ def evaluation_set(text_name, losses, asked=None):
   return evaluation.EvaluationSet(text_name, "id of " + text_name, evaluate)
 
 
+def probe_set(accuracies):
+  """Returns the EvaluationSet of a probe with given accuracies by step."""
+
+  def evaluate(checkpoint):
+    step = int(checkpoint.rpartition("-")[2])
+    return dict(probe_accuracy=accuracies[step], probe_macro_f1=0.5,
+                global_step=step, examples=3)
+
+  return evaluation.EvaluationSet("probe", "id", evaluate)
+
+
 def save(folder, step):
   """Writes files named like a checkpoint's; returns their path prefix."""
   prefix = os.path.join(str(folder), "model.ckpt-%d" % step)
@@ -152,3 +163,29 @@ class TestEvaluations:
         "model.ckpt-10.index"]
     with open(os.path.join(best, "model.ckpt-10.index")) as stream:
       assert stream.read() == "of step 10"
+
+
+def test_a_probe_decides_which_one_is_the_best(tmp_path, caplog):
+  """The highest accuracy; the first one of several."""
+  caplog.set_level("INFO")
+  losses = {0: 3.0, 10: 2.0, 20: 1.0, 30: 0.5}
+  accuracies = {0: 0.5, 10: 0.75, 20: 0.75, 30: 0.7}
+  sets = [evaluation_set("domain", losses), probe_set(accuracies)]
+
+  def made(**how):
+    return evaluation.Evaluations(
+        str(tmp_path), sets, every_steps=10, last_step=100, keep_best=True,
+        patience=2, is_before=True, **how)
+
+  found = made(decisive="probe")
+  assert [found.run(step, save(tmp_path, step)) for step in losses] == [
+      False, False, False, True]
+  assert found.best()["step"] == 10
+  assert os.listdir(str(tmp_path / "best"))
+  assert (tmp_path / "best" / "model.ckpt-10.index").exists()
+  assert ("evaluation at step 10, probe text: probe_accuracy 0.7500 (+0.2500 "
+          "since step 0)  probe_macro_f1 0.5000  3 examples") in caplog.text
+  # A later start finds the same; by the loss it is another one.
+  assert made(decisive="probe").is_exhausted()
+  by_loss = made()
+  assert by_loss.best()["step"] == 30 and not by_loss.is_exhausted()

@@ -339,14 +339,10 @@ def _make_probe(config):
   probe_lib.check_installed()
   if not data.vocab_file:
     raise ValueError("--vocab_file is missing; --probe_train_file needs it.")
-  try:
-    return ProbeSource(
-        options, vocab_file=data.vocab_file, tokenizer=config.tokenizer,
-        max_seq_length=config.instances.max_seq_length,
-        random_seed=data.random_seed, invalid_utf8=data.invalid_utf8)
-  except OSError as e:
-    raise ValueError("--probe_train_file or --probe_eval_file cannot be read: "
-                     "%s" % e) from e
+  return ProbeSource(
+      options, vocab_file=data.vocab_file, tokenizer=config.tokenizer,
+      max_seq_length=config.instances.max_seq_length,
+      random_seed=data.random_seed, invalid_utf8=data.invalid_utf8)
 
 
 def _prepare_training(config, engine, latest, eval_sources, probe):

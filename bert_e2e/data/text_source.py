@@ -237,5 +237,4 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
   return source.open(
       shard=stream_lib.Shard(shard_index, num_shards), log=log,
       first_example=first_example, num_epochs=num_epochs,
-      num_workers=num_workers,
-      held_out=text_lines.HeldOut(frozenset(held_out)))
+      num_workers=num_workers, held_out=text_lines.HeldOut(held_out))

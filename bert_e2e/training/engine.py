@@ -94,14 +94,16 @@ class Engine:
         model_dir=model_dir, save_checkpoints_steps=None,
         save_checkpoints_secs=None, tf_random_seed=random_seed,
         session_config=self._session_config())
-    self._make_predictor = lambda: self._plain_estimator(model_fn, common, None)
     # With a strategy, evaluation has its own estimator: it may run during
     # training, and always on a single device.
     if self._hardware.distribution_strategy == "none":
       self._evaluator = self._tpu_estimator(model_fn, common)
       self._estimator = self._evaluator
+      self._make_predictor = lambda: self._plain_estimator(
+          model_fn, common, None)
     else:
       self._evaluator = self._plain_estimator(model_fn, common, None)
+      self._make_predictor = lambda: self._evaluator
       self._estimator = self._plain_estimator(
           model_fn, common, self._strategy()) if is_training else None
 

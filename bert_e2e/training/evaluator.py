@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from bert_e2e.common import errors
-from bert_e2e.training import evaluation, model_fn
+from bert_e2e.training import evaluation, probe
 from bert_e2e.training.input_errors import input_errors
 from bert_e2e.training.session_hooks import CountBatchesHook
 
@@ -94,7 +94,7 @@ class Evaluator:
     if batches is None:
       return None
     values = source.score(np.concatenate(
-        [batch[model_fn.VECTORS] for batch in batches]))
+        [batch[probe.VECTORS] for batch in batches]))
     step = 0
     if checkpoint:
       step = int(tf.train.load_variable(

@@ -174,14 +174,13 @@ def _accuracy_of(head, title, from_zero=False):
 def _probe_score(name, title):
   """Returns the rows of a probe's score, 0.0 to 1.0: its mean over draws and
   its standard deviation, as percentages in reports."""
-  shown = dict(unit="%", factor=100.0, in_evaluation_line=True,
-               report_format=".1f", table_decimals=1)
-  return (
-      Metric(name="probe_" + name, title="Probe " + title,
-             higher_is_better=True, chart=Chart(is_noisy=False), **shown),
-      Metric(name="probe_%s_std" % name,
-             title="Probe %s, deviation" % title, higher_is_better=False,
-             **shown))
+  mean = Metric(
+      name="probe_" + name, title="Probe " + title, unit="%",
+      higher_is_better=True, in_evaluation_line=True, factor=100.0,
+      report_format=".1f", table_decimals=1, chart=Chart(is_noisy=False))
+  return mean, mean._replace(
+      name=mean.name + "_std", title=mean.title + ", deviation",
+      higher_is_better=False, chart=None)
 
 
 METRICS = (

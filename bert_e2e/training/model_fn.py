@@ -28,8 +28,6 @@ from bert_e2e.training.replicas import Replicas
 
 # Number of different dropout patterns that the cores of a TPU choose from.
 _TPU_SALTS = 1 << 18
-# The key of a prediction: float32 [B, H], see probe.mean_pooled.
-VECTORS = "vectors"
 
 
 class ModelOptions(NamedTuple):
@@ -141,7 +139,7 @@ class _Model(NamedTuple):
         self.bert_config, features["input_ids"], features["input_mask"],
         compute_dtype=tf.float32 if self.use_tpu else self._compute_dtype)
     return tf.estimator.tpu.TPUEstimatorSpec(
-        tf.estimator.ModeKeys.PREDICT, predictions={VECTORS: vectors},
+        tf.estimator.ModeKeys.PREDICT, predictions={probe.VECTORS: vectors},
         scaffold_fn=self._initialize())
 
   def train_spec(self, features, params, model_dir):

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 # Inverse strength of the classifier's L2 penalty, as scikit-learn defines it.
 C = 0.1
+# The key of an estimator's prediction: float32 [B, H], see `mean_pooled`.
+VECTORS = "vectors"
 _MAX_ITERATIONS = 1000
 _BYTE_ORDER_MARK = "\ufeff"
 _QUOTED_CHARACTERS = 40
@@ -73,9 +75,8 @@ def read_labelled(path, invalid_utf8="error"):
     LabelledTexts.
 
   Raises:
-    OSError: the file can't be read.
-    ValueError: it is not UTF-8; a line has no tab, no label or no text; there
-      are no texts. The message names file and line.
+    ValueError: the file can't be read, is not UTF-8 or has no texts, or a line
+      has no tab, no label or no text. The message names file and line.
   """
   found = LabelledTexts(path, [], [])
   for number, line in enumerate(text_lines.read_lines(path, invalid_utf8), 1):
@@ -161,8 +162,7 @@ class Probe:
       Probe.
 
     Raises:
-      OSError, ValueError: see `read_labelled`; or the training texts are of a
-        single class.
+      ValueError: see `read_labelled`; or all training texts are of one class.
     """
     train = read_labelled(train_file, invalid_utf8)
     held_out = read_labelled(eval_file, invalid_utf8)

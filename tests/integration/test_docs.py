@@ -266,6 +266,10 @@ def inputs(tmp_path_factory):
   write_text(folder / "corpus" / "part-2.txt", 2, 30)
   write_text(folder / "held_out.txt", 3, 9)
   write_text(folder / "general.txt", 4, 9)
+  for name in ("task_train.tsv", "task_eval.tsv"):
+    (folder / name).write_text("".join(
+        "label%d\t%s\n" % (i % 2, " ".join([WORDS[i], name[5:7]]))
+        for i in range(20)))
   (folder / "vocab.txt").write_text("\n".join(VOCAB) + "\n")
   (folder / "bert_config.json").write_text(json.dumps(CONFIG))
   write_checkpoint(folder / "bert_model.ckpt")

@@ -59,7 +59,16 @@ def files(tmp_path_factory):
   paths = write_inputs(directory)
   set_dropout(paths, 0.2)
   (directory / "general.txt").write_text(text(7, 500))
-  return dict(paths, general=str(directory / "general.txt"))
+  (directory / "probe.tsv").write_text("".join(
+      "label%d\tw%d w%d\n" % (i % 2, i, i % 2) for i in range(30)))
+  return dict(paths, general=str(directory / "general.txt"),
+              probe=str(directory / "probe.tsv"))
+
+
+def probed(files):
+  """Returns the flags of a probe."""
+  return dict(probe_train_file=files["probe"], probe_eval_file=files["probe"],
+              probe_num_labels=10, probe_draws=2)
 
 
 @pytest.fixture(scope="module")
@@ -168,9 +177,11 @@ def test_a_run_that_gets_worse_ends(files, evaluated):
 
 def test_several_devices_train_while_one_evaluates(files, evaluated):
   both = trained(files, "both", distribution_strategy="mirrored",
-                 devices="cpu:0,cpu:1", num_train_steps=10)
-  rows = rows_of(both["out"])
+                 devices="cpu:0,cpu:1", num_train_steps=10, **probed(files))
+  rows = [row for row in rows_of(both["out"]) if row["text"] != "probe"]
   assert len(rows) == 6
+  assert [row["step"] for row in rows_of(both["out"])
+          if row["text"] == "probe"] == [0, 5, 10]
   for mine, theirs in zip(rows, rows_of(evaluated["out"])):
     assert mine["step"] == theirs["step"] and mine["set"] == theirs["set"]
     # Dropout and initial weights differ.
@@ -183,11 +194,14 @@ def test_several_machines_evaluate_and_end_together(files):
   codes, said = train_by_two(
       "undisturbed", files, out, num_train_steps=50, num_warmup_steps=0,
       learning_rate=1.0, eval_every_steps=5, early_stopping_patience=2,
-      eval_input_file=files["eval"], do_eval=True)
+      eval_input_file=files["eval"], do_eval=True, **probed(files))
   assert codes == [0, 0]
   assert said[0][-1] == said[1][-1]
   last = int(said[0][-1][0])
-  steps = [row["step"] for row in rows_of(out)]
+  steps, probed_steps = (
+      [row["step"] for row in rows_of(out) if row["text"] == name]
+      for name in ("domain", "probe"))
+  assert probed_steps == steps
   # The workers agree to stop one step after the evaluation.
   assert steps[-2:] == [last - 1, last] and last < 50
 

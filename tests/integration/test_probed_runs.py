@@ -110,7 +110,7 @@ def assert_scores(row, expected):
           probe_eval_file=None), "--eval_every_steps=5 .* requires"),
     (dict(do_eval=True, probe_num_labels=1), "--probe_num_labels=1 is out of"),
     (dict(do_eval=True, probe_eval_file="missing.tsv"),
-     "--probe_eval_file cannot be read: .*missing.tsv"),
+     "missing.tsv cannot be read: "),
 ])
 def test_flags_that_do_not_fit(inputs, parse_flags, changes, said):
   with pytest.raises(ValueError, match=said):
@@ -209,6 +209,6 @@ def test_with_a_tpu_the_host_computes_the_vectors(inputs, tmp_path):
   batches = made.predict(lambda: tf.data.Dataset.from_tensors(
       {"input_ids": ids, "input_mask": mask}).repeat(2))
   assert len(batches) == 2
-  vectors = batches[0][model_fn.VECTORS]
+  vectors = batches[0][probe.VECTORS]
   assert vectors.shape == (2, config.hidden_size) and vectors.any()
-  np.testing.assert_array_equal(vectors, batches[1][model_fn.VECTORS])
+  np.testing.assert_array_equal(vectors, batches[1][probe.VECTORS])

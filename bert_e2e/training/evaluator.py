@@ -99,8 +99,8 @@ class Evaluator:
     if checkpoint:
       step = int(tf.train.load_variable(
           checkpoint, tf.GraphKeys.GLOBAL_STEP))
-    names = filter(None, ["eval", name, evaluation.PROBE])
-    _write_summary(os.path.join(output_dir, "_".join(names)), values, step)
+    directory = "eval_%s%s" % (name + "_" if name else "", evaluation.PROBE)
+    _write_summary(os.path.join(output_dir, directory), values, step)
     return dict(values, global_step=step,
                 examples=len(source.probe.held_out.texts))
 

@@ -27,8 +27,6 @@ from bert_e2e.common import json_files
 from bert_e2e.training import evaluation, metrics
 
 STEPS = 4
-FIGURES = [name for name in metrics.BY_NAME if name.startswith(
-    ("loss", "masked_lm_", "next_sentence_")) and name != "loss_scale"]
 
 
 @pytest.fixture(scope="module", name="run")
@@ -37,6 +35,9 @@ def fixture_run(tmp_path_factory):
   directory = tmp_path_factory.mktemp("averaged")
   files = write_inputs(directory)
   (directory / "general.txt").write_text(text(7, 500))
+  probe = directory / "probe.tsv"
+  probe.write_text("".join(
+      "label%d\tw%d w%d\n" % (i % 2, i, i % 2) for i in range(30)))
   start = write_folder(directory / "start", {
       name: value for name, value in random_tensors().items()
       if name.startswith("bert.") and "pooler" not in name})
@@ -46,12 +47,20 @@ def fixture_run(tmp_path_factory):
       init_checkpoint=start, bert_config_file=None, vocab_file=None,
       eval_input_file=files["eval"], max_eval_steps=0, do_eval=True,
       general_eval_input_file=str(directory / "general.txt"),
+      probe_train_file=str(probe), probe_eval_file=str(probe),
       sweep_weights="1,0.5", learning_rate=1e-2)
   run = run_program(command(
       files, num_train_steps=STEPS, export_dir=files["result"],
       export_weight=0.5, **files["flags"]))
   assert run.returncode == 0, run.stdout
   return dict(files, said=run.stdout)
+
+
+def figures(row):
+  """Returns the metrics of a row."""
+  found = {name: row[name] for name in metrics.BY_NAME if name in row}
+  assert found
+  return found
 
 
 def rows_of(out):
@@ -93,12 +102,11 @@ def test_the_export_is_the_average(run):
 def test_the_sweep_is_what_separate_evaluations_say(run):
   rows = rows_of(run["out"])
   assert sorted(rows) == [(weight, name) for weight in (0.5, 1.0)
-                          for name in ("domain", "general")]
+                          for name in ("domain", "general", "probe")]
   # Weight 1 is the trained model.
   for row in evaluation.load(run["out"]):
     if row["step"] == STEPS:
-      assert {name: row[name] for name in FIGURES} == {
-          name: rows[1.0, row["text"]][name] for name in FIGURES}
+      assert figures(row) == figures(rows[1.0, row["text"]])
       assert rows[1.0, row["text"]]["set"] == row["set"]
   # The exported average, evaluated by itself.
   alone = dict(run, out=run["out"] + "_alone")
@@ -108,13 +116,14 @@ def test_the_sweep_is_what_separate_evaluations_say(run):
          if name not in ("init_checkpoint", "sweep_weights")}))
   assert done.returncode == 0, done.stdout
   for row in evaluation.load(alone["out"]):
-    assert {name: row[name] for name in FIGURES} == {
-        name: rows[0.5, row["text"]][name] for name in FIGURES}
+    assert figures(row) == figures(rows[0.5, row["text"]])
   losses = [rows[weight, "domain"]["masked_lm_loss"] for weight in (0.5, 1.0)]
   assert losses[0] != losses[1]
   assert "   0.5                 %.4f" % losses[0] in run["said"]
   left = os.listdir(run["out"])
-  assert "weight_sweep" not in left and "eval_weight_0.5_general" in left
+  assert "weight_sweep" not in left
+  assert {"eval_weight_0.5_general", "eval_weight_0.5_probe"} < set(left)
+  assert "  probe probe_accuracy" in run["said"]
 
 
 @pytest.mark.slow
@@ -122,12 +131,12 @@ def test_a_finished_training_is_evaluated_without_training(run):
   before = rows_of(run["out"])
   done = run_program(command(
       run, do_train=False, **dict(
-          run["flags"], sweep_weights="0.5", general_eval_input_file=None)))
+          run["flags"], sweep_weights="0.5", general_eval_input_file=None,
+          probe_train_file=None, probe_eval_file=None)))
   assert done.returncode == 0, done.stdout
   (key, row), = rows_of(run["out"]).items()
   assert key == (0.5, "domain")
-  assert {name: row[name] for name in FIGURES} == {
-      name: before[key][name] for name in FIGURES}
+  assert figures(row) == figures(before[key])
 
 
 @pytest.mark.parametrize("changes, said", [

@@ -603,11 +603,12 @@ def _check_averages(config):
         "--export_weight=%g requires --export_dir, and --init_checkpoint to "
         "average the trained model with." % checkpoint.export_weight)
   if evaluation.sweep_weights and not (
-      config.run.do_eval and evaluation.eval_input_file and
-      checkpoint.init_checkpoint):
+      config.run.do_eval and checkpoint.init_checkpoint and
+      (evaluation.eval_input_file or evaluation.probe_train_file)):
     raise ValueError(
-        "--sweep_weights requires --do_eval, --eval_input_file to evaluate on, "
-        "and --init_checkpoint to average the trained model with.")
+        "--sweep_weights requires --do_eval, --eval_input_file or "
+        "--probe_train_file to evaluate on, and --init_checkpoint to average "
+        "the trained model with.")
 
 
 def _check_evaluation(run, evaluation):

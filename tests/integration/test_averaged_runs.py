@@ -22,6 +22,7 @@ from program import (
 )
 
 import modeling
+from bert_e2e import config
 from bert_e2e.checkpoints import conversion, hugging_face
 from bert_e2e.common import json_files
 from bert_e2e.training import evaluation, metrics
@@ -73,13 +74,13 @@ def rows_of(out):
 def test_the_export_is_the_average(run):
   start = hugging_face.read(run["start"]).variables
   trained = tensors(run["out"], STEPS)
-  config = modeling.BertConfig.from_dict(
+  bert_config = modeling.BertConfig.from_dict(
       hugging_face.read(run["start"]).config)
   expected = {
       name: trained[name] if name in HEADS else (
           0.5 * start[name].astype(np.float64) +
           0.5 * trained[name].astype(np.float64)).astype(np.float32)
-      for name in modeling.variable_shapes(config)}
+      for name in modeling.variable_shapes(bert_config)}
   for kind in ("tf", "hf"):
     found = conversion.read(os.path.join(run["result"], kind))
     assert_same(found.variables, expected)
@@ -154,6 +155,14 @@ def test_a_finished_training_is_evaluated_without_training(run):
 def test_refusals(files, parse_flags, changes, said):
   with pytest.raises(ValueError, match=said):
     prepared(parse_flags(command(files, **changes)))
+
+
+def test_a_probe_is_enough_for_a_sweep():
+  config.Config(
+      run=config.RunConfig(do_eval=True),
+      evaluation=config.EvaluationConfig(
+          sweep_weights=(0.5,), probe_train_file="a", probe_eval_file="b"),
+      checkpoint=config.CheckpointConfig(init_checkpoint="x")).validated()
 
 
 def test_a_sweep_needs_a_trained_model(files, parse_flags, tmp_path):

@@ -161,8 +161,8 @@ def _advise_objective(start):
     return ("The model has no next-sentence head. The gradients of a new one "
             "change the encoder, and teach it no words.")
   if start.is_short:
-    return ("A short training learns more from masked words alone, with both "
-            "texts of a pair from the same document.")
+    return ("In a short training, random next texts cost half of the pairs "
+            "their context, and teach little about words.")
   return None
 
 
@@ -171,6 +171,13 @@ def _advise_dropout(start):
       start.epochs <= MAX_PASSES_WITHOUT_DROPOUT):
     return ("There is little to overfit in %.1f passes over the text, and "
             "dropout disturbs the encoder." % start.epochs)
+  return None
+
+
+def _advise_probe(start):
+  if start.is_sentence_encoder:
+    return ("Labelled texts of your task show at each evaluation (--do_eval, "
+            "--eval_every_steps) whether it gains or loses.")
   return None
 
 
@@ -189,6 +196,7 @@ _ADVICE: Tuple[Tuple[Dict[str, Any], Callable[[Start], Optional[str]]], ...] = (
     ({"sentence_objective": "none"}, _advise_objective),
     ({"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0},
      _advise_dropout),
+    ({"probe_train_file": "FILE", "probe_eval_file": "FILE"}, _advise_probe),
     ({"export_weight": 0.5}, _advise_average),
 )
 # The names of the flags that decide what is suggested.

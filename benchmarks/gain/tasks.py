@@ -18,18 +18,18 @@ from gain import debian_packages, manual_pages, texts
 SECTIONS = (
     "admin", "database", "devel", "editors", "electronics", "games", "graphics",
     "mail", "math", "net", "science", "sound", "text", "utils", "video", "web")
-# Parts of French manual pages: bugs, description, errors, examples, notes,
-# options, return value. Their sentences differ in how they are put.
+# Parts of French manual pages: bugs, errors, examples, notes, options, return
+# value. Their sentences differ in how they are put; those of DESCRIPTION, which
+# is left out, are like those of all others.
 LANGUAGE = "fr"
-PARTS = ("BOGUES", "DESCRIPTION", "ERREURS", "EXEMPLES", "NOTES", "OPTIONS",
-         "VALEUR RENVOYÉE")
+PARTS = ("BOGUES", "ERREURS", "EXEMPLES", "NOTES", "OPTIONS", "VALEUR RENVOYÉE")
 # Of lists of names, nothing can be learned.
 _NO_TEXT = ("VOIR AUSSI",)
 # Minimum number of words of a labelled package's description, and of a
 # labelled sentence.
 _SHORTEST_DESCRIPTION, _SHORTEST_SENTENCE = 10, 8
 # The most labelled sentences of a part in a split.
-_MOST_OF_PART = {texts.TRAINING: 400, texts.VALIDATION: 125, texts.TEST: 250}
+_MOST_OF_PART = {texts.TRAINING: 250, texts.VALIDATION: 100, texts.TEST: 250}
 
 Labelled = List[Tuple[str, str]]
 

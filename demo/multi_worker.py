@@ -21,8 +21,9 @@ import subprocess
 import sys
 import time
 
-from demo import demo, network
+from demo import network
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OUT = os.path.join("demo", "out_multi_worker")
 STEPS = 300
 NUM_WORKERS = 2
@@ -101,7 +102,7 @@ class Workers:
 
 def supervised(command):
   """Returns the command that runs Python's arguments under a supervisor."""
-  return [sys.executable, os.path.join(demo.ROOT, "scripts/supervise.py"), "--",
+  return [sys.executable, os.path.join(ROOT, "scripts/supervise.py"), "--",
           sys.executable] + command
 
 
@@ -136,7 +137,9 @@ def summarize(workers, steps):
 
 
 def main():
-  os.chdir(demo.ROOT)
+  from demo import demo  # Loads TensorFlow, which importing this does not.
+
+  os.chdir(ROOT)
   isolating = network.isolating_command()
   if _INSIDE in sys.argv:
     network.raise_loopback()

@@ -32,7 +32,7 @@ def files(tmp_path):
 def run_of_three_steps(tmp_path_factory):
   """Trains for three steps, once; returns paths that `trained` copies."""
   files = write_inputs(tmp_path_factory.mktemp("three_steps"))
-  run = run_program(command(files, num_train_steps=3))
+  run = run_program(command(files, num_train_steps=3, num_workers=None))
   assert run.returncode == 0, run.stdout
   return files
 

@@ -106,7 +106,7 @@ MOMENTS = {
     "before it begins": die_in(saver._FallbackSaver, "save"),
     "parts are written": die_when("model.ckpt-%d_temp*/*"),
     "data are in their place": die_when("model.ckpt-%d.data-*"),
-    "the graph is missing": die_in(tf.train.Saver, "export_meta_graph"),
+    "the graph is missing": die_in(saver._FallbackSaver, "export_meta_graph"),
     "it is whole": die_in(CheckpointState, "save"),
     "the list is half written": die_in(os, "replace"),
     "the old one is there": listed_first(die_removing),

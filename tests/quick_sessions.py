@@ -1,9 +1,9 @@
 """TensorFlow sessions that start faster, for models as small as the tests'.
 
 The graph optimizer takes longer than all steps of such a model, and gains
-nothing. `use` switches it off for every session of the process, except those
-whose config asks for an optimization: mixed precision, or that of the cluster's
-all-reduce.
+nothing. `use` switches it off for every session of the process. Of sessions
+whose config asks for an optimization, mixed precision or that of the cluster's
+all-reduce, it switches the other ones off.
 """
 
 from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401
@@ -20,9 +20,12 @@ def use():
     if config is not None:
       quick.CopyFrom(config)
     rewriting = quick.graph_options.rewrite_options
-    if not (rewriting.auto_mixed_precision or
-            rewriting.scoped_allocator_optimization):
-      rewriting.disable_meta_optimizer = True
+    wanted = [name for name, switch in (
+        ("auto_mixed_precision", rewriting.auto_mixed_precision),
+        ("scoped_allocator", rewriting.scoped_allocator_optimization))
+              if switch == rewriting.ON]
+    rewriting.optimizers[:] = wanted
+    rewriting.disable_meta_optimizer = not wanted
     create(self, target, graph, quick)
 
   session_lib.BaseSession.__init__ = create_quickly

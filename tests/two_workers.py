@@ -17,10 +17,10 @@ if __name__ == "__main__":  # This directory is on the path already.
   sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import pytest
-from program import PROGRAM, command
 
 from demo import multi_worker, network
 
+TESTS = os.path.dirname(os.path.abspath(__file__))
 # The end of the name of the directory of what the workers print.
 _SAID = "_said"
 
@@ -102,10 +102,12 @@ def run_inside(name, folder, arguments):
 
 def train(name, files, out, is_supervised=True, **changes):
   """Trains by two workers; returns (exit codes, [(step, digest)] of each)."""
+  from program import PROGRAM, command  # Loads TensorFlow.
+
   isolating = network.isolating_command() or pytest.skip(
       "no network namespace can be made here")
   os.makedirs(out + _SAID, exist_ok=True)
-  arguments = [PROGRAM] + command(
+  arguments = [os.path.join(TESTS, "quick_program.py"), PROGRAM] + command(
       dict(files, out=out), **dict(dict(
           num_train_steps=20, save_checkpoints_steps=5, log_every_steps=1,
           learning_rate=1e-2, watchdog_seconds=10,

@@ -51,6 +51,10 @@ class CheckpointHook(tf.train.SessionRunHook):
 
   def begin(self):
     self._global_step = tf.train.get_global_step()
+    if self._is_chief:
+      # A new writer adds the default graph, which is not yet complete.
+      with self._report_errors("Events"), tf.Graph().as_default():
+        self._writer = tf.summary.FileWriterCache.get(self._directory)
 
   def after_create_session(self, session, coord):
     if not self._is_chief:
@@ -59,11 +63,12 @@ class CheckpointHook(tf.train.SessionRunHook):
     with self._report_errors(checkpoint_list.GRAPH_FILE):
       tf.io.gfile.makedirs(self._directory)
       checkpoint_list.remove_incomplete(self._directory)
-      graph = tf.get_default_graph()
+      graph_def = tf.get_default_graph().as_graph_def(add_shapes=True)
       file_io.write(  # tf.io.write_graph is not atomic.
           os.path.join(self._directory, checkpoint_list.GRAPH_FILE),
-          str(graph.as_graph_def(add_shapes=True)).encode("utf-8"))
-    tf.summary.FileWriterCache.get(self._directory).add_graph(graph)
+          str(graph_def).encode("utf-8"))
+    self._writer.add_event(tf.Event(
+        wall_time=time.time(), graph_def=graph_def.SerializeToString()))
     latest = checkpoint_list.load_state(self._directory).names()[-1:]
     if latest == [checkpoint_list.name_of(step)]:
       self._saved_step = step

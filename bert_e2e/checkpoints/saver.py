@@ -15,7 +15,8 @@ def use_saver(fallbacks, is_chief=True):
 
   Args:
     fallbacks: list of (variable, function from a checkpoint's path prefix to
-      the value of the variable if the checkpoint does not have it).
+      the value of the variable if the checkpoint does not have it). A fallback
+      adds a copy of the restore ops to the graph.
     is_chief: bool; workers other than the chief save nothing.
   """
   # A tf.distribute.Strategy calls the model_fn once per replica.
@@ -55,13 +56,15 @@ class _FallbackSaver(tf.train.Saver):
     self._is_chief = is_chief
     self._fallbacks = fallbacks
     self._required_saver: Any = None
+    self._meta_graph = b""
     self._strategy = tf.distribute.get_strategy()
     super().__init__(**options)
 
   def build(self):
     super().build()
-    if self._required_saver:
-      return  # A lost session is created again, from the finalized graph.
+    # A lost session is created again, from the finalized graph.
+    if self._required_saver or not self._fallbacks:
+      return
     optional = [variable for variable, _ in self._fallbacks]
     names = set(map(name_of, optional))
     required = [v for v in tf.global_variables() if name_of(v) not in names]
@@ -76,6 +79,14 @@ class _FallbackSaver(tf.train.Saver):
     if self._is_chief:
       return super().save(*args, **kwargs)
     return None
+
+  def export_meta_graph(self, filename=None, *args, **kwargs):
+    """Exports the graph, which does not change between two saves, once."""
+    if not self._meta_graph:
+      self._meta_graph = super().export_meta_graph(
+          None, *args, **kwargs).SerializeToString()
+    with tf.io.gfile.GFile(filename, "wb") as stream:
+      stream.write(self._meta_graph)
 
   def restore(self, sess, save_path):
     reader = tf.train.load_checkpoint(save_path)

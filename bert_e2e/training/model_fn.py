@@ -168,7 +168,8 @@ class _Model(NamedTuple):
             options.learning_rate_decay))
     batch_size = params["batch_size"] * replicas.count
     train_op = examples_seen.advance(update.op, batch_size)
-    saver.use_saver(_fallbacks(batch_size, loss_scale), options.is_chief)
+    saver.use_saver(
+        _fallbacks(batch_size, loss_scale, model_dir), options.is_chief)
     # From here on of the whole batch.
     loss, values, votes = self._sum_over_replicas(replicas, loss, values)
     hooks = list(options.training_hooks)
@@ -279,12 +280,14 @@ def _vote(stop):
   return tf.reshape(vote, [])
 
 
-def _fallbacks(batch_size, loss_scale):
-  """Returns the values of variables that a checkpoint may not have.
+def _fallbacks(batch_size, loss_scale, model_dir):
+  """Returns the values of variables that the checkpoint to resume from lacks.
 
   Args:
     batch_size: int, sequences of a step.
     loss_scale: tf.train.experimental.LossScale, or None.
+    model_dir: str, the directory of the checkpoint; None if it is unknown,
+      which then may lack any of them.
 
   Returns:
     list of (variable, function of the checkpoint), see saver.use_saver.
@@ -300,7 +303,14 @@ def _fallbacks(batch_size, loss_scale):
         next(v for v in tf.global_variables() if saver.name_of(v) == name)
         for name in validation.LOSS_SCALE_VARIABLES)
     found += [(scale, lambda _: initial), (good_steps, lambda _: 0)]
-  return found
+  if model_dir is None:
+    return found
+  latest = tf.train.latest_checkpoint(model_dir)
+  if latest is None:
+    return []
+  reader = tf.train.load_checkpoint(latest)
+  return [(variable, fallback) for variable, fallback in found
+          if not reader.has_tensor(saver.name_of(variable))]
 
 
 def _log_features(features):

@@ -5,20 +5,23 @@ Several devices are virtual CPUs here.
 
 import functools
 import os
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import tf_checkpoints
+from hugging_face_models import config_of, random_variables
 from program import (
   PROGRAM,
   command,
-  copied,
   prepared,
   run_command,
   run_program,
   set_dropout,
   started,
   tensors,
+  write_inputs,
 )
 
 import run_pretraining_e2e as e2e
@@ -41,31 +44,41 @@ def assert_close(found, expected, tolerance):
 
 
 @pytest.fixture(scope="module")
-def start(run_of_three_steps, tmp_path_factory):
-  """Returns paths, with weights to start from; no dropout from here on."""
-  files = copied(run_of_three_steps, tmp_path_factory.mktemp("start"))
+def start(tmp_path_factory):
+  """Returns paths, with weights to start from; there is no dropout."""
+  directory = tmp_path_factory.mktemp("start")
+  files = write_inputs(directory)
   set_dropout(files, 0.0)
-  return dict(files, start=files["out"] + "/model.ckpt-3")
+  weights = random_variables(config_of(num_hidden_layers=1))
+  return dict(files, start=tf_checkpoints.write(
+      directory / "bert_model.ckpt", weights))
 
 
 def arguments_of(start, name, **changes):
-  """Returns the arguments of a training of six steps."""
+  """Returns the arguments of a training of six steps on uneven sequences."""
+  values = dict(
+      UNEVEN, init_checkpoint=start["start"], num_train_steps=6,
+      num_warmup_steps=0, learning_rate=1e-2, log_every_steps=1)
   return command(dict(start, out=start["out"] + "_" + name),
-                 init_checkpoint=start["start"], num_train_steps=6,
-                 learning_rate=1e-2, num_warmup_steps=0, **changes)
+                 **dict(values, **changes))
+
+
+def run(start, parse_flags, name, **changes):
+  """Trains in this process; returns the output directory."""
+  Run(prepared(parse_flags(arguments_of(start, name, **changes)))).run()
+  return start["out"] + "_" + name
 
 
 def train(start, parse_flags, name, **changes):
   """Trains for six steps; returns the tensors of the checkpoint."""
-  Run(prepared(parse_flags(arguments_of(start, name, **changes)))).run()
-  return tensors(start["out"] + "_" + name, 6)
+  return tensors(run(start, parse_flags, name, **changes), 6)
 
 
 @pytest.fixture(scope="module")
 def plain(start):
   """Returns the tensors after six steps of one device in fp32."""
-  run = run_program(arguments_of(start, "plain", log_every_steps=1))
-  assert run.returncode == 0, run.stdout
+  done = run_program(arguments_of(start, "plain"))
+  assert done.returncode == 0, done.stdout
   return tensors(start["out"] + "_plain", 6)
 
 
@@ -81,29 +94,33 @@ def losses(out):
   return found
 
 
-ENGINES = {
-    "mirrored": TWO_CPUS,
-    "micro": {"gradient_accumulation_steps": 4},
-    "both": dict(TWO_CPUS, gradient_accumulation_steps=2),
-}
+BOTH = dict(TWO_CPUS, gradient_accumulation_steps=2)
 
 
-@pytest.mark.parametrize("optimizer, engines", [
-    ("adamw", ["mirrored", "micro", "both"]), ("lamb", ["both"])])
-def test_every_engine_makes_the_same_of_a_batch(
-    start, parse_flags, optimizer, engines):
-  common = dict(UNEVEN, optimizer=optimizer, log_every_steps=1)
-  one = optimizer + "_one"
-  expected = train(start, parse_flags, one, **common)
+def check_engine(start, parse_flags, name, one, **changes):
+  """The weights and losses of a training are those of the training `one`."""
+  found = train(start, parse_flags, name, **changes)
+  expected = tensors(start["out"] + "_" + one, 6)
   assert expected["examples_seen"] == 48
-  for engine in engines:
-    name = optimizer + "_" + engine
-    found = train(start, parse_flags, name, **dict(common, **ENGINES[engine]))
-    assert_close(found, expected, 1e-5)
-    told, wanted = (losses(start["out"] + "_" + n) for n in (name, one))
-    assert sorted(told) == sorted(wanted) and len(wanted) == 18
-    for key, value in wanted.items():
-      assert told[key] == pytest.approx(value, abs=2e-5), key
+  assert_close(found, expected, 1e-5)
+  told, wanted = (losses(start["out"] + "_" + n) for n in (name, one))
+  assert sorted(told) == sorted(wanted) and len(wanted) == 18
+  for key, value in wanted.items():
+    assert told[key] == pytest.approx(value, abs=2e-5), key
+
+
+@pytest.mark.parametrize("name, engine", [
+    ("mirrored", TWO_CPUS), ("micro", {"gradient_accumulation_steps": 4})])
+@pytest.mark.usefixtures("plain")
+def test_every_engine_makes_the_same_of_a_batch(
+    start, parse_flags, name, engine):
+  check_engine(start, parse_flags, name, "plain", **engine)
+
+
+def test_both_engines_at_once_make_the_same_of_a_batch(start, parse_flags):
+  train(start, parse_flags, "lamb", optimizer="lamb")
+  check_engine(
+      start, parse_flags, "both", "lamb", optimizer="lamb", **BOTH)
 
 
 def test_predictions_of_the_parts_are_uneven(files):
@@ -119,11 +136,11 @@ def test_predictions_of_the_parts_are_uneven(files):
 def test_mirrored_goes_on_where_it_was_killed(files, parse_flags):
   """Bitwise, with dropout; and it evaluates on one device."""
   set_dropout(files, 0.2)
-  run = dict(TWO_CPUS, num_train_steps=12, save_checkpoints_steps=4,
+  run = dict(TWO_CPUS, num_train_steps=8, save_checkpoints_steps=4,
              log_every_steps=1, learning_rate=1e-2)
   undisturbed, killed = files["out"] + "1", files["out"] + "2"
   Run(prepared(parse_flags(command(dict(files, out=undisturbed), **run)))).run()
-  with started(command(dict(files, out=killed), **run), "step 6/12"):
+  with started(command(dict(files, out=killed), **run), "step 6/8"):
     pass  # Killed by SIGKILL at once.
   last = run_program(command(
       dict(files, out=killed), do_eval=True, eval_input_file=files["eval"],
@@ -131,7 +148,7 @@ def test_mirrored_goes_on_where_it_was_killed(files, parse_flags):
   assert last.returncode == 0, last.stdout
   assert "resuming from step 4" in last.stdout
   assert os.path.exists(os.path.join(killed, "eval_results.txt"))
-  expected, found = tensors(undisturbed, 12), tensors(killed, 12)
+  expected, found = tensors(undisturbed, 8), tensors(killed, 8)
   assert sorted(found) == sorted(expected)
   different = [n for n in expected if not np.array_equal(found[n], expected[n])]
   assert different == []
@@ -147,20 +164,14 @@ class TestFp16:
     assert found.pop("good_steps") == 6
     assert_close(found, plain, 1e-5)
 
-  @pytest.mark.parametrize("name, changes", [
-      ("mirrored", TWO_CPUS), ("micro", {"gradient_accumulation_steps": 2})])
   def test_an_overflow_skips_the_update_and_not_the_examples(
-      self, start, parse_flags, monkeypatch, name, changes):
+      self, start, parse_flags, monkeypatch):
     monkeypatch.setattr(
         tf.train.experimental, "DynamicLossScale", functools.partial(
             tf.train.experimental.DynamicLossScale,
             initial_loss_scale=2.0 ** 70))
-    out = start["out"] + "_overflow_" + name
-    flags = dict(changes, init_checkpoint=start["start"], precision="fp16",
-                 num_warmup_steps=0, log_every_steps=1)
-    flow = e2e.Flow
-    Run(prepared(parse_flags(command(
-        dict(start, out=out), num_train_steps=1, **flags)))).run()
+    changes = dict(BOTH, precision="fp16")
+    out = run(start, parse_flags, "overflow", num_train_steps=1, **changes)
     once = tensors(out, 1)
     assert once["global_step"] == 1
     skipped = once["examples_seen"] // 8 - 1
@@ -171,45 +182,43 @@ class TestFp16:
     assert all(np.isfinite(value).all() for value in once.values())
     # From here on it is a run on the examples that follow.
     starts = []
-    lists = flow.lists
+    lists = e2e.Flow.lists
 
     def noting(self, start=0, *shard):
       starts.append(int(start))
       return lists(self, start, *shard)
 
-    monkeypatch.setattr(flow, "lists", noting)
-    Run(prepared(parse_flags(command(
-        dict(start, out=out), num_train_steps=2, **flags)))).run()
+    monkeypatch.setattr(e2e.Flow, "lists", noting)
+    run(start, parse_flags, "overflow", num_train_steps=2, **changes)
     assert starts == [once["examples_seen"]]
     twice = tensors(out, 2)
     assert twice["current_loss_scale"] == once["current_loss_scale"]
     assert twice["good_steps"] == 2
 
+  @pytest.mark.usefixtures("plain")
   def test_a_checkpoint_without_a_scale_goes_on_with_one_and_back(
       self, start, parse_flags):
-    files = dict(start, out=start["out"] + "_scale")
-    for steps, precision, changes in (
-        (2, "fp32", {}), (4, "fp16", TWO_CPUS), (6, "fp32", {})):
-      Run(prepared(parse_flags(command(
-          files, num_train_steps=steps, precision=precision,
-          init_checkpoint=start["start"], **changes)))).run()
-      found = tensors(files["out"], steps)
-      assert ("current_loss_scale" in found) == (precision == "fp16")
+    shutil.copytree(start["out"] + "_plain", start["out"] + "_scale")
+    for steps, changes in (
+        (7, dict(TWO_CPUS, precision="fp16")), (8, {"precision": "fp32"})):
+      out = run(start, parse_flags, "scale", num_train_steps=steps, **changes)
+      found = tensors(out, steps)
+      assert ("current_loss_scale" in found) == (
+          changes["precision"] == "fp16")
       assert found["examples_seen"] == 8 * steps
 
 
 def test_xla_compiles(start, plain):
   """To the same weights; that it does compile, TensorFlow's log says."""
-  run = run_command([PROGRAM] + arguments_of(start, "xla", use_xla=True),
-                    TF_CPP_MIN_LOG_LEVEL="0")
-  assert run.returncode == 0, run.stdout
-  assert "Compiled cluster using XLA" in run.stdout
+  done = run_command([PROGRAM] + arguments_of(start, "xla", use_xla=True),
+                     TF_CPP_MIN_LOG_LEVEL="0")
+  assert done.returncode == 0, done.stdout
+  assert "Compiled cluster using XLA" in done.stdout
   assert_close(tensors(start["out"] + "_xla", 6), plain, 1e-4)
 
 
 def test_bfloat16_trains_float32_weights(start, plain, parse_flags):
-  found = train(start, parse_flags, "bfloat16", log_every_steps=1,
-                precision="bfloat16")
+  found = train(start, parse_flags, "bfloat16", precision="bfloat16")
   assert sorted(found) == sorted(plain)
   assert all(value.dtype == plain[name].dtype
              for name, value in found.items())

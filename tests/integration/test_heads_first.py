@@ -26,6 +26,7 @@ RUN = dict(num_head_steps=NUM_HEAD_STEPS, num_train_steps=LAST_STEP,
            num_warmup_steps=3, head_learning_rate=1e-2, learning_rate=1e-3,
            save_checkpoints_steps=2, keep_checkpoint_max=0, log_every_steps=1,
            bert_config_file=None)
+ONE_LAYER = {"num_hidden_layers": 1}
 TRANSFORM = "cls/predictions/transform/dense/kernel"
 
 
@@ -87,10 +88,11 @@ def test_a_start_replaces_the_plan_of_one_without_a_checkpoint(tmp_path):
 def fixture_files(tmp_path_factory):
   """Writes the inputs and a model without heads; returns paths."""
   directory = tmp_path_factory.mktemp("heads_first")
-  kept = {name[len("bert."):]: value for name, value in random_tensors().items()
+  tensors_of_one = random_tensors(num_layers=1)
+  kept = {name[len("bert."):]: value for name, value in tensors_of_one.items()
           if name.startswith("bert.") and "pooler" not in name}
   return dict(write_inputs(directory), model=write_folder(
-      directory / "headless", kept, architectures=["BertModel"]))
+      directory / "headless", kept, architectures=["BertModel"], **ONE_LAYER))
 
 
 def arguments_of(files, name, **changes):
@@ -114,7 +116,7 @@ def fixture_undisturbed(files):
 def test_the_encoder_moves_after_the_heads(undisturbed):
   out, said = undisturbed
   assert "steps 1 to 4 update newly initialized weights only" in said
-  encoder = [name for name in modeling.variable_shapes(config_of())
+  encoder = [name for name in modeling.variable_shapes(config_of(**ONE_LAYER))
              if name not in HEADS]
   start, end = tensors(out, 0), tensors(out, LAST_STEP)
   for step in (2, NUM_HEAD_STEPS):
@@ -167,7 +169,7 @@ def check_head_steps(out, undisturbed, tolerance):
   start, expected = (
       tensors(undisturbed, step) for step in (0, NUM_HEAD_STEPS))
   found = tensors(out, NUM_HEAD_STEPS)
-  for name in modeling.variable_shapes(config_of()):
+  for name in modeling.variable_shapes(config_of(**ONE_LAYER)):
     if name in HEADS:
       assert (found[name] != start[name]).any(), name
       np.testing.assert_allclose(
@@ -182,7 +184,7 @@ def check_head_steps(out, undisturbed, tolerance):
 @pytest.mark.slow
 def test_on_several_devices(files, undisturbed):
   out, _ = trained(files, "mirrored", distribution_strategy="mirrored",
-                   devices="cpu:0,cpu:1")
+                   devices="cpu:0,cpu:1", save_checkpoints_steps=LAST_STEP)
   check_head_steps(out, undisturbed[0], 1e-4)
 
 
@@ -190,7 +192,7 @@ def test_on_several_devices(files, undisturbed):
 def test_on_two_workers_of_slurm(files, undisturbed):
   out = files["out"] + "_two"
   codes, said = train_by_two("slurm", files, out, cluster="slurm", **dict(
-      RUN, init_checkpoint=files["model"]))
+      RUN, init_checkpoint=files["model"], save_checkpoints_steps=LAST_STEP))
   assert codes == [0, 0] and said[0] == said[1]
   # Neither has lost the other, but both have started again.
   assert [step for step, _ in said[0]] == [str(NUM_HEAD_STEPS), str(LAST_STEP)]

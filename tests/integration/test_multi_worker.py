@@ -27,7 +27,7 @@ def test_killed_workers_end_with_the_weights_of_an_undisturbed_run(
   ends = {}
   for name in ("undisturbed", "killed"):
     out = files["out"] + "_" + name
-    codes, said = train(name, files, out, do_eval=True,
+    codes, said = train(name, files, out, do_eval=True, num_workers=None,
                         eval_input_file=files["eval"])
     assert codes == [0, 0]
     # The last start's; both workers have the same weights.

@@ -231,7 +231,7 @@ class TestProgram:
   def test_trains_evaluates_and_resumes(self, files):
     """One run, a second that goes on, and a third with nothing to train."""
     arguments = dict(do_eval=True, eval_input_file=files["eval"],
-                     log_every_steps=2)
+                     log_every_steps=2, num_workers=None)
     first = run_program(command(files, **arguments))
     assert first.returncode == 0, first.stdout
     out = files["out"]
@@ -332,7 +332,7 @@ class TestProgram:
         run_pretraining_e2e.define_flags()
         app.run(run_pretraining_e2e.main)"""))
     run = forked_programs.run([str(script)] + command(
-        files, num_train_steps=100000, chunk_lines=10))
+        files, num_train_steps=100000, chunk_lines=10, num_workers=None))
     assert run.returncode == 1
     assert "Traceback" not in run.stdout
     # As an error of the program, and not wrapped in one of TensorFlow's.

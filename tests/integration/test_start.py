@@ -34,11 +34,12 @@ from bert_e2e.training.input_errors import INPUT_ERRORS
 
 # What the folder says by itself.
 BY_FOLDER: Dict[str, Any] = dict(bert_config_file=None, vocab_file=None)
+ONE_LAYER: Dict[str, Any] = {"num_hidden_layers": 1}
 
 
 def write_model(folder):
   """Writes a whole model of transformers, cased; returns its path."""
-  path = write_folder(folder, random_tensors())
+  path = write_folder(folder, random_tensors(num_layers=1), **ONE_LAYER)
   (folder / "vocab.txt").write_bytes(VOCABULARY)
   write_json(folder / "tokenizer_config.json", {"do_lower_case": False})
   return path
@@ -52,15 +53,18 @@ def folder(tmp_path):
 
 def without_heads(tmp_path):
   """A BertModel without its pooler: what sentence encoders often are."""
-  kept = {name[len("bert."):]: value for name, value in random_tensors().items()
+  whole = random_tensors(num_layers=1)
+  kept = {name[len("bert."):]: value for name, value in whole.items()
           if name.startswith("bert.") and "pooler" not in name}
-  return write_folder(tmp_path / "headless", kept, architectures=["BertModel"])
+  return write_folder(tmp_path / "headless", kept,
+                      architectures=["BertModel"], **ONE_LAYER)
 
 
 def weights(out, step):
   """Returns the model's variables of a checkpoint."""
   found = tensors(out, step)
-  return {name: found[name] for name in modeling.variable_shapes(config_of())}
+  names = modeling.variable_shapes(config_of(**ONE_LAYER))
+  return {name: found[name] for name in names}
 
 
 def trained(files, **changes: Any):
@@ -116,7 +120,7 @@ def test_what_it_lacks_is_made_and_listed(files, tmp_path):
   assert all(name in said for name in HEADS)
   found = weights(files["out"], 0)
   expected = hugging_face.complete(
-      hugging_face.read(headless).variables, config_of(),
+      hugging_face.read(headless).variables, config_of(**ONE_LAYER),
       np.random.RandomState(12345))
   assert_same(found, expected)
   np.testing.assert_array_equal(
@@ -132,7 +136,7 @@ def test_the_activation_is_theirs(folder, files, parse_flags):
   assert made.bert_config.hidden_act == "gelu_erf"
   path = os.path.join(os.path.dirname(folder), "theirs.json")
   with open(path, "w") as stream:
-    json.dump(their_config(hidden_act="gelu_new"), stream)
+    json.dump(their_config(hidden_act="gelu_new", **ONE_LAYER), stream)
   with pytest.raises(ValueError, match="hidden_act is 'gelu_erf' there and "
                      "'gelu' by the config"):
     prepared(parse_flags(command(

@@ -22,6 +22,16 @@ quick_sessions.use()
 gc.freeze()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+  """Runs the test files that take longest first."""
+  if config.getvalue("dist") != "loadfile":
+    return None
+  import longest_first  # It needs pytest-xdist.
+
+  return longest_first.Scheduling(config, log)
+
+
 @pytest.fixture
 def files(tmp_path):
   """Writes a small corpus, vocabulary and config; returns their paths."""

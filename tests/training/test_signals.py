@@ -113,16 +113,16 @@ def test_a_signal_before_the_first_step(files):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_in_an_evaluation(trained, number):
-  """Of text that takes some ten seconds; the checkpoint is that of training."""
-  pathlib.Path(trained["eval"]).write_text(text(5000, 1000))
+  """Of text that takes some seconds; the checkpoint is that of training."""
+  pathlib.Path(trained["eval"]).write_text(text(2000, 1000))
   arguments = command(trained, num_train_steps=3, num_workers=1, do_eval=True,
                       eval_input_file=trained["eval"], eval_batch_size=1,
-                      max_eval_steps=10000)
+                      max_eval_steps=3000)
   log = pathlib.Path(trained["out"]) / "train.log"
   with started(arguments, "WARNING: nothing to train") as program:
     # TensorFlow says so at every tenth of the steps.
     wait_for(lambda: program.poll() is not None or
-             "Evaluation [1000/10000]" in log.read_text(), 120)
+             "Evaluation [300/3000]" in log.read_text(), 120)
     assert program.poll() is None
     said = ended_by(program, number)
   assert "resumes from step 3, in" in said
@@ -133,17 +133,17 @@ def test_a_signal_in_an_evaluation(trained, number):
 @pytest.mark.slow
 def test_an_evaluation_that_a_signal_ends_is_repeated(trained):
   """In training, and then at the start from the same checkpoint."""
-  pathlib.Path(trained["eval"]).write_text(text(5000, 1000))
+  pathlib.Path(trained["eval"]).write_text(text(2000, 1000))
   arguments = command(trained, num_train_steps=9, eval_every_steps=6,
                       eval_input_file=trained["eval"], eval_batch_size=1,
-                      max_eval_steps=10000, accept_eval_overlap=True,
+                      max_eval_steps=3000, accept_eval_overlap=True,
                       log_every_steps=1)
   log = pathlib.Path(trained["out"]) / "train.log"
   for start in ("step 5/9", "resuming from step 6"):
     log.unlink()
     with started(arguments, start) as program:
       wait_for(lambda: program.poll() is not None or (
-          "Evaluation [1000/10000]" in log.read_text().partition(
+          "Evaluation [300/3000]" in log.read_text().partition(
               "model.ckpt-6\n")[2]), 120)
       assert program.poll() is None
       said = ended_by(program, signal.SIGTERM)
@@ -154,7 +154,7 @@ def test_an_evaluation_that_a_signal_ends_is_repeated(trained):
 @pytest.mark.slow
 def test_a_signal_in_the_evaluation_before_training(files, tmp_path):
   """It counts for the training, which then has a checkpoint."""
-  (tmp_path / "eval.txt").write_text(text(10000, 1000))
+  (tmp_path / "eval.txt").write_text(text(3000, 1000))
   arguments = command(files, num_train_steps=9, do_eval=True,
                       eval_input_file=files["eval"], eval_batch_size=1,
                       max_eval_steps=0, accept_eval_overlap=True)

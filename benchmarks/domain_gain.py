@@ -28,8 +28,8 @@ Each arm is a model:
   control        the same with as many steps on the other text;
   domain, half   the mean of the weights of "as it is" and "domain";
   control, half  likewise;
-  domain, plain  after as many steps with the flags' defaults: new heads and
-                 encoder are trained together, with next-sentence prediction and
+  domain, plain  after as many steps with the same rate, but new heads and
+                 encoder trained together, next-sentence prediction, and
                  dropout.
 
 Frozen: logistic regression on mean-pooled vectors, for eight draws of 100 and
@@ -406,16 +406,19 @@ def run(options):
   os.makedirs(os.path.join(options.output_dir, "models"), exist_ok=True)
   others = {"packages", "descriptions", "manuals", "general", "output_dir",
             "tasks"}
-  store = results.Store(
-      os.path.join(options.output_dir, "results.jsonl"),
-      {name: value for name, value in vars(options).items()
-       if name not in others})
   most = {texts.TRAINING: options.num_texts, texts.TEST: options.num_texts,
           texts.VALIDATION: max(1, options.num_texts * 2 // 5)}
   found = tasks.write(
       tasks.read(*map(expand, (
           options.packages, options.descriptions, options.manuals))),
       options.output_dir, most, log)
+  settings = {name: value for name, value in vars(options).items()
+              if name not in others}
+  store = results.Store(
+      os.path.join(options.output_dir, "results.jsonl"),
+      dict(settings, texts=texts.digest(
+          path for task in found for path in (
+              task.text, task.held_out, *task.labelled.values()))))
   model = models.Model.converted(
       options.model, os.path.join(options.output_dir, "models", "start"))
   print(common.machine(), flush=True)

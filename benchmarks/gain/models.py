@@ -232,11 +232,7 @@ def _logits(config, ids, mask, num_classes, is_training):
     float32 [B, C].
   """
   with tf.variable_scope(tf.get_variable_scope(), reuse=tf.AUTO_REUSE):
-    vectors = modeling.BertModel(
-        config, is_training, ids, mask, scope="bert").get_sequence_output()
-    weights = tf.expand_dims(tf.cast(mask, tf.float32), 2)  # [B, S, 1]
-    mean = (tf.reduce_sum(vectors * weights, 1) /
-            tf.reduce_sum(weights, 1))  # [B, H]
+    mean = probe.mean_pooled(config, ids, mask, is_training, scope="bert")
     if is_training:
       mean = modeling.dropout(mean, config.hidden_dropout_prob)
     with tf.variable_scope("classifier"):

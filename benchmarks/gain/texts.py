@@ -19,6 +19,15 @@ def hash_of(text):
   return int(hashlib.md5(text.encode("utf-8")).hexdigest()[:12], 16)
 
 
+def digest(paths):
+  """Returns a digest of the contents of files, a str."""
+  found = hashlib.sha256()
+  for path in paths:
+    with open(path, "rb") as stream:
+      found.update(hashlib.sha256(stream.read()).digest())
+  return found.hexdigest()[:16]
+
+
 def split_of(source):
   """Returns the split that a source of texts belongs to: TRAINING, ..."""
   percent = hash_of("side of " + source) % 100

@@ -220,17 +220,18 @@ def _warn_of_odd_texts(train, held_out):
 # ----------------------------------------------------- features and classifier
 
 
-def mean_pooled(bert_config, input_ids, input_mask, **options):
+def mean_pooled(bert_config, input_ids, input_mask, is_training=False,
+                **options):
   """Builds an encoder; returns the mean of its last layer over a text's pieces.
 
   [CLS] and [SEP] are pieces as well, as in the mean pooling of
-  sentence-transformers (Reimers and Gurevych 2019, arXiv 1908.10084). There is
-  no dropout.
+  sentence-transformers (Reimers and Gurevych 2019, arXiv 1908.10084).
 
   Args:
     bert_config: modeling.BertConfig.
     input_ids: int32 [B, S], WordPiece ids.
     input_mask: int32 [B, S], 1 for a piece and 0 for padding.
+    is_training: bool, the encoder applies dropout.
     **options: other arguments of modeling.BertModel. By default, segment ids
       are 0.
 
@@ -238,7 +239,7 @@ def mean_pooled(bert_config, input_ids, input_mask, **options):
     float32 [B, H]; 0 for a row of padding alone.
   """
   model = modeling.BertModel(
-      bert_config, False, input_ids, input_mask, **options)
+      bert_config, is_training, input_ids, input_mask, **options)
   vectors = tf.cast(model.get_sequence_output(), tf.float32)  # [B, S, H]
   weights = tf.expand_dims(tf.cast(input_mask, tf.float32), 2)  # [B, S, 1]
   return (tf.reduce_sum(vectors * weights, 1) /

@@ -104,6 +104,8 @@ def model_fn_builder(bert_config, init_checkpoint, learning_rate,
     _log_features(features)
     if mode == tf.estimator.ModeKeys.EVAL:
       return model.eval_spec(features)
+    if mode != tf.estimator.ModeKeys.TRAIN:
+      raise ValueError("mode=%r is none of tf.estimator.ModeKeys." % (mode,))
     return model.train_spec(
         features, params, None if config is None else config.model_dir)
 

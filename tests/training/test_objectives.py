@@ -143,6 +143,16 @@ def test_an_unknown_option_is_refused():
     tiny_model_fn(momentum=0.9)
 
 
-def test_predicting_is_refused():
-  with pytest.raises(ValueError, match="Only TRAIN and EVAL"):
-    tiny_model_fn()({}, None, tf.estimator.ModeKeys.PREDICT, {"batch_size": 8})
+def test_a_prediction_is_the_vectors_of_texts():
+  with tf.Graph().as_default():
+    spec = build(tf.estimator.ModeKeys.PREDICT)
+    with tf.Session() as session:
+      session.run(tf.global_variables_initializer())
+      vectors, = session.run(spec.predictions).values()
+  assert vectors.shape == (4, TINY["hidden_size"])
+  assert (vectors[0] != vectors[1]).any()
+
+
+def test_another_mode_is_refused():
+  with tf.Graph().as_default(), pytest.raises(ValueError, match="mode='serve'"):
+    build("serve")

@@ -305,7 +305,8 @@ def _make_evaluations(prepared, evaluator):
       every_steps=options.eval_every_steps,
       last_step=prepared.num_train_steps, keep_best=options.keep_best,
       patience=options.early_stopping_patience,
-      is_before=prepared.training is not None and prepared.has_held_out_text)
+      is_before=prepared.training is not None and prepared.has_held_out_text,
+      num_head_steps=prepared.head_plan.num_head_steps)
 
 
 def _write_report(output_dir):

@@ -91,10 +91,12 @@ class Evaluations:
     is_before: bool, evaluate what the run starts from.
     decisive: the text whose main metric decides which checkpoint is the best;
       None for that of the first set.
+    num_head_steps: int, the first steps, in which the encoder does not change.
   """
 
   def __init__(self, output_dir, sets, *, every_steps=0, last_step=0,
-               keep_best=False, patience=0, is_before=False, decisive=None):
+               keep_best=False, patience=0, is_before=False, decisive=None,
+               num_head_steps=0):
     self._output_dir = output_dir
     self._sets = sets
     self._decisive = decisive or (sets[0].text if sets else None)
@@ -103,6 +105,7 @@ class Evaluations:
     self._keep_best = keep_best
     self._patience = patience
     self._is_before = is_before
+    self._num_head_steps = num_head_steps
     self._first_step = 0
     self._rows = load(output_dir)
 
@@ -166,11 +169,18 @@ class Evaluations:
                key=_goodness, default=None)
 
   def is_exhausted(self):
-    """Tells whether the last `patience` evaluations were all no better."""
+    """Tells whether the last `patience` evaluations were all no better.
+
+    Evaluations in the head steps don't count if a probe decides: it sees the
+    encoder only.
+    """
     if not self._patience or not self._sets:
       return False
-    rows, best = self.rows(self._decisive), self.best()
-    since = [row for row in rows if best is None or row["step"] > best["step"]]
+    best = self.best()
+    frozen = self._num_head_steps if self._decisive == PROBE else 0
+    since = [row for row in self.rows(self._decisive)
+             if (best is None or row["step"] > best["step"]) and
+             not 0 < row["step"] <= frozen]
     return len(since) >= self._patience
 
   def run(self, step, checkpoint, anew=False):

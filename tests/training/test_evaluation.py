@@ -189,3 +189,25 @@ def test_a_probe_decides_which_one_is_the_best(tmp_path, caplog):
   assert made(decisive="probe").is_exhausted()
   by_loss = made()
   assert by_loss.best()["step"] == 30 and not by_loss.is_exhausted()
+
+
+def test_head_steps_are_no_reason_to_end_by_a_probe(tmp_path):
+  """The encoder, which it sees, does not change in them."""
+  accuracies = {0: 0.5, 10: 0.5, 20: 0.5, 30: 0.5, 40: 0.4, 50: 0.45}
+
+  def ended(folder, num_head_steps, evaluated, decisive):
+    (tmp_path / folder).mkdir()
+    found = evaluation.Evaluations(
+        str(tmp_path / folder), [evaluated], every_steps=10, last_step=100,
+        patience=2, decisive=decisive, num_head_steps=num_head_steps)
+    steps = [step for step in accuracies
+             if found.run(step, save(tmp_path, step))]
+    assert found.best()["step"] == 0 and found.is_exhausted()
+    return steps[0]
+
+  assert ended("probe", 30, probe_set(accuracies), "probe") == 50
+  assert ended("between", 25, probe_set(accuracies), "probe") == 40
+  assert ended("none", 0, probe_set(accuracies), "probe") == 20
+  # The masked-LM loss is what the heads are trained on.
+  losses = {step: 1.0 for step in accuracies}
+  assert ended("loss", 30, evaluation_set("domain", losses), None) == 20

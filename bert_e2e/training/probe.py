@@ -14,7 +14,7 @@ scores of single draws of a hundred texts differ by several points.
 
 import importlib
 import logging
-import statistics
+import math
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
@@ -187,8 +187,10 @@ class Probe:
       features: float [N, H], vectors of `texts`; see `mean_pooled`.
 
     Returns:
-      list of Score.
+      list of Score; they are NaN unless all vectors are finite.
     """
+    if not np.isfinite(features).all():
+      return [Score(math.nan, math.nan)] * len(self.draws)
     row_of = {index: row for row, index in enumerate(self._used)}
     eval_features = features[len(self._used):]
     return [
@@ -315,9 +317,9 @@ def summarize(scores: Sequence[Score]) -> Dict[str, float]:
   found = {}
   for name in Score._fields:
     values = [getattr(score, name) for score in scores]
-    found["probe_" + name] = statistics.mean(values)
+    found["probe_" + name] = float(np.mean(values))
     if len(values) > 1:
-      found["probe_%s_std" % name] = statistics.stdev(values)
+      found["probe_%s_std" % name] = float(np.std(values, ddof=1))
   return found
 
 

@@ -178,6 +178,13 @@ def test_a_probe_scores_each_draw():
       np.std(accuracies, ddof=1))
   assert set(probe.summarize(scores[:1])) == {
       "probe_accuracy", "probe_macro_f1"}
+  # Of an encoder whose training has diverged.
+  for value in (np.nan, np.inf):
+    features[35, 2] = value
+    diverged = probe.summarize(made.score(
+        features[used + list(range(30, 40))]))
+    assert set(diverged) == set(summary)
+    assert all(map(np.isnan, diverged.values()))
 
 
 def test_without_scikit_learn(monkeypatch):

@@ -217,10 +217,10 @@ class Run:
         source.log_built("evaluation")
       text = next(iter(eval_sources))
       _write_results(self._evaluations.rows(text)[-1], self._output_dir)
-    if self._config.evaluation.sweep_weights:
-      self._sweep_weights(self._find_result(latest))
     if self._prepared.export_dirs and latest:
       self._export(self._find_result(latest))
+    if self._config.evaluation.sweep_weights:
+      self._sweep_weights(self._find_result(latest))
 
   def _find_result(self, latest):
     """Returns the latest checkpoint, or the best one if it is kept."""

@@ -121,6 +121,8 @@ def test_the_sweep_is_what_separate_evaluations_say(run):
   losses = [rows[weight, "domain"]["masked_lm_loss"] for weight in (0.5, 1.0)]
   assert losses[0] != losses[1]
   assert "   0.5                 %.4f" % losses[0] in run["said"]
+  # A sweep that fails does not prevent the export.
+  assert run["said"].index("exported ") < run["said"].index("averages of ")
   left = os.listdir(run["out"])
   assert "weight_sweep" not in left
   assert {"eval_weight_0.5_general", "eval_weight_0.5_probe"} < set(left)

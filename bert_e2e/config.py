@@ -628,13 +628,24 @@ def _check_evaluation(run, evaluation):
         run.do_eval or evaluation.eval_every_steps):
       raise ValueError(
           "--%s requires --do_eval or --eval_every_steps." % name)
-  decisive = ("probe_train_file" if evaluation.keep_best_metric == "probe" else
-              "eval_input_file")
+  _check_best(evaluation)
+
+
+def _check_best(evaluation):
+  """Raises ValueError if there is nothing to tell the best checkpoint by."""
+  has_probe = bool(evaluation.probe_train_file)
+  metric = evaluation.keep_best_metric
+  if metric == "probe" and not has_probe:
+    raise ValueError(
+        "--keep_best_metric=probe requires --probe_train_file and "
+        "--probe_eval_file.")
   for name in ("keep_best", "early_stopping_patience"):
     if not getattr(evaluation, name):
       continue
     if not evaluation.eval_every_steps:
       raise ValueError("--%s requires --eval_every_steps." % name)
-    if not getattr(evaluation, decisive):
-      raise ValueError("--%s with --keep_best_metric=%s requires --%s." % (
-          name, evaluation.keep_best_metric, decisive))
+    if metric != "probe" and not evaluation.eval_input_file:
+      raise ValueError(
+          "--%s with --keep_best_metric=%s requires --eval_input_file%s." % (
+              name, metric,
+              ", or pass --keep_best_metric=probe" if has_probe else ""))

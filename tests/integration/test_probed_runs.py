@@ -112,7 +112,8 @@ def assert_scores(row, expected):
      "--probe_train_file and --probe_eval_file require each other"),
     ({}, "--probe_train_file requires --do_eval or --eval_every_steps"),
     (dict(eval_every_steps=5, keep_best=True), "--keep_best with "
-     "--keep_best_metric=masked_lm_loss requires --eval_input_file"),
+     "--keep_best_metric=masked_lm_loss requires --eval_input_file, or pass "
+     "--keep_best_metric=probe"),
     (dict(eval_every_steps=5, early_stopping_patience=2,
           keep_best_metric="probe", probe_train_file=None,
           probe_eval_file=None), "--eval_every_steps=5 .* requires"),
@@ -125,12 +126,14 @@ def test_flags_that_do_not_fit(inputs, parse_flags, changes, said):
     prepared(parse_flags(arguments(inputs, **changes)))
 
 
-def test_the_best_by_the_probe_needs_one(files, parse_flags):
-  with pytest.raises(ValueError, match="--keep_best with --keep_best_metric="
-                     "probe requires --probe_train_file"):
+@pytest.mark.parametrize("changes", [
+    dict(eval_every_steps=5, keep_best=True), dict(do_eval=True)])
+def test_the_best_by_the_probe_needs_one(files, parse_flags, changes):
+  with pytest.raises(ValueError, match="--keep_best_metric=probe requires "
+                     "--probe_train_file and --probe_eval_file"):
     prepared(parse_flags(command(
-        files, eval_every_steps=5, eval_input_file=files["eval"],
-        keep_best=True, keep_best_metric="probe")))
+        files, eval_input_file=files["eval"], keep_best_metric="probe",
+        **changes)))
 
 
 def test_without_scikit_learn(inputs, parse_flags, monkeypatch):

@@ -209,7 +209,8 @@ class Run:
       step = checkpoint_list.latest_step(self._output_dir)
       for item in self._loop.missed_evaluations(step or 0):
         self._evaluations.run(*item)
-      self._evaluations.run(step, latest, anew=not is_trained)
+      self._evaluations.run(
+          step, latest, anew=not is_trained, is_last=True)
     if self._stop.signal is not None:
       raise errors.Interrupted
     if self._config.run.do_eval:

@@ -21,7 +21,8 @@ logger = logging.getLogger(__name__)
 TABLE_FILE = "evaluations.jsonl"
 BEST_DIR = "best"
 # The kinds of text: held-out text of the kind that is trained on, text of
-# another kind, or, if nothing is held out, the training text.
+# another kind, or, if none of the former is held out, the training text, which
+# is evaluated after the training only.
 DOMAIN, GENERAL, TRAINING = "domain", "general", "training"
 # The texts of a probe, which are labelled.
 PROBE = "probe"
@@ -90,7 +91,7 @@ class Evaluations:
       end the training; 0 to never end it.
     is_before: bool, evaluate what the run starts from.
     decisive: the text whose main metric decides which checkpoint is the best;
-      None for that of the first set.
+      None for that of the first set but for TRAINING.
     num_head_steps: int, the first steps, in which the encoder does not change.
   """
 
@@ -99,7 +100,9 @@ class Evaluations:
                num_head_steps=0):
     self._output_dir = output_dir
     self._sets = sets
-    self._decisive = decisive or (sets[0].text if sets else None)
+    self._held_out = [item for item in sets if item.text != TRAINING]
+    self._decisive = decisive or (
+        self._held_out[0].text if self._held_out else None)
     self._every_steps = every_steps
     self._last_step = last_step
     self._keep_best = keep_best
@@ -132,7 +135,7 @@ class Evaluations:
 
   def is_due(self, step):
     """Tells whether a checkpoint is to be evaluated during training."""
-    if step >= self._last_step or not self._sets:
+    if step >= self._last_step or not self._held_out:
       return False
     if self._every_steps and step % self._every_steps == 0:
       return True
@@ -143,7 +146,7 @@ class Evaluations:
   def is_missed(self, step):
     """Tells whether a signal may have ended the evaluation of an earlier
     checkpoint: it is due, and not before the last one that was recorded."""
-    rows = self.rows(self._sets[0].text) if self._sets else []
+    rows = self.rows(self._held_out[0].text) if self._held_out else []
     return bool(rows) and step >= rows[-1]["step"] and self.is_due(step)
 
   def targets(self):
@@ -174,7 +177,7 @@ class Evaluations:
     Evaluations in the head steps don't count if a probe decides: it sees the
     encoder only.
     """
-    if not self._patience or not self._sets:
+    if not self._patience:
       return False
     best = self.best()
     frozen = self._num_head_steps if self._decisive == PROBE else 0
@@ -183,7 +186,7 @@ class Evaluations:
              not 0 < row["step"] <= frozen]
     return len(since) >= self._patience
 
-  def run(self, step, checkpoint, anew=False):
+  def run(self, step, checkpoint, anew=False, is_last=False):
     """Evaluates a checkpoint on each text for which it has no row yet.
 
     Args:
@@ -191,11 +194,12 @@ class Evaluations:
         chooses the checkpoint.
       checkpoint: str, path prefix, or None.
       anew: bool, evaluate even if there is a row, and replace it.
+      is_last: bool, the training has ended: evaluate on TRAINING, too.
 
     Returns:
       bool, True if the training should end.
     """
-    for item in self._sets:
+    for item in self._sets if is_last else self._held_out:
       if not anew and any(
           row["step"] == step for row in self.rows(item.text)):
         continue

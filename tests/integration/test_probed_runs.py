@@ -35,7 +35,7 @@ from bert_e2e.training import (
 
 RUN = dict(num_train_steps=20, save_checkpoints_steps=7, eval_every_steps=5,
            learning_rate=1e-2, probe_num_labels=12, probe_draws=3,
-           keep_best=True, keep_best_metric="probe")
+           keep_best=True, keep_best_metric="probe", do_eval=True)
 
 
 def labelled(count, first):
@@ -175,6 +175,8 @@ def test_a_run_with_a_probe_survives_kills(inputs):
   assert "evaluation at step 5, probe text: probe_accuracy 0." in run.stdout
   rows = rows_of(whole["out"])
   assert [row["step"] for row in rows] == [0, 5, 10, 15, 20]
+  assert [row["step"] for row in evaluation.load(whole["out"])
+          if row["text"] == "training"] == [20]
   best = max(rows, key=lambda row: (row["probe_accuracy"], -row["step"]))
   assert os.path.exists(
       whole["out"] + "/best/model.ckpt-%d.index" % best["step"])

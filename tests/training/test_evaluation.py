@@ -191,6 +191,33 @@ def test_a_probe_decides_which_one_is_the_best(tmp_path, caplog):
   assert by_loss.best()["step"] == 30 and not by_loss.is_exhausted()
 
 
+def test_training_text_is_evaluated_after_the_training(tmp_path):
+  """As the original does, whatever else is evaluated before."""
+  asked = []
+  training = evaluation_set("training", {0: 1.0, 10: 1.0}, asked)
+
+  def made(*sets, **how):
+    return evaluation.Evaluations(
+        str(tmp_path), [training, *sets], last_step=10, **how)
+
+  found = made(probe_set({0: 0.5, 10: 0.75}), every_steps=5, is_before=True)
+  assert found.is_due(0) and found.is_due(5)
+  found.run(0, save(tmp_path, 0))
+  assert not asked and found.best()["probe_accuracy"] == 0.5
+  assert found.is_missed(5)
+  found.start(7)  # It was evaluated before.
+  assert not found.is_due(7)
+  found.run(10, save(tmp_path, 10), is_last=True)
+  assert asked == [("training", 10)]
+  assert [row["step"] for row in found.rows("probe")] == [0, 10]
+  assert [row["step"] for row in found.rows("training")] == [10]
+  alone = made()
+  assert not alone.is_due(0) and not alone.is_missed(5)
+  assert alone.best() is None and not alone.is_exhausted()
+  alone.run(10, save(tmp_path, 10), anew=True, is_last=True)
+  assert len(asked) == 2
+
+
 def test_head_steps_are_no_reason_to_end_by_a_probe(tmp_path):
   """The encoder, which it sees, does not change in them."""
   accuracies = {0: 0.5, 10: 0.5, 20: 0.5, 30: 0.5, 40: 0.4, 50: 0.45}

@@ -122,7 +122,8 @@ class Evaluations:
     return os.path.join(self._output_dir, TABLE_FILE)
 
   def start(self, step):
-    """Removes the rows of steps after the one that a run resumes from.
+    """Removes the rows of steps after the one that a run resumes from; has
+    BEST_DIR hold the best checkpoint of the others.
 
     Args:
       step: int; None if the run starts from the beginning.
@@ -132,6 +133,8 @@ class Evaluations:
         row for row in self._rows if row["step"] <= step]
     if file_io.exists(self._path):
       json_files.write_lines(self._path, self._rows)
+    if self._keep_best and self.best():
+      self._restore_best(self.best()["step"])
 
   def is_due(self, step):
     """Tells whether a checkpoint is to be evaluated during training."""
@@ -200,8 +203,7 @@ class Evaluations:
       bool, True if the training should end.
     """
     for item in self._sets if is_last else self._held_out:
-      if not anew and any(
-          row["step"] == step for row in self.rows(item.text)):
+      if not anew and self._has_row(item.text, step):
         continue
       started = time.time()
       values = item.evaluate(checkpoint)
@@ -242,6 +244,30 @@ class Evaluations:
           "evaluates it again." % (row["step"], e)) from e
     self._rows = _latest(self._rows + [row])
     _log_row(row, earlier[0] if earlier else row)
+
+  def _restore_best(self, step):
+    """Copies the checkpoint of a step to BEST_DIR if it is not there, because
+    another one was the best by what decided before, or none was kept."""
+    directory = os.path.join(self._output_dir, BEST_DIR)
+    kept = [checkpoint_list.step_of(name)
+            for name in checkpoint_list.load_state(directory).names()]
+    if step in kept:
+      return
+    path = os.path.join(self._output_dir, checkpoint_list.name_of(step))
+    if file_io.exists(path + ".index"):
+      checkpoint_list.copy(path, directory)
+    # A kill may have come between the copy and its row, which is added now.
+    elif self._first_step not in kept or self._has_row(
+        self._decisive, self._first_step):
+      logger.warning(
+          "the best checkpoint, of step %d, is no longer in %s, so %s until "
+          "there is a better one", step, self._output_dir,
+          "%s keeps that of step %d" % (directory, kept[0]) if kept else
+          "%s stays empty" % directory)
+
+  def _has_row(self, text, step):
+    """Tells whether a text was evaluated at a step."""
+    return any(row["step"] == step for row in self.rows(text))
 
   def _is_best(self, row):
     """Tells whether a new row is better than all others of its text."""

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 
+import pytest
 import tensorflow.compat.v1 as tf
 
 from bert_e2e.training import evaluation
@@ -189,6 +191,79 @@ def test_a_probe_decides_which_one_is_the_best(tmp_path, caplog):
   assert made(decisive="probe").is_exhausted()
   by_loss = made()
   assert by_loss.best()["step"] == 30 and not by_loss.is_exhausted()
+
+
+@pytest.fixture(name="switched")
+def fixture_switched(tmp_path):
+  """Keeps the best by the loss; returns a function to a start by a probe."""
+  sets = [evaluation_set("domain", {0: 3.0, 10: 2.0, 20: 1.0}),
+          probe_set({0: 0.5, 10: 0.75, 20: 0.6})]
+
+  def made(decisive, keep_best=True):
+    return evaluation.Evaluations(
+        str(tmp_path), sets, every_steps=10, last_step=100,
+        keep_best=keep_best, is_before=True, decisive=decisive)
+
+  before = made("domain")
+  for step in (0, 10, 20):
+    before.run(step, save(tmp_path, step))
+  assert kept_in(tmp_path) == ["model.ckpt-20.index"]
+  return made
+
+
+def kept_in(folder):
+  """Returns the names of the indices of the best checkpoint."""
+  return [name for name in os.listdir(str(folder / "best"))
+          if name.endswith(".index")]
+
+
+def test_the_best_by_another_metric_replaces_the_one_that_is_kept(
+    tmp_path, switched, caplog):
+  switched("probe", keep_best=False).start(20)
+  assert kept_in(tmp_path) == ["model.ckpt-20.index"]
+  switched("probe").start(20)
+  assert kept_in(tmp_path) == ["model.ckpt-10.index"]
+  # Of the rows that are left, and if none was kept before.
+  shutil.rmtree(str(tmp_path / "best"))
+  switched("domain").start(10)
+  assert kept_in(tmp_path) == ["model.ckpt-10.index"]
+  assert not caplog.records
+
+
+def test_the_best_by_another_metric_may_be_gone(tmp_path, switched, caplog):
+  os.remove(str(tmp_path / "model.ckpt-10.index"))
+  switched("probe").start(20)
+  assert kept_in(tmp_path) == ["model.ckpt-20.index"]
+  assert caplog.messages == [
+      "the best checkpoint, of step 10, is no longer in %s, so %s keeps that "
+      "of step 20 until there is a better one" % (tmp_path, tmp_path / "best")]
+  shutil.rmtree(str(tmp_path / "best"))
+  switched("probe").start(20)
+  assert "best stays empty until" in caplog.messages[-1]
+
+
+def test_a_kill_may_come_before_the_row_of_the_best(tmp_path, caplog):
+  """The evaluation is made again, and its checkpoint stays."""
+  evaluated = evaluation_set("domain", {0: 3.0, 10: 2.0, 20: 1.0})
+
+  def made():
+    return evaluation.Evaluations(
+        str(tmp_path), [evaluated], every_steps=10, last_step=100,
+        keep_best=True)
+
+  found = made()
+  for step in (0, 10, 20):
+    found.run(step, save(tmp_path, step))
+  table = tmp_path / evaluation.TABLE_FILE
+  table.write_text("".join(table.read_text().splitlines(True)[:-1]))
+  os.remove(str(tmp_path / "model.ckpt-10.index"))
+  caplog.clear()
+  again = made()
+  again.start(20)
+  assert kept_in(tmp_path) == ["model.ckpt-20.index"] and not caplog.records
+  again.run(20, str(tmp_path / "model.ckpt-20"))
+  assert again.best()["step"] == 20
+  assert kept_in(tmp_path) == ["model.ckpt-20.index"]
 
 
 def test_training_text_is_evaluated_after_the_training(tmp_path):

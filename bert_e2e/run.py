@@ -224,10 +224,12 @@ class Run:
       self._sweep_weights(self._find_result(latest))
 
   def _find_result(self, latest):
-    """Returns the latest checkpoint, or the best one if it is kept."""
-    best = tf.train.latest_checkpoint(
-        os.path.join(self._output_dir, evaluation.BEST_DIR))
-    return best if self._config.evaluation.keep_best and best else latest
+    """Returns the latest checkpoint, or the best one if it is kept, or was by
+    the training if this run does not train."""
+    if self._prepared.training and not self._config.evaluation.keep_best:
+      return latest
+    return tf.train.latest_checkpoint(
+        os.path.join(self._output_dir, evaluation.BEST_DIR)) or latest
 
   def _sweep_weights(self, checkpoint):
     """Evaluates averages of a checkpoint and what its training started from."""

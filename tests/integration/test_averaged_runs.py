@@ -23,7 +23,7 @@ from program import (
 
 import modeling
 from bert_e2e import config
-from bert_e2e.checkpoints import conversion, hugging_face
+from bert_e2e.checkpoints import checkpoint_list, conversion, hugging_face
 from bert_e2e.common import json_files
 from bert_e2e.training import evaluation, metrics
 
@@ -132,13 +132,15 @@ def test_the_sweep_is_what_separate_evaluations_say(run):
 @pytest.mark.slow
 def test_a_finished_training_is_evaluated_without_training(run):
   before = rows_of(run["out"])
+  kept = checkpoint_list.copy(
+      "%s/model.ckpt-%d" % (run["out"], STEPS), run["out"] + "/best")
   done = run_program(command(
       run, do_train=False, **dict(
           run["flags"], sweep_weights="0.5", general_eval_input_file=None,
           probe_train_file=None, probe_eval_file=None)))
   assert done.returncode == 0, done.stdout
   (key, row), = rows_of(run["out"]).items()
-  assert key == (0.5, "domain")
+  assert key == (0.5, "domain") and row["checkpoint"] == kept
   assert figures(row) == figures(before[key])
 
 

@@ -360,14 +360,18 @@ def _prepare_training(config, engine, latest, eval_sources, probe):
 
 def _hash_held_out(train_source, eval_sources, probe):
   """Hashes what is evaluated on; refuses files that are also trained on."""
-  sources = {flag: eval_sources[text] for text, flag in _HELD_OUT_FLAGS.items()
-             if text in eval_sources}
+  held_out_sources = {
+      flag: eval_sources[text] for text, flag in _HELD_OUT_FLAGS.items()
+      if text in eval_sources}
+  sources = list(held_out_sources.values())
+  files = {flag: source.files for flag, source in held_out_sources.items()}
   if probe:
-    sources["probe_train_file"] = probe
+    sources.append(probe)
+    files.update((flag, [path]) for flag, path in probe.files.items())
+  for flag, paths in files.items():
+    input_validation.check_files_differ(train_source.files, paths, flag)
   held_out = text_lines.NOTHING_HELD_OUT
-  for flag, source in sources.items():
-    input_validation.check_files_differ(
-        train_source.files, source.files, flag)
+  for source in sources:
     held_out = held_out.union(source.held_out())
   return held_out
 

@@ -29,7 +29,7 @@ class ProbeSource:
 
   Attributes:
     probe: probe.Probe.
-    files: list of the paths of both files.
+    files: dict from the name of a flag to the path of its file, of both.
 
   Raises:
     OSError, ValueError: see probe.Probe.read; or the vocabulary can't be read.
@@ -37,9 +37,10 @@ class ProbeSource:
 
   def __init__(self, options, *, vocab_file, tokenizer, max_seq_length,
                random_seed, invalid_utf8):
-    self.files = [options.probe_train_file, options.probe_eval_file]
+    self.files = {name: getattr(options, name)
+                  for name in ("probe_train_file", "probe_eval_file")}
     self.probe = probe.Probe.read(
-        *self.files, num_labels=options.probe_num_labels,
+        *self.files.values(), num_labels=options.probe_num_labels,
         num_draws=options.probe_draws, random_seed=random_seed,
         invalid_utf8=invalid_utf8)
     self._max_seq_length = max_seq_length

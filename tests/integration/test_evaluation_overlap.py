@@ -84,8 +84,9 @@ def test_a_text_of_the_probe(refused, files, probe, tmp_path, parse_flags):
       files, do_eval=True, input_file=str(train), accept_eval_overlap=True,
       **probe)))
   assert run.training.preflight.held_out == (shared,)
-  assert "both name %s" % probe["probe_eval_file"] in refused(
-      input_file=probe["probe_eval_file"], **probe)
+  for flag, path in probe.items():
+    assert "--%s and --input_file both name %s" % (flag, path) in refused(
+        input_file=path, **probe)
 
 
 @pytest.mark.parametrize("sentence, is_found", [

@@ -17,7 +17,7 @@ from bert_e2e.checkpoints import (
   conversion,
   hugging_face,
 )
-from bert_e2e.common import errors, logs
+from bert_e2e.common import errors, logs, tensorflow_errors
 from bert_e2e.common.errors import InputError
 from bert_e2e.data import preflight as preflight_lib
 from bert_e2e.data import preflight_text
@@ -240,21 +240,36 @@ class Run:
         self._prepared.bert_config, self._evaluations.sets,
         config.checkpoint.extend_positions)
 
+  def _read_result(self, checkpoint):
+    """Reads what is exported of a checkpoint.
+
+    Returns:
+      (dict of variables by name, averaging.Average or None): of the checkpoint,
+      or of its average with --init_checkpoint.
+    """
+    options, bert_config = self._config.checkpoint, self._prepared.bert_config
+    weight = options.export_weight
+    what = "--export_dir: %s" % checkpoint
+    try:
+      if weight == 1:
+        return conversion.read_checkpoint(checkpoint, bert_config), None
+      what = "--export_weight=%g: the average of %s and --init_checkpoint=%s" % (
+          weight, checkpoint, options.init_checkpoint)
+      average = averaging.between(
+          options.init_checkpoint, checkpoint, bert_config,
+          options.extend_positions)(weight)
+      return average.variables, average
+    except checkpoint_list.ERRORS as e:
+      raise InputError("%s cannot be read: %s. Run the same command to try "
+                       "again." % (what, tensorflow_errors.reason(e))) from e
+
   def _export(self, checkpoint):
     """Exports a checkpoint, or its average with --init_checkpoint."""
     config = self._config
-    bert_config = self._prepared.bert_config
-    weight, average = config.checkpoint.export_weight, None
+    variables, average = self._read_result(checkpoint)
     try:
-      if weight < 1:
-        average = averaging.between(
-            config.checkpoint.init_checkpoint, checkpoint, bert_config,
-            config.checkpoint.extend_positions)(weight)
-        variables = average.variables
-      else:
-        variables = conversion.read_checkpoint(checkpoint, bert_config)
       conversion.export(
-          variables, bert_config,
+          variables, self._prepared.bert_config,
           config.data.vocab_file, config.tokenizer.do_lower_case,
           strip_accents=config.tokenizer.strip_accents,
           tokenize_chinese_chars=config.tokenizer.tokenize_chinese_chars,

@@ -5,11 +5,14 @@ import os
 
 import numpy as np
 import pytest
+import tf_checkpoints
 from hugging_face_models import (
   HEADS,
   VOCABULARY,
   assert_same,
+  config_of,
   random_tensors,
+  random_variables,
   write_folder,
 )
 from program import (
@@ -24,7 +27,8 @@ from program import (
 import modeling
 from bert_e2e import config
 from bert_e2e.checkpoints import checkpoint_list, conversion, hugging_face
-from bert_e2e.common import json_files
+from bert_e2e.common import errors, json_files
+from bert_e2e.run import Run
 from bert_e2e.training import evaluation, metrics
 
 STEPS = 4
@@ -167,6 +171,24 @@ def test_a_probe_is_enough_for_a_sweep():
       evaluation=config.EvaluationConfig(
           sweep_weights=(0.5,), probe_train_file="a", probe_eval_file="b"),
       checkpoint=config.CheckpointConfig(init_checkpoint="x")).validated()
+
+
+def test_an_average_that_cannot_be_read(files, parse_flags, tmp_path):
+  """Its start was there when the training began."""
+  weights = random_variables(config_of())
+  path = tf_checkpoints.write(tmp_path / "start.ckpt", weights)
+  with open(files["config"], "w") as stream:
+    stream.write(config_of().to_json_string())
+  prepared_run = prepared(parse_flags(command(
+      files, init_checkpoint=path, export_dir=str(tmp_path / "result"),
+      export_weight=0.5)))
+  trained = tf_checkpoints.write(tmp_path / "trained.ckpt", weights)
+  os.remove(path + ".index")
+  with pytest.raises(errors.InputError, match=(
+      "--export_weight=0.5: the average of %s and --init_checkpoint=%s cannot "
+      "be read: .*%s" % (trained, path, path))):
+    Run(prepared_run)._export(trained)
+  assert not os.path.exists(str(tmp_path / "result"))
 
 
 def test_a_sweep_needs_a_trained_model(files, parse_flags, tmp_path):

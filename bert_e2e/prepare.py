@@ -408,12 +408,10 @@ def _sample_text(config, source, latest, held_out):
   found = source.text.preflight(held_out)
   if found.held_out and not config.evaluation.accept_eval_overlap:
     raise ValueError(
-        "The training text, --input_file=%s, and the %s share documents%s, "
-        "which would inflate the metrics: %d in the sample, e.g. \"%s...\". "
-        "Remove them from one of the two, or pass --accept_eval_overlap." % (
-            config.data.input_file,
-            *(("evaluation text or the probe", " or lines") if held_out.lines
-              else ("evaluation text", "")),
+        "The training text, --input_file=%s, and %s share %s, which would "
+        "inflate the metrics: %d in the sample, e.g. \"%s...\". Remove them "
+        "from one of the two, or pass --accept_eval_overlap." % (
+            config.data.input_file, held_out.name, held_out.units,
             len(found.held_out), found.held_out[0]))
   return found
 

@@ -138,8 +138,9 @@ class TrainingLoop:
     source.log_built("training")
     if source.flow and source.flow.num_shared:
       logger.warning(
-          "%d documents or lines of the evaluation text occur in the training "
-          "text: its metrics are inflated", source.flow.num_shared)
+          "%d %s of %s occur in the training text: its metrics are inflated",
+          source.flow.num_shared, training.held_out.units,
+          training.held_out.name)
 
   def _training_hooks(self, source):
     """Returns the hooks of a training on an ExampleSource."""

@@ -152,6 +152,7 @@ class ExampleStream:
     self._num_workers = num_workers
     self._shard = shard
     self._builder = ExampleBuilder(options, held_out)
+    self._held_out = held_out
     self._shared: Set[bytes] = set()
     pairing = PAIRINGS[options.instances.sentence_objective]
     self._lender = lending.Lender(corpus, pairing.needs_other_documents)
@@ -248,9 +249,9 @@ class ExampleStream:
     for digest, words in found:
       if not self._shared:
         logger.warning(
-            "the training text contains a document or a line of the evaluation "
-            "text, which inflates the metrics: \"%s...\". Their number is "
-            "logged at the end", words)
+            "%s and the training text share %s, which inflates the metrics: "
+            "\"%s...\". Their number is logged at the end",
+            self._held_out.name, self._held_out.units, words)
       self._shared.add(digest)
 
   def _tasks(self, start):

@@ -7,7 +7,7 @@ google-research/bert. A line of whitespace alone is blank.
 
 import hashlib
 import re
-from typing import FrozenSet, NamedTuple
+from typing import FrozenSet, NamedTuple, Tuple
 
 import tokenization
 from bert_e2e.common import file_io
@@ -217,16 +217,29 @@ class HeldOut(NamedTuple):
   Attributes:
     documents: hashes of documents; see `document_hashes`.
     lines: hashes of single lines, in the same way.
+    names: what the text is, for messages.
   """
   documents: FrozenSet[bytes] = frozenset()
   lines: FrozenSet[bytes] = frozenset()
+  names: Tuple[str, ...] = ()
 
   def __bool__(self):
     return bool(self.documents or self.lines)
 
   def union(self, other):
     """Returns the HeldOut of the texts of both."""
-    return HeldOut(self.documents | other.documents, self.lines | other.lines)
+    return HeldOut(self.documents | other.documents, self.lines | other.lines,
+                   tuple(dict.fromkeys(self.names + other.names)))
+
+  @property
+  def name(self):
+    """str, what the text is, for messages."""
+    return " or ".join(self.names) or "the held-out text"
+
+  @property
+  def units(self):
+    """str, what of another text is compared with it, for messages."""
+    return "documents or lines" if self.lines else "documents"
 
   def find(self, text):
     """Yields (hash, first words) of each document and line of a text, a str,
@@ -262,8 +275,9 @@ def hold_out_sentences(sentences):
     return sum(any(map(str.isalnum, word))
                for word in tokenizer.tokenize(sentence))
 
-  return HeldOut(*(
+  documents, lines = (
       frozenset(digest for digest, _ in _hashed(texts)) for texts in (
           sentences,
           [sentence for sentence in sentences
-           if count_words(sentence) >= _MIN_HELD_OUT_WORDS])))
+           if count_words(sentence) >= _MIN_HELD_OUT_WORDS]))
+  return HeldOut(documents, lines)

@@ -71,7 +71,8 @@ class ExampleSource:
     """Returns the text_lines.HeldOut of the text; of nothing for TFRecords."""
     if not self.text:
       return text_lines.NOTHING_HELD_OUT
-    return text_lines.HeldOut(documents=self.text.document_hashes())
+    return text_lines.HeldOut(
+        documents=self.text.document_hashes(), names=("the evaluation text",))
 
   def identity(self, *what):
     """Returns a short hash of the examples that an evaluation reads.

@@ -55,7 +55,8 @@ class ProbeSource:
   def held_out(self):
     """Returns the text_lines.HeldOut of all texts of both files."""
     return text_lines.hold_out_sentences(
-        self.probe.train.texts + self.probe.held_out.texts)
+        self.probe.train.texts + self.probe.held_out.texts
+    )._replace(names=("the probe",))
 
   def identity(self):
     """Returns a short hash of all that the scores of a model depend on."""

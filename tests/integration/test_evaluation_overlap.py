@@ -35,7 +35,8 @@ def test_a_shared_document(refused, files, tmp_path, parse_flags):
   path = tmp_path / "shared.txt"
   path.write_text(text(5, 200) + "\n \n" + one)
   said = refused(eval_input_file=str(path))
-  assert "share documents" in said and ": 1 in the sample" in said
+  assert "and the evaluation text share documents, which would" in said
+  assert ": 1 in the sample" in said
   assert '"w10 w11 w12 w13 w14 ' in said
   assert "share documents" in refused(
       eval_input_file=files["eval"], general_eval_input_file=str(path))
@@ -77,8 +78,7 @@ def test_a_text_of_the_probe(refused, files, probe, tmp_path, parse_flags):
   train = tmp_path / "train_and_probe.txt"
   train.write_text(text(3) + text(1, 9).strip() + "\n  %s\t\n" % shared)
   said = refused(input_file=str(train), **probe)
-  assert ("the evaluation text or the probe share documents or lines, which "
-          "would inflate") in said
+  assert ", and the probe share documents or lines, which would inflate" in said
   assert ': 1 in the sample, e.g. "%s...' % shared in said
   run = prepared(parse_flags(command(
       files, do_eval=True, input_file=str(train), accept_eval_overlap=True,
@@ -87,6 +87,18 @@ def test_a_text_of_the_probe(refused, files, probe, tmp_path, parse_flags):
   for flag, path in probe.items():
     assert "--%s and --input_file both name %s" % (flag, path) in refused(
         input_file=path, **probe)
+
+
+def test_what_is_held_out_is_named():
+  of_text = text_lines.HeldOut(frozenset({b"a"}), names=("the evaluation text",))
+  both = text_lines.NOTHING_HELD_OUT
+  for held_out in (of_text, of_text, text_lines.HeldOut(
+      lines=frozenset({b"b"}), names=("the probe",))):
+    both = both.union(held_out)
+  assert (of_text.name, of_text.units) == ("the evaluation text", "documents")
+  assert (both.name, both.units) == (
+      "the evaluation text or the probe", "documents or lines")
+  assert text_lines.HeldOut().name == "the held-out text"
 
 
 @pytest.mark.parametrize("sentence, is_found", [
@@ -118,10 +130,10 @@ def test_later_ones_are_counted(files, tmp_path, num_workers):
       probe_eval_file=str(tmp_path / "eval.tsv")))
   assert run.returncode == 0, run.stdout
   assert run.stdout.count(
-      "the training text contains a document or a line of the evaluation "
-      "text") == 1
-  assert re.search("WARNING: 3 documents or lines of the evaluation text occur",
-                   run.stdout)
+      "the evaluation text or the probe and the training text share documents "
+      "or lines, which inflates") == 1
+  assert re.search("WARNING: 3 documents or lines of the evaluation text or the "
+                   "probe occur in the training text", run.stdout)
 
 
 def test_what_is_not_needed_is_asked_for(refused, files):

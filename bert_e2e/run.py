@@ -149,6 +149,7 @@ class Run:
       if self._prepared.lock:
         stack.enter_context(self._prepared.lock)
         self._check_unchanged()
+        weight_sweep.clear(self._output_dir)
       logs.log_to_file(self._output_dir, self._engine.host)
       step = checkpoint_list.latest_step(self._output_dir)
       if self._is_chief:

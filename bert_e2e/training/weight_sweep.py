@@ -71,11 +71,17 @@ def run(output_dir, weights, start, checkpoint, bert_config, sets,
     with _input_errors():
       json_files.write_lines(os.path.join(output_dir, TABLE_FILE), rows)
   finally:
-    if file_io.exists(directory):
-      tf.io.gfile.rmtree(directory)
+    clear(output_dir)
   logger.info("averages of %s (weight 0) and %s (weight 1):\n%s", start,
               checkpoint, to_text(rows))
   return rows
+
+
+def clear(output_dir):
+  """Removes the average that a sweep has evaluated, or was killed at."""
+  directory = os.path.join(output_dir, DIRECTORY)
+  if file_io.exists(directory):
+    tf.io.gfile.rmtree(directory)
 
 
 @contextlib.contextmanager

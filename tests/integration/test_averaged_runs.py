@@ -1,5 +1,6 @@
 """Runs that export and evaluate averages with what they started from."""
 
+import contextlib
 import json
 import os
 
@@ -171,6 +172,18 @@ def test_a_probe_is_enough_for_a_sweep():
       evaluation=config.EvaluationConfig(
           sweep_weights=(0.5,), probe_train_file="a", probe_eval_file="b"),
       checkpoint=config.CheckpointConfig(init_checkpoint="x")).validated()
+
+
+def test_what_a_killed_sweep_has_left_is_removed(files, parse_flags):
+  """At the next start of a training."""
+  left = os.path.join(files["out"], "weight_sweep")
+  os.makedirs(left)
+  with open(os.path.join(left, "model.ckpt-4.index"), "w"):
+    pass
+  with contextlib.ExitStack() as stack:
+    Run(prepared(parse_flags(command(files))))._begin(stack)
+    assert "run.lock" in os.listdir(files["out"])
+  assert not os.path.exists(left)
 
 
 def test_an_average_that_cannot_be_read(files, parse_flags, tmp_path):

@@ -249,16 +249,15 @@ class Run:
       or of its average with --init_checkpoint.
     """
     options, bert_config = self._config.checkpoint, self._prepared.bert_config
-    weight = options.export_weight
+    weight, start = options.export_weight, options.init_checkpoint
     what = "--export_dir: %s" % checkpoint
     try:
       if weight == 1:
         return conversion.read_checkpoint(checkpoint, bert_config), None
-      what = "--export_weight=%g: the average of %s and --init_checkpoint=%s" % (
-          weight, checkpoint, options.init_checkpoint)
+      what = "--export_weight=%g: the average of %s and --init_checkpoint=%s"
+      what %= weight, checkpoint, start
       average = averaging.between(
-          options.init_checkpoint, checkpoint, bert_config,
-          options.extend_positions)(weight)
+          start, checkpoint, bert_config, options.extend_positions)(weight)
       return average.variables, average
     except checkpoint_list.ERRORS as e:
       raise InputError("%s cannot be read: %s. Run the same command to try "

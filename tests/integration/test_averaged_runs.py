@@ -43,7 +43,8 @@ def fixture_run(tmp_path_factory):
   (directory / "general.txt").write_text(text(7, 500))
   probe = directory / "probe.tsv"
   probe.write_text("".join(
-      "label%d\tw%d w%d\n" % (i % 2, i, i % 2) for i in range(30)))
+      "label%d\tw%d w%d\n" % (i * i // 3 % 2, i % 40, i // 7)
+      for i in range(60)))
   start = write_folder(directory / "start", {
       name: value for name, value in random_tensors().items()
       if name.startswith("bert.") and "pooler" not in name})
@@ -123,9 +124,10 @@ def test_the_sweep_is_what_separate_evaluations_say(run):
   assert done.returncode == 0, done.stdout
   for row in evaluation.load(alone["out"]):
     assert figures(row) == figures(rows[0.5, row["text"]])
-  losses = [rows[weight, "domain"]["masked_lm_loss"] for weight in (0.5, 1.0)]
-  assert losses[0] != losses[1]
-  assert "   0.5                 %.4f" % losses[0] in run["said"]
+  for name in ("domain", "general", "probe"):
+    assert figures(rows[0.5, name]) != figures(rows[1.0, name])
+  assert "   0.5                 %.4f" % (
+      rows[0.5, "domain"]["masked_lm_loss"]) in run["said"]
   # A sweep that fails does not prevent the export.
   assert run["said"].index("exported ") < run["said"].index("averages of ")
   left = os.listdir(run["out"])

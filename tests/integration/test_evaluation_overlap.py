@@ -1,7 +1,5 @@
 """Text that is held out for evaluation is not trained on."""
 
-import re
-
 import pytest
 from program import command, prepared, run_program, text
 
@@ -90,7 +88,8 @@ def test_a_text_of_the_probe(refused, files, probe, tmp_path, parse_flags):
 
 
 def test_what_is_held_out_is_named():
-  of_text = text_lines.HeldOut(frozenset({b"a"}), names=("the evaluation text",))
+  of_text = text_lines.HeldOut(
+      frozenset({b"a"}), names=("the evaluation text",))
   both = text_lines.NOTHING_HELD_OUT
   for held_out in (of_text, of_text, text_lines.HeldOut(
       lines=frozenset({b"b"}), names=("the probe",))):
@@ -132,8 +131,8 @@ def test_later_ones_are_counted(files, tmp_path, num_workers):
   assert run.stdout.count(
       "the evaluation text or the probe and the training text share documents "
       "or lines, which inflates") == 1
-  assert re.search("WARNING: 3 documents or lines of the evaluation text or the "
-                   "probe occur in the training text", run.stdout)
+  assert ("WARNING: 3 documents or lines of the evaluation text or the probe "
+          "occur in the training text") in run.stdout
 
 
 def test_what_is_not_needed_is_asked_for(refused, files):

@@ -9,6 +9,7 @@ import hugging_face_models
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import tf_checkpoints
 from program import (
   LENGTHS,
   command,
@@ -78,30 +79,51 @@ def rows_of(out):
           for row in evaluation.load(out) if row["text"] == "probe"]
 
 
-def scores_of(files, weights, config):
-  """Returns the metrics of a probe of weights, computed text by text."""
-  tokenizer = tokenization.FullTokenizer(files["vocab"])
-  found = probe.Probe.read(
-      files["probe_train"], files["probe_eval"],
-      num_labels=RUN["probe_num_labels"], num_draws=RUN["probe_draws"])
-  vectors = []
+def scores_in(row):
+  """Returns the scores of a row."""
+  return {name: value for name, value in row.items()
+          if name.startswith("probe_")}
+
+
+@pytest.fixture(name="vectors")
+def fixture_vectors(monkeypatch):
+  """Returns a list to which the vectors of each probe are added."""
+  found = []
+  score = probe.Probe.score
+
+  def recording(self, features):
+    found.append(features)
+    return score(self, features)
+
+  monkeypatch.setattr(probe.Probe, "score", recording)
+  return found
+
+
+def pooled(config, weights, sequences):
+  """Returns the means of the last layer, computed in float32 one by one."""
   with tf.Graph().as_default(), tf.Session() as session:
     ids = tf.placeholder(tf.int32, [1, None])
     output = modeling.BertModel(config, False, ids).get_sequence_output()
     for variable in tf.trainable_variables():
       variable.load(weights[variable.name.split(":")[0]], session)
-    for text in found.texts:
-      pieces = ["[CLS]", *tokenizer.tokenize(text)][:15] + ["[SEP]"]
-      assert len(pieces) <= LENGTHS["max_seq_length"]
-      vectors.append(session.run(output, {
-          ids: [tokenizer.convert_tokens_to_ids(pieces)]})[0].mean(0))
-  return probe.summarize(found.score(np.array(vectors)))
+    return np.array([session.run(output, {ids: [sequence]})[0].mean(0)
+                     for sequence in sequences])
 
 
-def assert_scores(row, expected):
-  """The mean of a few dozen texts' hits: a single one may be on the border."""
-  for name, value in expected.items():
-    assert row[name] == pytest.approx(value, abs=0.03), name
+def assert_probed(files, row, vectors, config, weights):
+  """The vectors are those of the weights, and the scores those of the vectors.
+  """
+  tokenizer = tokenization.FullTokenizer(files["vocab"])
+  found = probe.Probe.read(
+      files["probe_train"], files["probe_eval"],
+      num_labels=RUN["probe_num_labels"], num_draws=RUN["probe_draws"])
+  pieces = [["[CLS]", *tokenizer.tokenize(text)[:14], "[SEP]"]
+            for text in found.texts]
+  assert max(map(len, pieces)) <= LENGTHS["max_seq_length"]
+  np.testing.assert_allclose(
+      vectors, pooled(config, weights, map(
+          tokenizer.convert_tokens_to_ids, pieces)), rtol=0, atol=1e-5)
+  assert scores_in(row) == probe.summarize(found.score(vectors))
 
 
 # ------------------------------------------------------- refused at the start
@@ -148,7 +170,8 @@ def test_without_scikit_learn(inputs, parse_flags, monkeypatch):
 # ----------------------------------------------------------------------- runs
 
 
-def test_a_hugging_face_model_is_probed(inputs, tmp_path, parse_flags):
+def test_a_hugging_face_model_is_probed(
+    inputs, tmp_path, parse_flags, vectors):
   """Without a training, and with a smaller last batch."""
   folder = hugging_face_models.write_folder(
       tmp_path / "hf", hugging_face_models.random_tensors())
@@ -160,13 +183,13 @@ def test_a_hugging_face_model_is_probed(inputs, tmp_path, parse_flags):
       probe_draws=RUN["probe_draws"])))).run()
   row, = rows_of(out)
   assert (row["step"], row["examples"]) == (0, 30)
-  assert_scores(row, scores_of(
-      inputs, hugging_face.read(folder).variables,
-      hugging_face.load_config(folder + "/config.json")))
+  assert_probed(inputs, row, vectors[0],
+                hugging_face.load_config(folder + "/config.json"),
+                hugging_face.read(folder).variables)
 
 
 @pytest.mark.slow
-def test_a_run_with_a_probe_survives_kills(inputs):
+def test_a_run_with_a_probe_survives_kills(inputs, parse_flags, vectors):
   whole = dict(inputs, out=inputs["out"] + "_whole")
   run = run_program(arguments(whole, keep_checkpoint_max=0, **RUN))
   assert run.returncode == 0, run.stdout
@@ -180,10 +203,22 @@ def test_a_run_with_a_probe_survives_kills(inputs):
   best = max(rows, key=lambda row: (row["probe_accuracy"], -row["step"]))
   assert os.path.exists(
       whole["out"] + "/best/model.ckpt-%d.index" % best["step"])
-  config = modeling.BertConfig.from_json_file(inputs["config"])
-  for row in rows:
-    assert_scores(row, scores_of(
-        inputs, tensors(whole["out"], row["step"]), config))
+  assert len({row["probe_accuracy"] for row in rows}) > 2
+  # The same as an evaluation of the checkpoint alone.
+  for row in rows[1::3]:
+    alone = dict(inputs, out="%s_alone%d" % (inputs["out"], row["step"]))
+    Run(prepared(parse_flags(arguments(
+        alone, do_train=False, do_eval=True, eval_input_file=inputs["eval"],
+        max_eval_steps=1, probe_num_labels=RUN["probe_num_labels"],
+        probe_draws=RUN["probe_draws"], init_checkpoint="%s/model.ckpt-%d" % (
+            whole["out"], row["step"]))))).run()
+    assert [scores_in(other) for other in rows_of(alone["out"])] == [
+        scores_in(row)]
+    assert_probed(
+        inputs, row, vectors.pop(0),
+        modeling.BertConfig.from_json_file(inputs["config"]),
+        tensors(whole["out"], row["step"]))
+    vectors.clear()
   events, = tf.io.gfile.glob(whole["out"] + "/eval_probe/events.*")
   scalars = {(event.step, value.tag): value.simple_value
              for event in tf.train.summary_iterator(events)
@@ -210,7 +245,7 @@ def test_a_run_with_a_probe_survives_kills(inputs):
 
 
 def test_with_a_tpu_the_host_computes_the_vectors(inputs, tmp_path):
-  """So no TPU is needed here."""
+  """In float32, so no TPU is needed here."""
   config = modeling.BertConfig.from_json_file(inputs["config"])
   made = engine.Engine(
       HardwareConfig(use_tpu=True, tpu_name="local", precision="bfloat16"),
@@ -218,13 +253,18 @@ def test_with_a_tpu_the_host_computes_the_vectors(inputs, tmp_path):
   made.build(model_fn.model_fn_builder(
       config, None, 1e-3, 10, 0, use_tpu=True, use_one_hot_embeddings=True,
       precision="bfloat16"), model_dir=str(tmp_path), random_seed=1)
-  ids, mask = probe.padded([[2, 7, 3], [2, 3]], 4)
+  weights = hugging_face_models.random_variables(config)
+  checkpoint = tf_checkpoints.write(
+      tmp_path / "model.ckpt-7", dict(weights, global_step=np.int64(7)))
+  sequences = [[2, 7, 3], [2, 3]]
+  ids, mask = probe.padded(sequences, 4)
   batches = made.predict(lambda: tf.data.Dataset.from_tensors(
-      {"input_ids": ids, "input_mask": mask}).repeat(2))
+      {"input_ids": ids, "input_mask": mask}).repeat(2), checkpoint)
   assert len(batches) == 2
-  vectors = batches[0][probe.VECTORS]
-  assert vectors.shape == (2, config.hidden_size) and vectors.any()
-  np.testing.assert_array_equal(vectors, batches[1][probe.VECTORS])
+  for batch in batches:
+    np.testing.assert_allclose(
+        batch[probe.VECTORS], pooled(config, weights, sequences), rtol=0,
+        atol=1e-5)
 
 
 @pytest.mark.parametrize("is_training", [True, False])

@@ -23,7 +23,7 @@ from program import (
 import modeling
 import tokenization
 from bert_e2e.checkpoints import hugging_face
-from bert_e2e.common import errors
+from bert_e2e.common import errors, json_files
 from bert_e2e.config import EvaluationConfig, HardwareConfig
 from bert_e2e.run import Run
 from bert_e2e.training import (
@@ -186,6 +186,25 @@ def test_a_hugging_face_model_is_probed(
   assert_probed(inputs, row, vectors[0],
                 hugging_face.load_config(folder + "/config.json"),
                 hugging_face.read(folder).variables)
+
+
+def test_patience_begins_after_the_head_steps(inputs, tmp_path, parse_flags):
+  """A run that has been evaluated after each step, always the same."""
+  out = str(tmp_path / "out")
+  folder = hugging_face_models.write_folder(tmp_path / "hf", {
+      name: value
+      for name, value in hugging_face_models.random_tensors().items()
+      if not name.startswith("cls.")})
+  made = prepared(parse_flags(arguments(
+      dict(inputs, out=out), bert_config_file=None, init_checkpoint=folder,
+      num_train_steps=10, num_head_steps=3, eval_every_steps=1,
+      early_stopping_patience=2, keep_best_metric="probe")))
+  os.makedirs(out)
+  for last, is_done in ((3, False), (4, False), (5, True)):
+    json_files.write_lines(out + "/" + evaluation.TABLE_FILE, [
+        {"text": "probe", "set": made.probe.identity(), "step": step,
+         "probe_accuracy": 0.5} for step in range(last + 1)])
+    assert Run(made)._is_done(last) == is_done
 
 
 @pytest.mark.slow

@@ -242,8 +242,9 @@ class InstanceConfig(_Group):
   sentence_objective: str = _enum(
       SENTENCE_OBJECTIVES, "The objective trained beside the masked LM: nsp "
       "(next-sentence prediction), or none. With none the second text of a "
-      "pair always follows the first, and the pooler and the next-sentence "
-      "head stay as they are.", fingerprint="if_changed")
+      "pair of raw text always follows the first (TFRecords keep their pairs), "
+      "and the pooler and the next-sentence head stay as they are.",
+      fingerprint="if_changed")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -474,7 +474,7 @@ def _describe_model(run, epochs):
       is_sentence_encoder=run.initial.is_sentence_encoder,
       num_head_steps=run.head_plan.num_head_steps,
       num_sequences=run.num_train_steps * config.optimizer.train_batch_size,
-      epochs=epochs, options=options,
+      epochs=epochs, has_text=bool(run.training.source.text), options=options,
       given=frozenset(filter(config.is_given, options))))
 
 

@@ -26,6 +26,8 @@ class Start(NamedTuple):
     num_head_steps: int, the first steps, which train new weights only.
     num_sequences: int, sequences that the run trains on.
     epochs: float, passes over the text; None if unknown.
+    has_text: bool, whether the pairs are made from raw text; those of TFRecords
+      stay as they are.
     options: dict from each of OPTIONS to its value in this run.
     given: frozenset of those of OPTIONS that the user has decided.
   """
@@ -34,6 +36,7 @@ class Start(NamedTuple):
   num_head_steps: int
   num_sequences: int
   epochs: Optional[float]
+  has_text: bool
   options: Dict[str, Any]
   given: FrozenSet[str]
 
@@ -160,7 +163,7 @@ def _advise_objective(start):
   if start.lacks(_SENTENCE_HEAD):
     return ("The model has no next-sentence head. The gradients of a new one "
             "change the encoder, and teach it no words.")
-  if start.is_short:
+  if start.is_short and start.has_text:
     return ("In a short training, random next texts cost half of the pairs "
             "their context, and teach little about words.")
   return None

@@ -20,9 +20,9 @@ FLAGS = {"rate": "--learning_rate=0.0001 --warmup_proportion=0.1",
 
 
 def start(missing=(), is_sentence_encoder=False, num_head_steps=0,
-          num_sequences=20000, epochs=3.0, given=(), **options):
+          num_sequences=20000, epochs=3.0, has_text=True, given=(), **options):
   return Start(tuple(missing), is_sentence_encoder, num_head_steps,
-               num_sequences, epochs, dict(OPTIONS, **options),
+               num_sequences, epochs, has_text, dict(OPTIONS, **options),
                frozenset(given))
 
 
@@ -89,6 +89,9 @@ def test_what_a_kind_means():
     # One that reads its text again and again, or how often is not known.
     (HEADS, {"epochs": 3.1}, ["rate", "objective"]),
     (HEADS, {"epochs": None}, ["rate", "objective"]),
+    # Pairs in TFRecords cost the same context with and without the objective.
+    ([], {"has_text": False, "epochs": None}, []),
+    (HEADS, {"has_text": False, "epochs": None}, ["rate", "objective"]),
     # LAMB has rates of its own.
     (HEADS, {"optimizer": "lamb"}, ["objective", "dropout"]),
 ])

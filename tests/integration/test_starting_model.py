@@ -6,6 +6,7 @@ import logging
 import os
 
 import pytest
+import tensorflow.compat.v1 as tf
 import tf_checkpoints
 from hugging_face_models import (
   VOCABULARY,
@@ -15,8 +16,9 @@ from hugging_face_models import (
   write_folder,
   write_json,
 )
-from program import command, prepared
+from program import LENGTHS, command, prepared
 
+import run_pretraining_e2e as e2e
 from bert_e2e import run, startup_log
 from bert_e2e.checkpoints import hugging_face
 from bert_e2e.data import preflight_text
@@ -142,6 +144,21 @@ def test_what_is_asked_for_is_not_suggested(prepare, tmp_path):
       "--learning_rate=0.0001"]
   # The head of the sentence objective is still one that is not there.
   assert model.kind == "encoder"
+
+
+def test_tfrecords_keep_their_pairs(prepare, files, tmp_path):
+  records = str(tmp_path / "records")
+  with tf.io.TFRecordWriter(records) as writer:
+    for example in e2e.take_write_2_flow(
+        [files["train"]], files["vocab"], num_epochs=1, **LENGTHS):
+      writer.write(example)
+  path = write_model(tmp_path / "model")
+  from_text = prepare(init_checkpoint=path).training.model
+  assert "--sentence_objective=none" in [
+      item.flags for item in from_text.suggestions]
+  model = prepare(init_checkpoint=path, input_file=records).training.model
+  # Nor is it known how often they are read.
+  assert model == from_text._replace(suggestions=())
 
 
 def test_it_is_shown_wherever_the_preflight_is(prepare, tmp_path, caplog,

@@ -148,12 +148,23 @@ def _trains_sentences(start):
   return start.options["sentence_objective"] != "none"
 
 
+def _needs_higher_rates(start):
+  return (start.is_short and start.lacks(_MASKED_LM_HEAD) and
+          start.options["optimizer"] == "adamw")
+
+
 def _advise_rate(start):
-  if (start.is_short and start.lacks(_MASKED_LM_HEAD) and
-      start.options["optimizer"] == "adamw"):
+  if _needs_higher_rates(start):
     return ("%s sequences are a short training, in which the peak that BERT "
-            "was pretrained with, after a short warm-up, moves the encoder "
-            "further than the default." % format(start.num_sequences, ","))
+            "was pretrained with moves the encoder further than the default." %
+            format(start.num_sequences, ","))
+  return None
+
+
+def _advise_warmup(start):
+  if _needs_higher_rates(start):
+    return ("The default warm-up is made for long trainings; a short one "
+            "hardly reaches the peak of the learning rate.")
   return None
 
 
@@ -195,7 +206,8 @@ def _advise_average(start):
 # Flags with their values -> function from a Start to the reason to suggest
 # them, or None.
 _ADVICE: Tuple[Tuple[Dict[str, Any], Callable[[Start], Optional[str]]], ...] = (
-    ({"learning_rate": 1e-4, "warmup_proportion": 0.1}, _advise_rate),
+    ({"learning_rate": 1e-4}, _advise_rate),
+    ({"warmup_proportion": 0.1}, _advise_warmup),
     ({"sentence_objective": "none"}, _advise_objective),
     ({"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0},
      _advise_dropout),

@@ -14,7 +14,8 @@ ENCODER = "bert/encoder/layer_0/output/dense/kernel"
 OPTIONS = dict(
     {name: config.default_of(name) for name in preflight_model.OPTIONS},
     hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
-FLAGS = {"rate": "--learning_rate=0.0001 --warmup_proportion=0.1",
+FLAGS = {"rate": "--learning_rate=0.0001",
+         "warm-up": "--warmup_proportion=0.1",
          "objective": "--sentence_objective=none",
          "dropout": "--hidden_dropout_prob=0 --attention_probs_dropout_prob=0"}
 
@@ -78,7 +79,7 @@ def test_what_a_kind_means():
 
 
 @pytest.mark.parametrize("missing, values, expected", [
-    (HEADS, {}, ["rate", "objective", "dropout"]),
+    (HEADS, {}, ["rate", "warm-up", "objective", "dropout"]),
     (HEADS[-1:], {}, ["objective", "dropout"]),
     ([], {}, ["objective", "dropout"]),
     # One that lacks a part of its encoder needs another config.
@@ -87,11 +88,12 @@ def test_what_a_kind_means():
     ([], {"num_sequences": 20001}, []),
     (HEADS, {"num_sequences": 20001}, ["objective"]),
     # One that reads its text again and again, or how often is not known.
-    (HEADS, {"epochs": 3.1}, ["rate", "objective"]),
-    (HEADS, {"epochs": None}, ["rate", "objective"]),
+    (HEADS, {"epochs": 3.1}, ["rate", "warm-up", "objective"]),
+    (HEADS, {"epochs": None}, ["rate", "warm-up", "objective"]),
     # Pairs in TFRecords cost the same context with and without the objective.
     ([], {"has_text": False, "epochs": None}, []),
-    (HEADS, {"has_text": False, "epochs": None}, ["rate", "objective"]),
+    (HEADS, {"has_text": False, "epochs": None},
+     ["rate", "warm-up", "objective"]),
     # LAMB has rates of its own.
     (HEADS, {"optimizer": "lamb"}, ["objective", "dropout"]),
 ])
@@ -101,20 +103,28 @@ def test_what_is_suggested(missing, values, expected):
 
 @pytest.mark.parametrize("values, expected", [
     ({"given": ["learning_rate"]},
-     ["--warmup_proportion=0.1", "objective", "dropout"]),
-    ({"given": ["warmup_proportion"]},
-     ["--learning_rate=0.0001", "objective", "dropout"]),
+     ["warm-up", "objective", "dropout"]),
+    ({"given": ["warmup_proportion"]}, ["rate", "objective", "dropout"]),
     ({"given": ["sentence_objective", "hidden_dropout_prob"]},
-     ["rate", "--attention_probs_dropout_prob=0"]),
+     ["rate", "warm-up", "--attention_probs_dropout_prob=0"]),
     ({"given": OPTIONS, "is_sentence_encoder": True}, []),
     # What is so already, by the model's config for example.
     ({"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
-     ["rate", "objective"]),
+     ["rate", "warm-up", "objective"]),
     ({"learning_rate": 1e-4, "sentence_objective": "none"},
-     ["--warmup_proportion=0.1", "dropout"]),
+     ["warm-up", "dropout"]),
 ])
 def test_what_was_decided_is_not_suggested(values, expected):
   assert suggested(HEADS, **values) == expected
+
+
+@pytest.mark.parametrize("given, reason", [
+    ("warmup_proportion", "20,000 sequences are a short training, in which the "
+     "peak that BERT"), ("learning_rate", "The default warm-up is made for")])
+def test_each_reason_is_of_its_flags(given, reason):
+  first = preflight_model.describe(
+      start(HEADS, given=[given])).suggestions[0]
+  assert first.reason.startswith(reason)
 
 
 def test_suggestions_are_flags_with_valid_values():

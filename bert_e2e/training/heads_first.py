@@ -97,8 +97,8 @@ def find(output_dir, num_head_steps, missing, num_train_steps):
   Args:
     output_dir: str, directory of the run to resume; None for a new run.
     num_head_steps: int or "auto", as requested.
-    missing: list of str, the newly initialized variables; empty if the run
-      starts without --init_checkpoint, as all are new then.
+    missing: list of str, the newly initialized variables that are trained;
+      empty if the run starts without --init_checkpoint, as all are new then.
     num_train_steps: int.
 
   Raises:
@@ -114,8 +114,9 @@ def find(output_dir, num_head_steps, missing, num_train_steps):
           _MAX_AUTO_STEPS, int(_AUTO_FRACTION * num_train_steps))
   elif num_head_steps and not missing:
     logger.warning(
-        "--num_head_steps=%d has no effect: it is for the weights that "
-        "--init_checkpoint lacks, and there are none", num_head_steps)
+        "--num_head_steps=%d has no effect: it is for weights that "
+        "--init_checkpoint lacks, and there are none that are trained",
+        num_head_steps)
     num_head_steps = 0
   if num_head_steps >= num_train_steps:
     raise ValueError(

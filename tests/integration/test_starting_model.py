@@ -104,6 +104,19 @@ def test_the_kind_of_a_model(prepare, tmp_path, written, kind):
   assert options.optimizer.learning_rate == 5e-5
 
 
+@pytest.mark.parametrize("objective, num_head_steps", [
+    ("none", 0), ("nsp", 10)])
+def test_head_steps_are_of_heads_that_are_trained(
+    prepare, tmp_path, caplog, objective, num_head_steps):
+  made = prepare(**of_kind("masked_lm", tmp_path), num_head_steps=10,
+                 sentence_objective=objective)
+  assert made.head_plan.num_head_steps == num_head_steps
+  assert made.training.model.kind == "masked_lm"
+  assert ("--num_head_steps=10 has no effect: it is for weights that "
+          "--init_checkpoint lacks, and there are none that are trained"
+          in caplog.text) == (not num_head_steps)
+
+
 @pytest.mark.parametrize("layout", [
     "modules", "pooling", "encoder_folder", "damaged"])
 def test_a_sentence_encoder(prepare, tmp_path, layout):

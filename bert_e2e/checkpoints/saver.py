@@ -5,6 +5,7 @@ missing: those of another program, or of a run with other flags. In a
 multi-worker run only the chief saves.
 """
 
+import os
 from typing import Any
 
 import tensorflow.compat.v1 as tf
@@ -80,13 +81,24 @@ class _FallbackSaver(tf.train.Saver):
       return super().save(*args, **kwargs)
     return None
 
-  def export_meta_graph(self, filename=None, *args, **kwargs):
-    """Exports the graph, which does not change between two saves, once."""
+  def export_meta_graph(self, filename=None, collection_list=None,
+                        as_text=False, *args, **kwargs):
+    """Exports the graph as the base class does; what saves write only once.
+
+    Saves write a finalized graph, which does not change between two of them.
+    """
+    is_finalized = tf.get_default_graph().finalized
+    has_options = collection_list is not None or any(
+        [*args, *kwargs.values()])
+    if has_options or not is_finalized:
+      return super().export_meta_graph(
+          filename, collection_list, as_text, *args, **kwargs)
     if not self._meta_graph:
-      self._meta_graph = super().export_meta_graph(
-          None, *args, **kwargs).SerializeToString()
-    with tf.io.gfile.GFile(filename, "wb") as stream:
-      stream.write(self._meta_graph)
+      self._meta_graph = super().export_meta_graph().SerializeToString()
+    meta_graph = tf.MetaGraphDef.FromString(self._meta_graph)
+    if filename:
+      tf.io.write_graph(meta_graph, *os.path.split(filename), as_text=as_text)
+    return meta_graph
 
   def restore(self, sess, save_path):
     reader = tf.train.load_checkpoint(save_path)

@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from disturbed_program import MOMENTS, train
+from google.protobuf import text_format
 from program import CONFIG, VOCAB, command, save_checkpoint, tensors, text
 
-from bert_e2e.checkpoints import checkpoint_list
+from bert_e2e.checkpoints import checkpoint_list, saver
 from bert_e2e.checkpoints.checkpoint_list import Checkpoint, CheckpointState
 from bert_e2e.training import evaluation
 
@@ -250,6 +251,77 @@ def test_a_restored_checkpoint_is_not_saved_again(tmp_path):
   assert state.splitlines()[1:] == (
       tmp_path / "checkpoint").read_text().splitlines()[1:len(
           state.splitlines()) - 1] + state.splitlines()[-1:]
+
+
+def meta_graph_of(path, as_text=False):
+  """Returns the MetaGraphDef in a file."""
+  if as_text:
+    return text_format.Parse(path.read_text(), tf.MetaGraphDef())
+  return tf.MetaGraphDef.FromString(path.read_bytes())
+
+
+class TestMetaGraph:
+
+  @pytest.fixture
+  def exports(self, monkeypatch):
+    """Returns the list of the paths that TensorFlow's own saver exports to."""
+    found = []
+    real = tf.train.Saver.export_meta_graph
+
+    def export(self, filename=None, *args, **kwargs):
+      found.append(filename)
+      return real(self, filename, *args, **kwargs)
+
+    monkeypatch.setattr(tf.train.Saver, "export_meta_graph", export)
+    return found
+
+  def test_a_training_exports_its_graph_once(self, tmp_path, exports):
+    train(str(tmp_path), 7, max_to_keep=0)
+    assert len(exports) == 1
+    first, *others = [meta_graph_of(tmp_path / ("model.ckpt-%d.meta" % step))
+                      for step in (0, 3, 6, 7)]
+    assert others == [first] * 3
+    with tf.Graph().as_default(), tf.Session() as session:
+      loaded = tf.train.import_meta_graph(str(tmp_path / "model.ckpt-7.meta"))
+      loaded.restore(session, str(tmp_path / "model.ckpt-7"))
+      assert session.run(tf.train.get_global_step()) == 7
+
+  @pytest.mark.parametrize("options", [
+      {}, {"as_text": True}, {"collection_list": []},
+      {"collection_list": ["variables"], "as_text": True},
+      {"strip_default_attrs": True}], ids=str)
+  @pytest.mark.parametrize("is_finalized", [False, True])
+  def test_it_is_exported_as_by_tensorflows_own_saver(
+      self, tmp_path, is_finalized, options):
+    with tf.Graph().as_default() as graph:
+      tf.get_variable("weights", [2])
+      saver.use_saver([])
+      mine, = tf.get_collection(tf.GraphKeys.SAVERS)
+      mine.build()
+      if is_finalized:
+        graph.finalize()
+      expected = tf.train.Saver.export_meta_graph(
+          mine, str(tmp_path / "expected"), **options)
+      for _ in range(2):
+        assert mine.export_meta_graph(**options) == expected
+        found = mine.export_meta_graph(
+            filename=str(tmp_path / "found"), **options)
+        assert found == expected
+        for name in ("found", "expected"):
+          assert meta_graph_of(
+              tmp_path / name, options.get("as_text")) == expected
+        found.Clear()  # The caller's own.
+
+  def test_what_was_added_is_exported(self):
+    with tf.Graph().as_default():
+      tf.get_variable("weights", [2])
+      saver.use_saver([])
+      mine, = tf.get_collection(tf.GraphKeys.SAVERS)
+      mine.build()
+      mine.export_meta_graph()
+      tf.constant(1, name="added")
+      assert "added" in [
+          node.name for node in mine.export_meta_graph().graph_def.node]
 
 
 def test_only_the_chief_saves(tmp_path):

@@ -8,6 +8,7 @@ process that reads local files never loads it.
 import collections
 import contextlib
 import fnmatch
+import functools
 import glob
 import logging
 import os
@@ -304,6 +305,8 @@ def _walk_local(directories, parts):
     list of str.
   """
   found: Dict[Tuple[str, str], str] = {}
+  # By `**/...`, a directory is looked at twice.
+  names_of = functools.lru_cache(maxsize=None)(_list)
   visited: Set[Tuple[str, int]] = set()
   pending = collections.deque((path, parts) for path in sorted(
       directories, key=lambda path: (os.path.islink(path), path)))
@@ -317,7 +320,7 @@ def _walk_local(directories, parts):
     below = parts if is_any else parts[1:]
     if is_any and parts[1:]:
       pending.appendleft((directory, parts[1:]))
-    for name in _list(directory):
+    for name in names_of(directory):
       if not _fits([name], parts[:1]):
         continue
       path = os.path.join(directory, name)
@@ -330,10 +333,12 @@ def _walk_local(directories, parts):
 
 
 def _list(directory):
-  """Returns the sorted names in a local directory; [] with a warning if it
-  can't be read."""
+  """Returns the sorted names in a local directory; [] if it does not exist, or,
+  with a warning, if it can't be read."""
   try:
     return sorted(os.listdir(directory or os.curdir))
+  except FileNotFoundError:
+    return []
   except OSError as e:
     logger.warning("%s is left out: %s", directory, e.strerror)
     return []

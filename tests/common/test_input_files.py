@@ -153,9 +153,22 @@ def test_a_directory_that_cannot_be_read(write, tmp_path, monkeypatch, caplog):
     return list_all(path)
 
   monkeypatch.setattr(os, "listdir", list_some)
-  assert input_files.expand(str(tmp_path / "in")) == [
-      str(tmp_path / "in" / "a.txt")]
-  assert "secret is left out: Permission denied" in caplog.text
+  for pattern in ("in", "in/**", "in/**/*.txt", "in/**/**/*"):
+    caplog.clear()
+    assert input_files.expand(str(tmp_path / pattern)) == [
+        str(tmp_path / "in" / "a.txt")]
+    assert caplog.messages == ["%s is left out: Permission denied" % (
+        tmp_path / "in" / "secret")]
+
+
+@pytest.mark.parametrize("pattern", [
+    "missing", "missing/*", "missing/**", "missing/**/*.txt"])
+def test_a_directory_that_does_not_exist(tmp_path, caplog, pattern):
+  path = str(tmp_path / pattern)
+  with pytest.raises(ValueError) as caught:
+    input_files.expand(path)
+  assert "No input file matches %s " % path in str(caught.value)
+  assert not caplog.records
 
 
 def test_an_empty_directory(write, expand, tmp_path):

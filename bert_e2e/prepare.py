@@ -472,6 +472,8 @@ def _describe_model(run, epochs):
   return preflight_model.describe(preflight_model.Start(
       missing=tuple(run.initial.missing),
       is_sentence_encoder=run.initial.is_sentence_encoder,
+      trains_sentences=objectives.SENTENCE_OBJECTIVES[
+          config.instances.sentence_objective].is_trained,
       num_head_steps=run.head_plan.num_head_steps,
       num_sequences=run.num_train_steps * config.optimizer.train_batch_size,
       epochs=epochs, has_text=bool(run.training.source.text), options=options,

@@ -33,7 +33,7 @@ from bert_e2e.checkpoints import (
   tf_weights,
   validation,
 )
-from bert_e2e.common import file_io
+from bert_e2e.common import file_io, head_variables
 from bert_e2e.common.messages import list_names
 
 _INPUT, _OTHERS = "--input", "--average_with"  # The flags, for messages.
@@ -231,7 +231,7 @@ def _check_same_model(config, path, given, model, stored):
   different = different or validation.differences(config, stored.shapes)
   different += ["%s is missing" % name for name in shapes
                 if name not in stored.shapes and
-                not hugging_face.is_head(name)]
+                not head_variables.is_head(name)]
   different += ["%s is not in the model" % name for name in stored.shapes
                 if name.startswith(tf_weights.ROOT) and name not in shapes]
   if different:

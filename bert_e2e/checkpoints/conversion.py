@@ -21,7 +21,12 @@ from bert_e2e.checkpoints import (
   validation,
 )
 from bert_e2e.checkpoints.model_path import CONFIG_FILE
-from bert_e2e.common import file_io, json_files, session_config
+from bert_e2e.common import (
+  file_io,
+  head_variables,
+  json_files,
+  session_config,
+)
 from bert_e2e.common.added_token_files import TOKENIZER_CONFIG_FILE, VOCAB_FILE
 from bert_e2e.common.messages import list_names
 from bert_e2e.config import TokenizerConfig, names_of
@@ -200,7 +205,7 @@ def _read_variables(weights, checkpoint, config):
                 if name.startswith(tf_weights.ROOT) and name not in shapes]
   different += ["%s is missing" % name for name in shapes
                 if name not in weights.shapes and
-                not hugging_face.is_head(name)]
+                not head_variables.is_head(name)]
   if different:
     raise ValueError(
         "The checkpoint %s is of another model than the config: %s." %

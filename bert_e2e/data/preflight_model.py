@@ -6,14 +6,12 @@ Suggestions change nothing, and leave out what was passed already.
 
 from typing import Any, Callable, Dict, FrozenSet, NamedTuple, Optional, Tuple
 
+from bert_e2e.common import head_variables
+
 # A training of at most so many sequences is a short one.
 MAX_SHORT_SEQUENCES = 20000
 # Dropout is of no use where a short training reads the text no more often.
 MAX_PASSES_WITHOUT_DROPOUT = 3.0
-
-_MASKED_LM_HEAD = "cls/predictions/transform/"
-_SENTENCE_HEAD = ("bert/pooler/", "cls/seq_relationship/")
-_HEADS = ("bert/pooler/", "cls/")
 
 
 class Start(NamedTuple):
@@ -23,6 +21,7 @@ class Start(NamedTuple):
     missing: tuple of str, the model's variables that are newly initialized.
     is_sentence_encoder: bool, whether contrastive training of sentences
       followed its pretraining.
+    trains_sentences: bool, whether the run trains the next-sentence head.
     num_head_steps: int, the first steps, which train new weights only.
     num_sequences: int, sequences that the run trains on.
     epochs: float, passes over the text; None if unknown.
@@ -33,6 +32,7 @@ class Start(NamedTuple):
   """
   missing: Tuple[str, ...]
   is_sentence_encoder: bool
+  trains_sentences: bool
   num_head_steps: int
   num_sequences: int
   epochs: Optional[float]
@@ -92,11 +92,12 @@ def describe(start):
 
 def _kind_of(start):
   """Returns a key of _KINDS."""
-  if any(not name.startswith(_HEADS) for name in start.missing):
+  if not all(map(head_variables.is_head, start.missing)):
     return "partial"
-  if start.lacks(_MASKED_LM_HEAD):
+  if start.lacks(head_variables.MASKED_LM_TRANSFORM):
     return "encoder"
-  return "masked_lm" if start.lacks(_SENTENCE_HEAD) else "pretraining"
+  return ("masked_lm" if start.lacks(head_variables.SENTENCE_HEAD) else
+          "pretraining")
 
 
 # ------------------------------------------------------------------- the kinds
@@ -110,7 +111,7 @@ def _explain_pretraining(start):
 def _explain_masked_lm(start):
   return ("The loss on masked words continues from where its pretraining ended;"
           " the head of next-sentence prediction is new%s." % (
-              "" if _trains_sentences(start) else ", and not trained"))
+              "" if start.trains_sentences else ", and not trained"))
 
 
 def _explain_encoder(start):
@@ -124,7 +125,7 @@ def _explain_encoder(start):
 
 
 def _explain_partial(start):
-  inner = [name for name in start.missing if not name.startswith(_HEADS)]
+  inner = [name for name in start.missing if not head_variables.is_head(name)]
   return ("Variables of the encoder (%d, such as %s) start from random values, "
           "which spoils what the others have learned. Check whether "
           "--bert_config_file is the config of the model." %
@@ -144,12 +145,9 @@ _KINDS: Dict[str, Tuple[str, Callable[[Start], str]]] = {
 # -------------------------------------------------------------- the suggestions
 
 
-def _trains_sentences(start):
-  return start.options["sentence_objective"] != "none"
-
-
 def _needs_higher_rates(start):
-  return (start.is_short and start.lacks(_MASKED_LM_HEAD) and
+  return (start.is_short and
+          start.lacks(head_variables.MASKED_LM_TRANSFORM) and
           start.options["optimizer"] == "adamw")
 
 
@@ -169,9 +167,9 @@ def _advise_warmup(start):
 
 
 def _advise_objective(start):
-  if not _trains_sentences(start):
+  if not start.trains_sentences:
     return None
-  if start.lacks(_SENTENCE_HEAD):
+  if start.lacks(head_variables.SENTENCE_HEAD):
     return ("The model has no next-sentence head. The gradients of a new one "
             "change the encoder, and teach it no words.")
   if start.is_short and start.has_text:

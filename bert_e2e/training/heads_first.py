@@ -16,7 +16,7 @@ import logging
 import os
 from typing import Any, Callable, Dict, List, NamedTuple
 
-from bert_e2e.common import file_io, json_files
+from bert_e2e.common import file_io, head_variables, json_files
 from bert_e2e.config import AUTO
 from bert_e2e.training import dropout
 
@@ -27,7 +27,6 @@ PLAN_FILE = "head_steps.json"
 # output is newly initialized.
 _MAX_AUTO_STEPS = 100
 _AUTO_FRACTION = 0.05
-_TRANSFORM = "cls/predictions/transform/"
 
 
 class HeadPlan(NamedTuple):
@@ -109,7 +108,8 @@ def find(output_dir, num_head_steps, missing, num_train_steps):
     return _find_stored(output_dir, num_head_steps)
   if num_head_steps == AUTO:
     num_head_steps = 0
-    if any(name.startswith(_TRANSFORM) for name in missing):
+    if any(name.startswith(head_variables.MASKED_LM_TRANSFORM)
+           for name in missing):
       num_head_steps = min(
           _MAX_AUTO_STEPS, int(_AUTO_FRACTION * num_train_steps))
   elif num_head_steps and not missing:

@@ -17,6 +17,7 @@ from typing import Any, Callable, Dict, NamedTuple
 import tensorflow.compat.v1 as tf
 
 import modeling
+from bert_e2e.common import head_variables
 from bert_e2e.training import metrics
 
 MASKED_LM = "masked_lm"
@@ -52,8 +53,6 @@ SENTENCE_OBJECTIVES: Dict[str, SentenceObjective] = {
     # Masked words only: Liu et al. 2019, arXiv 1907.11692, section 4.2.
     "none": _NEXT_SENTENCE._replace(is_trained=False),
 }
-# Prefixes of the variables that only the head of a sentence objective trains.
-_HEAD_VARIABLES = ("bert/pooler/", "cls/seq_relationship/")
 
 
 def is_trained(name, sentence_objective):
@@ -64,7 +63,7 @@ def is_trained(name, sentence_objective):
     sentence_objective: str, a key of SENTENCE_OBJECTIVES.
   """
   return (SENTENCE_OBJECTIVES[sentence_objective].is_trained or
-          not name.startswith(_HEAD_VARIABLES))
+          not name.startswith(head_variables.SENTENCE_HEAD))
 
 
 class BatchPart(NamedTuple):

@@ -20,11 +20,12 @@ FLAGS = {"rate": "--learning_rate=0.0001",
          "dropout": "--hidden_dropout_prob=0 --attention_probs_dropout_prob=0"}
 
 
-def start(missing=(), is_sentence_encoder=False, num_head_steps=0,
-          num_sequences=20000, epochs=3.0, has_text=True, given=(), **options):
-  return Start(tuple(missing), is_sentence_encoder, num_head_steps,
-               num_sequences, epochs, has_text, dict(OPTIONS, **options),
-               frozenset(given))
+def start(missing=(), is_sentence_encoder=False, *, trains_sentences=True,
+          num_head_steps=0, num_sequences=20000, epochs=3.0, has_text=True,
+          given=(), **options):
+  return Start(tuple(missing), is_sentence_encoder, trains_sentences,
+               num_head_steps, num_sequences, epochs, has_text,
+               dict(OPTIONS, **options), frozenset(given))
 
 
 def suggested(*args, **values):
@@ -68,7 +69,7 @@ def test_what_a_kind_means():
   assert "continue from where its pretraining ended" in meaning()
   masked_lm = [HEADS[0], HEADS[-1]]
   assert meaning(masked_lm).endswith("prediction is new.")
-  assert meaning(masked_lm, sentence_objective="none").endswith(
+  assert meaning(masked_lm, trains_sentences=False).endswith(
       "is new, and not trained.")
   assert "starts as high as that of a new model" in meaning(HEADS)
   assert "--num_head_steps" not in meaning(HEADS)
@@ -113,6 +114,7 @@ def test_what_is_suggested(missing, values, expected):
      ["rate", "warm-up", "objective"]),
     ({"learning_rate": 1e-4, "sentence_objective": "none"},
      ["warm-up", "dropout"]),
+    ({"trains_sentences": False}, ["rate", "warm-up", "dropout"]),
 ])
 def test_what_was_decided_is_not_suggested(values, expected):
   assert suggested(HEADS, **values) == expected

@@ -21,6 +21,7 @@ from program import LENGTHS, command, prepared
 import run_pretraining_e2e as e2e
 from bert_e2e import run, startup_log
 from bert_e2e.checkpoints import hugging_face
+from bert_e2e.common import head_variables
 from bert_e2e.data import preflight_text
 from bert_e2e.reporting import report
 
@@ -50,7 +51,7 @@ def write_checkpoint(folder, num_layers):
   variables = random_variables(config_of(num_hidden_layers=num_layers))
   return tf_checkpoints.write(folder / "model.ckpt", {
       name: value for name, value in variables.items()
-      if not hugging_face.is_head(name)})
+      if not head_variables.is_head(name)})
 
 
 def of_kind(kind, directory):

@@ -29,11 +29,7 @@ from bert_e2e.checkpoints.hugging_face.export import (
   to_bytes,
   write,
 )
-from bert_e2e.checkpoints.hugging_face.heads import (
-  TRANSFORMS,
-  complete,
-  is_head,
-)
+from bert_e2e.checkpoints.hugging_face.heads import TRANSFORMS, complete
 from bert_e2e.checkpoints.hugging_face.model import Model, read
 from bert_e2e.checkpoints.hugging_face.sentence_encoder import (
   is_sentence_encoder,
@@ -49,6 +45,6 @@ from bert_e2e.checkpoints.hugging_face.weights import is_weight_file
 __all__ = [
     "CONFIG_FILE", "OUTPUT_FILES", "TRANSFORMS", "Model", "check_config",
     "check_writable", "complete", "config_differences", "config_file",
-    "find_directory", "find_vocab_file", "is_directory", "is_head",
+    "find_directory", "find_vocab_file", "is_directory",
     "is_sentence_encoder", "is_weight_file", "load_config", "make_files",
     "own_names", "read", "read_config", "read_options", "to_bytes", "write"]

@@ -5,15 +5,10 @@ import collections
 import numpy as np
 
 import modeling
+from bert_e2e.common import head_variables
 from bert_e2e.common.messages import list_names
 
 TRANSFORMS = ("identity", "random")
-
-
-def is_head(name):
-  """Tells whether a variable belongs to a head or the pooler, which may be
-  missing from a model."""
-  return name.startswith(("cls/", "bert/pooler/"))
 
 
 def complete(variables, config, rng, transform="identity"):
@@ -43,7 +38,8 @@ def complete(variables, config, rng, transform="identity"):
     raise ValueError("The transform %r is not one of %s." %
                      (transform, ", ".join(TRANSFORMS)))
   missing = [name for name in modeling.variable_shapes(config)
-             if name not in variables and not is_head(name)]
+             if name not in variables and
+             not head_variables.is_head(name)]
   if missing:
     raise ValueError("The encoder is incomplete: %s is missing." %
                      list_names(missing))
@@ -55,7 +51,8 @@ def complete(variables, config, rng, transform="identity"):
       completed[name] = np.ones(shape, np.float32)
     elif name.endswith(("bias", "beta")):
       completed[name] = np.zeros(shape, np.float32)
-    elif name.startswith("cls/predictions/") and transform == "identity":
+    elif (name.startswith(head_variables.MASKED_LM_TRANSFORM) and
+          transform == "identity"):
       completed[name] = np.eye(shape[0], dtype=np.float32)
     else:
       completed[name] = _truncated_normal(shape, config.initializer_range, rng)

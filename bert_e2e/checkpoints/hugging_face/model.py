@@ -7,7 +7,8 @@ import numpy as np
 
 import modeling
 from bert_e2e.checkpoints.hugging_face import config as config_lib
-from bert_e2e.checkpoints.hugging_face import heads, weights
+from bert_e2e.checkpoints.hugging_face import weights
+from bert_e2e.common import head_variables
 
 
 class Model(NamedTuple):
@@ -72,7 +73,7 @@ def read(directory):
                 if stored_names[name] in stored and
                 stored_names[name].startswith("bert.")]
   different += ["%s is missing" % name for name in missing
-                if not heads.is_head(name)]
+                if not head_variables.is_head(name)]
   if different:
     raise ValueError(
         "%s does not hold the weights of the model that %s describes: %s. Copy "

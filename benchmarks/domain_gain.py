@@ -58,6 +58,7 @@ import common
 import numpy as np
 from gain import models, results, tasks, texts
 
+from bert_e2e.data import labelled_texts
 from bert_e2e.training import probe
 
 AS_IS, DOMAIN, CONTROL, PLAIN = (
@@ -102,7 +103,7 @@ class Experiment:
     self._trained_on = {DOMAIN: task, PLAIN: task, CONTROL: control}
     self._store = store
     self._last_features: Tuple = (None, None)
-    read = {split: probe.read_labelled(path)
+    read = {split: labelled_texts.read(path)
             for split, path in task.labelled.items()}
     self._classes = sorted(set().union(*(
         found.labels for found in read.values())))
@@ -177,7 +178,7 @@ class Experiment:
     return self._last_features[1]
 
   def _draws(self, num_labels, num_draws, seed=_SEED):
-    return probe.draw(
+    return labelled_texts.draw(
         self._labels[texts.TRAINING], num_labels, num_draws, seed)
 
   def frozen(self, arm):

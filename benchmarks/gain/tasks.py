@@ -139,7 +139,7 @@ class Task(NamedTuple):
   Attributes:
     name: str.
     labelled: dict from a split to the path of its labelled texts; see
-      probe.read_labelled.
+      labelled_texts.read.
     text: str, path of the pretraining text.
     held_out: str, path of the text of the test split.
   """

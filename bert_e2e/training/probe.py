@@ -13,7 +13,6 @@ scores of single draws of a hundred texts differ by several points.
 """
 
 import importlib
-import logging
 import math
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
@@ -21,19 +20,13 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import modeling
-from bert_e2e.common.messages import list_names
-from bert_e2e.data import text_lines
-from bert_e2e.data.example_builder import derived_rng
-
-logger = logging.getLogger(__name__)
+from bert_e2e.data import labelled_texts
 
 # Inverse strength of the classifier's L2 penalty, as scikit-learn defines it.
 C = 0.1
 # The key of an estimator's prediction: float32 [B, H], see `mean_pooled`.
 VECTORS = "vectors"
 _MAX_ITERATIONS = 1000
-_BYTE_ORDER_MARK = "\ufeff"
-_QUOTED_CHARACTERS = 40
 
 
 def check_installed():
@@ -46,97 +39,13 @@ def check_installed():
         "install it with `python -m pip install scikit-learn`." % e) from e
 
 
-# ------------------------------------------------------------- labelled texts
-
-
-class LabelledTexts(NamedTuple):
-  """A file of labelled texts.
-
-  Attributes:
-    path: str.
-    labels, texts: lists of str, in the order of the lines; none is empty.
-  """
-  path: str
-  labels: List[str]
-  texts: List[str]
-
-
-def read_labelled(path, invalid_utf8="error"):
-  """Reads labelled texts: a label, a tab and a text per line, in UTF-8.
-
-  Whitespace around a label and a text is removed, and blank lines are skipped.
-  A text may contain tabs.
-
-  Args:
-    path: str, local or with a scheme; see readers.FORMATS for compressed files.
-    invalid_utf8: see text_lines.decode.
-
-  Returns:
-    LabelledTexts.
-
-  Raises:
-    ValueError: the file can't be read, is not UTF-8 or has no texts, or a line
-      has no tab, no label or no text. The message names file and line.
-  """
-  found = LabelledTexts(path, [], [])
-  for number, line in enumerate(text_lines.read_lines(path, invalid_utf8), 1):
-    if number == 1 and line.startswith(_BYTE_ORDER_MARK):
-      line = line[1:]
-    if not line.strip():
-      continue
-    label, tab, text = line.partition("\t")
-    label, text = label.strip(), text.strip()
-    if not (label and text):
-      raise ValueError(
-          "%s, line %d: \"%s\" has no %s; write a label, a tab and a text on "
-          "each line." % (
-              path, number, line[:_QUOTED_CHARACTERS],
-              "tab" if not tab else "text" if label else "label"))
-    found.labels.append(label)
-    found.texts.append(text)
-  if not found.texts:
-    raise ValueError(
-        "%s has no labelled texts; write a label, a tab and a text on each "
-        "line." % path)
-  return found
-
-
-def draw(labels, num_labels, num_draws, random_seed):
-  """Draws labelled texts to fit classifiers to.
-
-  A draw has at least two classes: if all of its texts are of one class, the
-  last one is replaced by a text of another class.
-
-  Args:
-    labels: list of str, at least two of them different.
-    num_labels: int, texts of a draw, at least 2.
-    num_draws: int. There is a single draw, of all texts, if there are no more
-      than `num_labels`.
-    random_seed: int; the draw of a number is the same for the same seed.
-
-  Returns:
-    list of lists of int, sorted indices in `labels`; one list for each draw.
-  """
-  if len(labels) <= num_labels:
-    return [list(range(len(labels)))]
-  found = []
-  for number in range(num_draws):
-    order = list(range(len(labels)))
-    derived_rng(random_seed, "probe", number).shuffle(order)
-    drawn = order[:num_labels]
-    if len({labels[i] for i in drawn}) < 2:
-      drawn[-1] = next(i for i in order if labels[i] != labels[drawn[0]])
-    found.append(sorted(drawn))
-  return found
-
-
 class Probe:
   """Labelled texts, drawn for some classifiers and held out for their scores.
 
   Args:
-    train: LabelledTexts to draw from.
-    held_out: LabelledTexts to score on.
-    draws: list of lists of int, indices in `train`; see `draw`.
+    train: labelled_texts.LabelledTexts to draw from.
+    held_out: labelled_texts.LabelledTexts to score on.
+    draws: list of lists of int, indices in `train`; see labelled_texts.draw.
 
   Attributes:
     train, held_out, draws: as given.
@@ -154,25 +63,26 @@ class Probe:
     """Reads and draws the texts of a probe.
 
     Args:
-      train_file, eval_file: see `read_labelled`.
-      num_labels, num_draws, random_seed: see `draw`.
-      invalid_utf8: see `read_labelled`.
+      train_file, eval_file: see labelled_texts.read.
+      num_labels, num_draws, random_seed: see labelled_texts.draw.
+      invalid_utf8: see labelled_texts.read.
 
     Returns:
       Probe.
 
     Raises:
-      ValueError: see `read_labelled`; or all training texts are of one class.
+      ValueError: see labelled_texts.read; or all training texts are of one
+        class.
     """
-    train = read_labelled(train_file, invalid_utf8)
-    held_out = read_labelled(eval_file, invalid_utf8)
+    train = labelled_texts.read(train_file, invalid_utf8)
+    held_out = labelled_texts.read(eval_file, invalid_utf8)
     classes = sorted(set(train.labels))
     if len(classes) < 2:
       raise ValueError(
           "All texts of %s have the label \"%s\"; a probe needs two classes or "
           "more." % (train_file, classes[0]))
-    _warn_of_odd_texts(train, held_out)
-    return cls(train, held_out, draw(
+    labelled_texts.warn_of_odd_texts(train, held_out)
+    return cls(train, held_out, labelled_texts.draw(
         train.labels, num_labels, num_draws, random_seed))
 
   @property
@@ -198,25 +108,6 @@ class Probe:
                       [self.train.labels[i] for i in drawn],
                       eval_features, self.held_out.labels)
         for drawn in self.draws]
-
-
-def _warn_of_odd_texts(train, held_out):
-  """Warns of held-out texts that can't be told right, or too easily.
-
-  Args:
-    train, held_out: LabelledTexts.
-  """
-  unknown = sorted(set(held_out.labels) - set(train.labels))
-  if unknown:
-    logger.warning(
-        "labels in %s that do not occur in %s count as errors of the probe: %s",
-        held_out.path, train.path, list_names(unknown))
-  shared = set(train.texts).intersection(held_out.texts)
-  if shared:
-    logger.warning(
-        "%s and %s share %d texts, which inflates the probe's scores, e.g. "
-        "\"%s\"", train.path, held_out.path, len(shared),
-        min(shared)[:_QUOTED_CHARACTERS])
 
 
 # ----------------------------------------------------- features and classifier

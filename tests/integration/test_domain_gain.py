@@ -16,7 +16,7 @@ from program import CONFIG, ROOT, VOCAB, WORDS, text
 
 import modeling
 from bert_e2e.checkpoints import hugging_face
-from bert_e2e.training import probe
+from bert_e2e.data import labelled_texts
 
 FOLDER = os.path.join(ROOT, "benchmarks")
 # Last: modules of both folders have one name.
@@ -297,7 +297,7 @@ def test_the_files_of_tasks(tmp_path):
   assert list(texts.documents(one.text)) == [["x y"], ["z"]]
   assert list(texts.documents(two.text)) == [["k"]]
   assert list(texts.documents(one.held_out)) == [["a b c d e f g"]]
-  assert probe.read_labelled(one.labelled["training"])[1:] == (
+  assert labelled_texts.read(one.labelled["training"])[1:] == (
       ["l", "m"], ["p", "q"])
   assert "1 lines with held-out text removed" in said[0]
   corpora[0].labelled["test"].clear()

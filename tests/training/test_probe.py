@@ -1,7 +1,5 @@
-"""The probe of a user's task: labelled texts, draws, features and scores."""
+"""The probe of a user's task: features and scores of labelled texts."""
 
-import collections
-import gzip
 import sys
 
 import numpy as np
@@ -12,12 +10,10 @@ from sklearn import linear_model
 
 import modeling
 import tokenization
+from bert_e2e.data.labelled_texts import LabelledTexts, draw
 from bert_e2e.training import probe
 
 LABELS = ["red", "green", "blue"] * 10
-# Of Python 3.7; draws have to be the same on every Python.
-RECORDED_DRAWS = [
-    [6, 9, 10, 26, 29], [12, 13, 20, 23, 26], [5, 15, 17, 20, 23]]
 
 
 def write(path, lines):
@@ -28,34 +24,7 @@ def write(path, lines):
 # ------------------------------------------------------------- labelled texts
 
 
-def test_labelled_texts(tmp_path):
-  path = write(tmp_path / "a.tsv", [
-      "\ufeffgood\tone\ttwo ", "", " 好 \t 今天天气很好 ", "bad\tlast"])
-  assert probe.read_labelled(path) == (
-      path, ["good", "好", "bad"], ["one\ttwo", "今天天气很好", "last"])
-  packed = tmp_path / "a.tsv.gz"
-  packed.write_bytes(gzip.compress((tmp_path / "a.tsv").read_bytes()))
-  assert probe.read_labelled(str(packed))[1:] == probe.read_labelled(path)[1:]
-
-
-@pytest.mark.parametrize("line, what", [
-    ("no label here", "line 2: \"no label here\" has no tab"),
-    ("\tno label", "line 2: .* has no label"),
-    ("label\t ", "line 2: .* has no text")])
-def test_a_line_that_is_none(tmp_path, line, what):
-  path = write(tmp_path / "a.tsv", ["x\ty", line])
-  with pytest.raises(ValueError, match="a.tsv, " + what):
-    probe.read_labelled(path)
-
-
-def test_files_that_are_none(tmp_path):
-  (tmp_path / "latin.tsv").write_bytes(b"a\tb\na\tcaf\xe9\n")
-  with pytest.raises(ValueError, match="latin.tsv is not UTF-8: .*line 2"):
-    probe.read_labelled(str(tmp_path / "latin.tsv"))
-  assert len(probe.read_labelled(
-      str(tmp_path / "latin.tsv"), "replace").texts) == 2
-  with pytest.raises(ValueError, match="empty.tsv has no labelled texts"):
-    probe.read_labelled(write(tmp_path / "empty.tsv", [" "]))
+def test_texts_of_one_class_are_refused(tmp_path):
   one = write(tmp_path / "one.tsv", ["a\tx", "a\ty"])
   with pytest.raises(ValueError, match="one.tsv have the label \"a\""):
     probe.Probe.read(one, one)
@@ -68,31 +37,6 @@ def test_odd_texts_are_warned_of(tmp_path, caplog):
   assert "do not occur in %s count as errors of the probe: c" % train in (
       caplog.text)
   assert "share 1 texts" in caplog.text and '"x"' in caplog.text
-
-
-# ----------------------------------------------------------------------- draws
-
-
-def test_draws_are_a_function_of_the_seed():
-  """Those of a number of draws are the first of any more."""
-  draws = probe.draw(LABELS, 5, 3, 7)
-  assert draws == RECORDED_DRAWS
-  assert probe.draw(LABELS, 5, 8, 7)[:3] == draws
-  assert probe.draw(LABELS, 5, 3, 8) != draws
-  assert all(len(set(drawn)) == 5 for drawn in draws)
-  counts = collections.Counter(
-      i for drawn in probe.draw(LABELS, 5, 300, 7) for i in drawn)
-  assert len(counts) == 30 and max(counts.values()) < 100
-
-
-def test_fewer_texts_are_used_once():
-  assert probe.draw(LABELS, 30, 8, 7) == [list(range(30))]
-
-
-def test_a_draw_has_two_classes():
-  labels = ["common"] * 200 + ["rare"]
-  for drawn in probe.draw(labels, 2, 20, 7):
-    assert 200 in drawn and len(set(drawn)) == 2
 
 
 # ----------------------------------------------------- features and classifier
@@ -160,10 +104,10 @@ def test_scores_are_those_of_scikit_learn():
 def test_a_probe_scores_each_draw():
   rng = np.random.RandomState(0)
   features = rng.randn(40, 4)
-  train = probe.LabelledTexts("t", LABELS, ["t%d" % i for i in range(30)])
-  held_out = probe.LabelledTexts(
+  train = LabelledTexts("t", LABELS, ["t%d" % i for i in range(30)])
+  held_out = LabelledTexts(
       "e", LABELS[:10], ["e%d" % i for i in range(10)])
-  draws = probe.draw(LABELS, 4, 2, 1)
+  draws = draw(LABELS, 4, 2, 1)
   made = probe.Probe(train, held_out, draws)
   used = sorted({*draws[0], *draws[1]})
   assert made.texts == ["t%d" % i for i in used] + held_out.texts

@@ -23,7 +23,6 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
-import modeling
 import tokenization
 from bert_e2e.checkpoints import (
   conversion,
@@ -33,7 +32,7 @@ from bert_e2e.checkpoints import (
   tf_weights,
   validation,
 )
-from bert_e2e.common import file_io, head_variables
+from bert_e2e.common import file_io
 from bert_e2e.common.messages import list_names
 
 _INPUT, _OTHERS = "--input", "--average_with"  # The flags, for messages.
@@ -227,13 +226,8 @@ def _check_same_model(config, path, given, model, stored):
   if model.config_file:
     different = hugging_face.config_differences(
         hugging_face.load_config(model.config_file), config)
-  shapes = modeling.variable_shapes(config)
-  different = different or validation.differences(config, stored.shapes)
-  different += ["%s is missing" % name for name in shapes
-                if name not in stored.shapes and
-                not head_variables.is_head(name)]
-  different += ["%s is not in the model" % name for name in stored.shapes
-                if name.startswith(tf_weights.ROOT) and name not in shapes]
+  # What their weights differ in follows from their configs.
+  different = different or validation.model_differences(config, stored.shapes)
   if different:
     raise ValueError(
         "%s=%s is of another model than %s=%s: %s. Pass models with the same "

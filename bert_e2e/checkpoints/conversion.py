@@ -21,12 +21,7 @@ from bert_e2e.checkpoints import (
   validation,
 )
 from bert_e2e.checkpoints.model_path import CONFIG_FILE
-from bert_e2e.common import (
-  file_io,
-  head_variables,
-  json_files,
-  session_config,
-)
+from bert_e2e.common import file_io, json_files, session_config
 from bert_e2e.common.added_token_files import TOKENIZER_CONFIG_FILE, VOCAB_FILE
 from bert_e2e.common.messages import list_names
 from bert_e2e.config import TokenizerConfig, names_of
@@ -124,9 +119,7 @@ def _read_hugging_face(model, vocab_file, do_lower_case):
       _complete(found.variables, config), config,
       vocab_file or model.vocab_file,
       recorded if do_lower_case is None else do_lower_case, found.missing,
-      found.unused,
-      found.root[:-1] if found.has_other_names else tf_weights.ROOT,
-      tokenizer, model.path)
+      found.unused, found.scope, tokenizer, model.path)
 
 
 def _complete(variables, config):
@@ -199,19 +192,14 @@ def read_checkpoint(checkpoint, config):
 
 def _read_variables(weights, checkpoint, config):
   """Returns what `read_checkpoint` does, from a TensorFlowWeights."""
-  shapes = modeling.variable_shapes(config)
-  different = validation.differences(config, weights.shapes)
-  different += ["%s is not in the model" % name for name in weights.shapes
-                if name.startswith(tf_weights.ROOT) and name not in shapes]
-  different += ["%s is missing" % name for name in shapes
-                if name not in weights.shapes and
-                not head_variables.is_head(name)]
+  different = validation.model_differences(config, weights.shapes)
   if different:
     raise ValueError(
         "The checkpoint %s is of another model than the config: %s." %
         (checkpoint, list_names(different)))
   return collections.OrderedDict(
-      (name, weights.read(name)) for name in shapes if name in weights.shapes)
+      (name, weights.read(name)) for name in modeling.variable_shapes(config)
+      if name in weights.shapes)
 
 
 # ---------------------------------------------------------------------- writing

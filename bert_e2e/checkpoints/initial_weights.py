@@ -76,9 +76,7 @@ def open_weights(path):
   """
   if hugging_face.is_directory(path):
     model = hugging_face.read(path)
-    return in_memory(
-        path, model.variables,
-        model.root[:-1] if model.has_other_names else tf_weights.ROOT)
+    return in_memory(path, model.variables, model.scope)
   weights = tf_weights.TensorFlowWeights(path)
   return StoredWeights(path, weights.shapes, weights.read, weights.root)
 

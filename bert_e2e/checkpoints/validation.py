@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 import modeling
 import optimization
 from bert_e2e.checkpoints import examples_seen, tf_weights
-from bert_e2e.common import file_io
+from bert_e2e.common import file_io, head_variables
 from bert_e2e.common.messages import list_names
 
 # Variables that an optimizer and the training loop add to the model's weights.
@@ -33,6 +33,26 @@ def differences(config, variables):
       for name, shape in modeling.variable_shapes(config).items()
       if name in variables and list(variables[name]) != list(shape)
   ]
+
+
+def model_differences(config, variables):
+  """Lists what differs between a model and its weights, heads aside.
+
+  Args:
+    config, variables: see `differences`.
+
+  Returns:
+    list of str, a clause for each weight of another shape, for each one of the
+    encoder that is missing, and for each one that the model does not have.
+    Weights of heads may be missing.
+  """
+  shapes = modeling.variable_shapes(config)
+  return [
+      *differences(config, variables),
+      *("%s is missing" % name for name in shapes
+        if name not in variables and not head_variables.is_head(name)),
+      *("%s is not in the model" % name for name in variables
+        if name.startswith(tf_weights.ROOT) and name not in shapes)]
 
 
 def check_output_dir(output_dir, config, config_file, optimizer=None):

@@ -263,8 +263,8 @@ def test_names_under_a_prefix(tmp_path, change, root):
   assert_same(found.variables, whole.variables)
   assert found.missing == []
   assert (found.root, whole.root) == (root, "bert.")
-  assert found.has_other_names == (root != "bert.") and (
-      not whole.has_other_names)
+  assert (found.scope, whole.scope) == (
+      "bert/" if root == "bert." else root[:-1], "bert/")
   assert all(name.startswith("teacher.") for name in found.unused)
 
 

@@ -6,6 +6,7 @@ from typing import Any, Dict, List, NamedTuple
 import numpy as np
 
 import modeling
+from bert_e2e.checkpoints import tf_weights
 from bert_e2e.checkpoints.hugging_face import config as config_lib
 from bert_e2e.checkpoints.hugging_face import weights
 from bert_e2e.common import head_variables
@@ -32,9 +33,10 @@ class Model(NamedTuple):
   root: str
 
   @property
-  def has_other_names(self):
-    """bool, whether the encoder's names are not those of transformers."""
-    return self.root not in ("bert.", "")
+  def scope(self):
+    """str, tf_weights.ROOT if the encoder's names are those of transformers;
+    else `root` without the dot at its end."""
+    return tf_weights.ROOT if self.root in ("bert.", "") else self.root[:-1]
 
 
 def read(directory):

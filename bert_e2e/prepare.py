@@ -162,7 +162,7 @@ def prepare(config):
       config, bert_config, engine, latest, initial, training,
       eval_sources, probe, num_train_steps, num_warmup_steps, head_plan,
       _check_export(config, bert_config), lock)
-  return dataclasses.replace(run, training=_with_schedule(run))
+  return _with_model(_with_schedule(run))
 
 
 # ------------------------------------------------------------ model and engine
@@ -440,31 +440,31 @@ def _find_epoch_plan(config, source, latest, preflight):
 
 
 def _with_schedule(run):
-  """Returns PreparedRun.training with what its schedule and the model that it
-  starts from mean."""
-  training, config = run.training, run.config
-  if not training:
-    return None
-  found = training.preflight
-  if found:
-    found = preflight_lib.plan(
-        found, run.num_train_steps, run.num_warmup_steps,
-        config.optimizer.train_batch_size, run.head_plan.num_head_steps)
-  model = None
-  if run.initial and not run.latest:
-    model = _describe_model(run, found.epochs if found else None)
-    found = found and found._replace(model=model)
-  return dataclasses.replace(training, preflight=found, model=model)
+  """Returns a PreparedRun with the plan of steps in its preflight, if any."""
+  training = run.training
+  if not training or not training.preflight:
+    return run
+  planned = preflight_lib.plan(
+      training.preflight, run.num_train_steps, run.num_warmup_steps,
+      run.config.optimizer.train_batch_size, run.head_plan.num_head_steps)
+  return dataclasses.replace(
+      run, training=dataclasses.replace(training, preflight=planned))
 
 
-def _describe_model(run, epochs):
-  """Returns the StartingModel of a new run.
+def _with_model(run):
+  """Returns a PreparedRun with the model that it starts from, if any."""
+  training = run.training
+  if not training or not run.initial or run.latest:
+    return run
+  model = _describe_model(run)
+  preflight = training.preflight and training.preflight._replace(model=model)
+  return dataclasses.replace(run, training=dataclasses.replace(
+      training, preflight=preflight, model=model))
 
-  Args:
-    run: PreparedRun.
-    epochs: float, passes over the text, or None.
-  """
-  config = run.config
+
+def _describe_model(run):
+  """Returns the StartingModel of a new training, a PreparedRun."""
+  config, preflight = run.config, run.training.preflight
   options = {name: config.get(name) for name in preflight_model.OPTIONS}
   for name, value in options.items():
     if value is None:
@@ -476,7 +476,8 @@ def _describe_model(run, epochs):
           config.instances.sentence_objective].is_trained,
       num_head_steps=run.head_plan.num_head_steps,
       num_sequences=run.num_train_steps * config.optimizer.train_batch_size,
-      epochs=epochs, has_text=bool(run.training.source.text), options=options,
+      epochs=preflight.epochs if preflight else None,
+      has_text=bool(run.training.source.text), options=options,
       given=frozenset(filter(config.is_given, options))))
 
 

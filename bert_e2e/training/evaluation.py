@@ -216,6 +216,8 @@ class Evaluations:
                 checkpoint)
     if not self.is_exhausted():
       return False
+    if is_last:
+      return True
     best = self.best()
     logger.info(
         "no improvement in %d consecutive evaluations: training ends%s",

@@ -187,6 +187,9 @@ def test_a_probe_decides_which_one_is_the_best(tmp_path, caplog):
   assert (tmp_path / "best" / "model.ckpt-10.index").exists()
   assert ("evaluation at step 10, probe text: probe_accuracy 0.7500 (+0.2500 "
           "since step 0)  probe_macro_f1 0.5000  3 examples") in caplog.text
+  # It is said once, not again by what follows the training.
+  assert found.run(30, None, is_last=True)
+  assert caplog.text.count("no improvement in 2 consecutive evaluations") == 1
   # A later start finds the same; by the loss it is another one.
   assert made(decisive="probe").is_exhausted()
   by_loss = made()

@@ -51,6 +51,9 @@ class Machine:
     for tool in SHELL_TOOLS:
       self.path("tools/" + tool).symlink_to(str(shutil.which(tool)))
     self.add("bin/uname", "#!{shell}\necho x86_64\n")
+    # A copy: this project may have a Python in its cache.
+    self.script = shutil.copy(
+        SCRIPT, str(self.path("project/scripts/setup_env.sh")))
 
   def path(self, name):
     path = self.folder / name
@@ -65,10 +68,10 @@ class Machine:
         version=tuple(map(int, version.split("."))) if version else None))
     path.chmod(0o755)
 
-  def run(self, *arguments, script=SCRIPT):
+  def run(self, *arguments, script=None):
     """Runs setup_env.sh; returns (exit code, its output, its errors)."""
     result = subprocess.run(
-        [shutil.which("sh"), script] + list(arguments),
+        [shutil.which("sh"), script or self.script] + list(arguments),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={"PATH": ":".join(str(self.folder / name)
                               for name in ("bin", "later", "tools")),
@@ -76,11 +79,11 @@ class Machine:
         universal_newlines=True)
     return result.returncode, result.stdout.strip(), result.stderr.strip()
 
-  def found(self, *arguments, script=SCRIPT):
+  def found(self, *arguments, script=None):
     """Returns the interpreter that was found, and how it would be called."""
     code, output, errors = self.run(*arguments, script=script)
     assert code == 0, errors
-    python, flags = output.split(script[:-2] + "py")
+    python, flags = output.split((script or self.script)[:-2] + "py")
     return os.path.relpath(python.strip(), str(self.folder)), flags.strip()
 
 

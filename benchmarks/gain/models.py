@@ -30,8 +30,6 @@ _CHECKPOINT = os.path.join("tf", conversion.CHECKPOINT)
 _LOSSES = weight_sweep.TABLE_FILE
 # Weights of the trained model in averages with the one it started from.
 HALF, WHOLE = 0.5, 1.0
-# Sequences are padded to a multiple of this length.
-_BUCKET = 16
 
 
 class Model(NamedTuple):
@@ -155,14 +153,10 @@ def masked_lm_losses(directory, weight):
 # -------------------------------------------------------------- frozen encoder
 
 
-def _batches(sequences, order, size):
-  """Yields (indices, ids, mask) of batches; each is as long as it needs to be.
-  """
-  for at in range(0, len(order), size):
-    indices = order[at:at + size]
-    batch = [sequences[i] for i in indices]
-    length = -(-max(map(len, batch)) // _BUCKET) * _BUCKET
-    yield (indices,) + probe.padded(batch, length)
+def _batches(model, sequences, order, size):
+  """Returns probe.batches for a model."""
+  return probe.batches(
+      sequences, order, size, model.config.max_position_embeddings)
 
 
 def _by_length(sequences):
@@ -198,7 +192,7 @@ def features(model, checkpoint, sequences):
     with tf.Session() as session:
       session.run(tf.global_variables_initializer())
       for rows, batch, batch_mask in _batches(
-          sequences, _by_length(sequences), 64):
+          model, sequences, _by_length(sequences), 64):
         found[rows] = session.run(vectors, {ids: batch, mask: batch_mask})
   return found
 
@@ -257,8 +251,9 @@ def fine_tune(model, checkpoint, how, train, num_classes, tested, seed):
   """
   sequences, labels = train[0], np.array(train[1])
   rng = np.random.RandomState(seed)
-  epochs = [list(_batches(sequences, rng.permutation(len(sequences)),
-                          how.batch_size)) for _ in range(how.epochs)]
+  epochs = [list(_batches(
+      model, sequences, rng.permutation(len(sequences)), how.batch_size))
+            for _ in range(how.epochs)]
   num_steps = sum(map(len, epochs))
   losses: List[float] = []
   found = np.zeros([len(tested)], np.int64)
@@ -282,6 +277,7 @@ def fine_tune(model, checkpoint, how, train, num_classes, tested, seed):
         losses = [session.run([loss, update], {
             ids: batch, mask: batch_mask, classes: labels[rows]})[0]
                   for rows, batch, batch_mask in epoch]
-      for rows, batch, batch_mask in _batches(tested, _by_length(tested), 64):
+      for rows, batch, batch_mask in _batches(
+          model, tested, _by_length(tested), 64):
         found[rows] = session.run(predicted, {ids: batch, mask: batch_mask})
   return found.tolist(), float(np.mean(losses))

@@ -27,6 +27,9 @@ C = 0.1
 # The key of an estimator's prediction: float32 [B, H], see `mean_pooled`.
 VECTORS = "vectors"
 _MAX_ITERATIONS = 1000
+# Batches are as long as their longest text, up to a multiple of this: few
+# different shapes, for which XLA would compile the model.
+_LENGTH_STEP = 16
 
 
 def check_installed():
@@ -232,6 +235,26 @@ def encode(tokenizer, texts, max_seq_length) -> List[List[int]]:
   first, last = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]"])
   return [[first, *tokenizer.tokenize_to_ids(text)[:max_seq_length - 2], last]
           for text in texts]
+
+
+def batches(sequences, order, batch_size, max_seq_length):
+  """Yields batches of sequences, each about as long as its longest one.
+
+  Args:
+    sequences: list of lists of int.
+    order: sequence of int, the indices in `sequences` to take.
+    batch_size: int, B; the last batch may be smaller.
+    max_seq_length: int, S, the length of the longest batch.
+
+  Yields:
+    (sequence of B int, the indices; int32 [B, S'] ids; int32 [B, S'] mask), see
+    `padded`. S' is a multiple of 16, or S.
+  """
+  for start in range(0, len(order), batch_size):
+    indices = order[start:start + batch_size]
+    batch = [sequences[i] for i in indices]
+    length = -(-max(map(len, batch)) // _LENGTH_STEP) * _LENGTH_STEP
+    yield (indices,) + padded(batch, min(length, max_seq_length))
 
 
 def padded(sequences, length) -> Tuple[np.ndarray, np.ndarray]:

@@ -10,9 +10,6 @@ import tokenization
 from bert_e2e.data import text_lines
 from bert_e2e.training import evaluation, probe
 
-# Batches are as long as their longest text, up to a multiple of this: few
-# different shapes, for which XLA would compile the model.
-_LENGTH_STEP = 16
 _SPEC = {"input_ids": tf.int32, "input_mask": tf.int32}
 
 
@@ -84,12 +81,9 @@ class ProbeSource:
       input_mask, int32 [B, S'], with S' up to S.
     """
     def batches():
-      for start in range(0, len(self._order), batch_size):
-        sequences = [self._sequences[i]
-                     for i in self._order[start:start + batch_size]]
-        length = -(-len(sequences[-1]) // _LENGTH_STEP) * _LENGTH_STEP
-        yield dict(zip(("input_ids", "input_mask"), probe.padded(
-            sequences, min(length, self._max_seq_length))))
+      for _, ids, mask in probe.batches(
+          self._sequences, self._order, batch_size, self._max_seq_length):
+        yield {"input_ids": ids, "input_mask": mask}
 
     return lambda: tf.data.Dataset.from_generator(
         batches, _SPEC, {name: tf.TensorShape([None, None]) for name in _SPEC})

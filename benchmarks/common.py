@@ -35,9 +35,7 @@ def machine():
                if line.startswith("model name")]
     model = names[0] if names else model
   # In a separate process: some benchmarks must not import TensorFlow.
-  output, _, _ = run([
-      sys.executable, "-c",
-      "import tensorflow; print('version', tensorflow.__version__)"])
+  output, _, _ = run([sys.executable, __file__])
   return "%s, %d cores, Python %s, TensorFlow %s" % (
       model, len(cores()), platform.python_version(),
       output.split("version ")[-1].strip())
@@ -166,3 +164,9 @@ def repeated(path, num_bytes):
       rest = text[:num_bytes - stream.tell()]
       stream.write(rest[:rest.rfind(b"\n") + 1])
     yield large
+
+
+if __name__ == "__main__":  # See `machine`.
+  import tensorflow
+
+  print("version", tensorflow.__version__)

@@ -101,9 +101,9 @@ class Workers:
 
 
 def supervised(command):
-  """Returns the command that runs Python's arguments under a supervisor."""
-  return [sys.executable, os.path.join(ROOT, "scripts/supervise.py"), "--",
-          sys.executable] + command
+  """Returns the command that runs a command under a supervisor."""
+  return [sys.executable, os.path.join(ROOT, "scripts/supervise.py"),
+          "--"] + command
 
 
 def train(workers, steps):
@@ -160,7 +160,7 @@ def main():
       "--watchdog_seconds=%d" % WATCHDOG_SECONDS,
       "--log_every_steps=%d" % max(1, steps // 20),
       "--save_checkpoints_steps=%d" % max(1, steps // 8)]
-  with Workers(OUT, supervised(command)) as workers:
+  with Workers(OUT, supervised([sys.executable] + command)) as workers:
     codes = train(workers, steps)
     if any(codes):
       sys.exit("The workers exited with %s; see %s." % (codes, OUT))

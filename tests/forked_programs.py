@@ -1,8 +1,8 @@
 """Programs in processes that are forked by program_server.py."""
 
 import atexit
-import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -10,41 +10,64 @@ import threading
 import time
 from typing import Any
 
+import forking_python
+
 TESTS = os.path.dirname(os.path.abspath(__file__))
 
 
 class _Server:
-  """The server's process, started with the first request."""
+  """The server's process, started when it is needed first."""
 
   def __init__(self):
-    self._process = None
+    self._directory: Any = None
     self._lock = threading.Lock()
 
-  def ask(self, **request):
-    """Returns the answer to a request."""
+  def directory(self):
+    """Returns the directory of its socket, which listens, and of `python`."""
     with self._lock:
-      if self._process is None:
-        self._process = subprocess.Popen(
-            [sys.executable, os.path.join(TESTS, "program_server.py")],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            universal_newlines=True)
-        atexit.register(self._process.communicate)
-      process = self._process
-      assert process.stdin and process.stdout
-      process.stdin.write(json.dumps(request) + "\n")
-      process.stdin.flush()
-      return json.loads(process.stdout.readline())
+      if self._directory is None:
+        self._directory = tempfile.TemporaryDirectory()
+        address = self._path("socket")
+        process = subprocess.Popen(
+            [sys.executable, os.path.join(TESTS, "program_server.py"), address],
+            stdin=subprocess.PIPE)
+        atexit.register(self._directory.cleanup)
+        atexit.register(process.communicate)
+        self._write_python()
+        os.environ[forking_python.SOCKET_VARIABLE] = address
+        while not os.path.exists(address):
+          assert process.poll() is None, "The program server failed."
+          time.sleep(0.05)
+      return self._directory.name
+
+  def _path(self, name):
+    return os.path.join(self._directory.name, name)
+
+  def _write_python(self):
+    with open(self._path("python"), "w") as stream:
+      stream.write('#!/bin/sh\nexec "%s" -S -E "%s" "$@"\n' % (
+          sys.executable, forking_python.__file__))
+    os.chmod(self._path("python"), 0o755)
 
 
 _server = _Server()
 
 
-def _start(command, *outputs):
-  """Starts a program with files as its outputs; returns its process's number.
+def python():
+  """Returns the path of a `python` that starts the project's programs quickly.
+
+  It is for programs that a test starts through another one. See
+  forking_python.py.
   """
-  return _server.ask(
-      command=command, outputs=outputs, directory=os.getcwd(),
-      environment=dict(os.environ))
+  return os.path.join(_server.directory(), "python")
+
+
+def _start(command, output, errors, environment=None):
+  """Starts a program; see forking_python.connect."""
+  with open(os.devnull) as nothing:
+    return forking_python.connect(
+        os.path.join(_server.directory(), "socket"), command,
+        [nothing.fileno(), output, errors], dict(environment or os.environ))
 
 
 class ForkedProgram:
@@ -63,21 +86,19 @@ class ForkedProgram:
 
   def __init__(self, command, stderr=subprocess.STDOUT):
     self.returncode: Any = None
-    with tempfile.TemporaryDirectory() as directory:
-      output = os.path.join(directory, "output")
-      os.mkfifo(output)
-      self.pid = _start(command, output,
-                        output if stderr == subprocess.STDOUT else os.devnull)
-      self.stdout = open(output)
-
-  def _wait(self, is_waiting):
-    if self.returncode is None:
-      self.returncode = _server.ask(pid=self.pid, is_waiting=is_waiting)
-    return self.returncode
+    output, write_end = os.pipe()
+    with open(os.devnull, "w") as nothing:
+      self._answers, self.pid = _start(
+          command, write_end, write_end if stderr == subprocess.STDOUT else
+          nothing.fileno())
+    os.close(write_end)
+    self.stdout = open(output)
 
   def poll(self):
     """Returns `returncode`, without waiting."""
-    return self._wait(False)
+    if self.returncode is None and select.select([self._answers], [], [], 0)[0]:
+      return self.wait()
+    return self.returncode
 
   def wait(self, timeout=None):
     """Waits until the program has ended; returns `returncode`.
@@ -85,19 +106,17 @@ class ForkedProgram:
     Raises:
       subprocess.TimeoutExpired: that took longer than `timeout` seconds.
     """
-    if timeout is None:
-      return self._wait(True)
-    end = time.monotonic() + timeout
-    while self.poll() is None:
-      if time.monotonic() > end:
+    if self.returncode is None:
+      if not select.select([self._answers], [], [], timeout)[0]:
         raise subprocess.TimeoutExpired("program %d" % self.pid, timeout)
-      time.sleep(0.02)
+      self.returncode = int(self._answers.readline())
+      self._answers.close()
     return self.returncode
 
   def communicate(self):
     """Waits for its end; returns (its further output, None)."""
     output = self.stdout.read()
-    self._wait(True)
+    self.wait()
     return output, None
 
   def send_signal(self, number):
@@ -110,20 +129,28 @@ class ForkedProgram:
     self.send_signal(9)
 
 
-def run(command, stderr=subprocess.STDOUT):
+def run(command, stderr=subprocess.STDOUT, forks_programs=False):
   """Runs a program to its end.
 
   Args:
     command: list of str, the path of a Python program and its arguments.
     stderr: subprocess.STDOUT or subprocess.PIPE.
+    forks_programs: bool, the programs that it starts are forked, too.
 
   Returns:
     subprocess.CompletedProcess.
   """
-  with tempfile.NamedTemporaryFile("r") as output, (
-      tempfile.NamedTemporaryFile("r")) as errors:
-    pid = _start(command, output.name,
-                 (errors if stderr == subprocess.PIPE else output).name)
-    code = _server.ask(pid=pid, is_waiting=True)
+  environment = dict(os.environ)
+  if forks_programs:
+    environment[forking_python.PYTHON_VARIABLE] = python()
+  with tempfile.TemporaryFile("w+") as output, (
+      tempfile.TemporaryFile("w+")) as errors:
+    answers, _ = _start(
+        command, output.fileno(),
+        (errors if stderr == subprocess.PIPE else output).fileno(), environment)
+    with answers:
+      code = int(answers.readline())
+    output.seek(0)
+    errors.seek(0)
     return subprocess.CompletedProcess(
         command, code, output.read(), errors.read())

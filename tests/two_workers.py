@@ -20,7 +20,6 @@ import pytest
 
 from demo import multi_worker, network
 
-TESTS = os.path.dirname(os.path.abspath(__file__))
 # The end of the name of the directory of what the workers print.
 _SAID = "_said"
 
@@ -102,18 +101,19 @@ def run_inside(name, folder, arguments):
 
 def train(name, files, out, is_supervised=True, **changes):
   """Trains by two workers; returns (exit codes, [(step, digest)] of each)."""
+  import forked_programs
   from program import PROGRAM, command  # Loads TensorFlow.
 
   isolating = network.isolating_command() or pytest.skip(
       "no network namespace can be made here")
   os.makedirs(out + _SAID, exist_ok=True)
-  arguments = [os.path.join(TESTS, "quick_program.py"), PROGRAM] + command(
+  arguments = [forked_programs.python(), PROGRAM] + command(
       dict(files, out=out), **dict(dict(
           num_train_steps=20, save_checkpoints_steps=5, log_every_steps=1,
           learning_rate=1e-2, watchdog_seconds=10,
           distribution_strategy="multi_worker_mirrored"), **changes))
-  arguments = (multi_worker.supervised(arguments) if is_supervised else
-               [sys.executable] + arguments)
+  if is_supervised:
+    arguments = multi_worker.supervised(arguments)
   run = subprocess.run(
       isolating + [sys.executable, os.path.abspath(__file__), name,
                    out + _SAID] + arguments,

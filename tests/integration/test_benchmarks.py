@@ -56,7 +56,8 @@ BENCHMARKS = {
 
 def run(name, arguments):
   return forked_programs.run(
-      [os.path.join(FOLDER, name + ".py")] + arguments, subprocess.PIPE)
+      [os.path.join(FOLDER, name + ".py")] + arguments, subprocess.PIPE,
+      forks_programs=True)
 
 
 def rows(output):

@@ -60,7 +60,7 @@ if [ "$script" = run_pretraining_e2e.py ]; then
     *) set -- "$@" --num_train_steps=2 ;;
   esac
 fi
-exec "%s" %s/tests/quick_program.py "%s/$script" "$@"
+exec "%s" "%s/$script" "$@"
 """
 # What the commands of a page are documented to write.
 WRITTEN = {
@@ -290,7 +290,7 @@ def workspace(inputs, tmp_path):
   (folder / "bin").mkdir()
   wrapper = folder / "bin" / "python"
   wrapper.write_text(WRAPPER % (
-      TRAINING_FLAGS, sys.executable, ROOT, ROOT))
+      TRAINING_FLAGS, forked_programs.python(), ROOT))
   wrapper.chmod(0o755)
   return folder
 

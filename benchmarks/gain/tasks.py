@@ -10,7 +10,7 @@ import collections
 import os
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
-from gain import debian_packages, manual_pages, texts
+from gain import debian_packages, python_sources, texts
 
 # Sections of Debian with programs of a topic. Those of libraries,
 # documentation, fonts and single programming languages or desktops are
@@ -18,18 +18,11 @@ from gain import debian_packages, manual_pages, texts
 SECTIONS = (
     "admin", "database", "devel", "editors", "electronics", "games", "graphics",
     "mail", "math", "net", "science", "sound", "text", "utils", "video", "web")
-# Parts of French manual pages: bugs, errors, examples, notes, options, return
-# value. Their sentences differ in how they are put; those of DESCRIPTION, which
-# is left out, are like those of all others.
-LANGUAGE = "fr"
-PARTS = ("BOGUES", "ERREURS", "EXEMPLES", "NOTES", "OPTIONS", "VALEUR RENVOYÉE")
-# Of lists of names, nothing can be learned.
-_NO_TEXT = ("VOIR AUSSI",)
 # Minimum number of words of a labelled package's description, and of a
 # labelled sentence.
-_SHORTEST_DESCRIPTION, _SHORTEST_SENTENCE = 10, 8
-# The most labelled sentences of a part in a split.
-_MOST_OF_PART = {texts.TRAINING: 250, texts.VALIDATION: 100, texts.TEST: 250}
+_SHORTEST_DESCRIPTION, _SHORTEST_SENTENCE = 10, 6
+# The most labelled sentences of a kind in a split.
+_MOST_OF_KIND = {texts.TRAINING: 250, texts.VALIDATION: 100, texts.TEST: 250}
 
 Labelled = List[Tuple[str, str]]
 
@@ -86,31 +79,31 @@ def _by_split():
       texts.TRAINING, texts.VALIDATION, texts.TEST)}
 
 
-# ------------------------------------------------------- parts of manual pages
+# ----------------------------------------------- kinds of sentences in sources
 
 
-def parts(pages):
-  """Returns the Corpus of pages: what part of a page is a sentence from?
+def kinds(modules):
+  """Returns the Corpus of modules: of what kind is a sentence?
+
+  See python_sources.KINDS. Each module is a document.
 
   Args:
-    pages: list of manual_pages.Page. Sentences that occur more than once are
-      not labelled.
+    modules: list of python_sources.Module. Sentences that occur more than once
+      are not labelled.
   """
   count = collections.Counter(
-      _normalized(sentence) for page in pages
-      for _, sentences in page.sections for sentence in sentences)
-  found = Corpus("parts", _by_split(), _by_split())
-  for page in pages:
-    split = texts.split_of(page.name)
-    lines = [sentence for part, sentences in page.sections
-             if part not in _NO_TEXT for sentence in sentences]
-    if lines:
-      found.documents[split].append(lines)
+      _normalized(sentence) for module in modules
+      for _, sentence in module.sentences)
+  found = Corpus("kinds", _by_split(), _by_split())
+  for module in modules:
+    split = texts.split_of(module.name)
+    found.documents[split].append(
+        [sentence for _, sentence in module.sentences])
     found.labelled[split].extend(
-        (part, sentence) for part, sentences in page.sections if part in PARTS
-        for sentence in sentences if count[_normalized(sentence)] == 1 and
+        (kind, sentence) for kind, sentence in module.sentences
+        if count[_normalized(sentence)] == 1 and
         len(texts.words_of(sentence)) >= _SHORTEST_SENTENCE)
-  for split, most in _MOST_OF_PART.items():
+  for split, most in _MOST_OF_KIND.items():
     found.labelled[split][:] = _at_most(
         _in_order(found.labelled[split], lambda item: item[1]), most)
   return found
@@ -201,17 +194,17 @@ def write(corpora, directory, most_labelled, log):
   return found
 
 
-def read(packages, descriptions, manuals):
+def read(packages, descriptions, wheels):
   """Returns the list of Corpus of both tasks.
 
   Args:
     packages, descriptions: lists of str, apt's Packages and Translation files.
-    manuals: list of str, .deb files with manual pages.
+    wheels: list of str, Python packages.
 
   Raises:
     OSError, ValueError: a file can't be read.
   """
   return [
       sections(debian_packages.read_packages(packages, descriptions)),
-      parts([page for path in manuals
-             for page in manual_pages.read(path, LANGUAGE)])]
+      kinds([module for path in wheels
+             for module in python_sources.read(path)])]

@@ -12,6 +12,9 @@ _KEY = 5
 # Percentages of the sources for test and validation.
 _TEST, _VALIDATION = 20, 10
 TRAINING, VALIDATION, TEST = "training", "validation", "test"
+_SENTENCE_END = re.compile(
+    r"(?:(?<=[^\W_A-Z][.!?])|(?<=[.!?)\]'\"`][.!?)\"'`]))"
+    r"(?<!e\.g\.)(?<!i\.e\.) +(?=[^\W\da-z_]|[(`])")
 
 
 def hash_of(text):
@@ -41,8 +44,20 @@ def words_of(text):
   return re.findall(r"\w+", text.lower())
 
 
+def sentences(paragraph):
+  """Returns the sentences of a paragraph, a list of str.
+
+  >>> sentences("Use it, e.g. here.\\nNot there!")
+  ['Use it, e.g. here.', 'Not there!']
+  """
+  text = " ".join(paragraph.split())
+  return [sentence for sentence in _SENTENCE_END.split(text) if sentence]
+
+
 class Phrases:
   """Held-out documents as a whole, and their long lines.
+
+  Short documents count if they are all of another one, too.
 
   Args:
     documents: iterable of lists of str, their lines.
@@ -50,7 +65,9 @@ class Phrases:
 
   def __init__(self, documents):
     self._by_start = collections.defaultdict(set)
+    self._documents = set()
     for lines in documents:
+      self._documents.add(tuple(words_of(" ".join(lines))))
       for text in [*lines, " ".join(lines)]:
         words = tuple(words_of(text))
         if len(words) >= _LONG_LINE:
@@ -85,7 +102,8 @@ class Phrases:
     while matching:
       lines = [line for n, line in enumerate(lines) if n not in matching]
       matching = self.matching_lines(lines)
-    return lines
+    is_held_out = tuple(words_of(" ".join(lines))) in self._documents
+    return [] if is_held_out else lines
 
 
 def documents(path):
@@ -126,15 +144,15 @@ def write_text(path, texts, phrases=None):
 
 
 def check_disjoint(path, phrases):
-  """Checks that a text file contains no phrase.
+  """Checks that a text file contains no phrase and no held-out document.
 
   Raises:
     ValueError: it does.
   """
   for document in documents(path):
-    matching = phrases.matching_lines(document)
-    if matching:
-      raise ValueError("%s contains held-out text: %r." %
-                       (path, document[min(matching)]))
+    kept = phrases.remove_from(document)
+    if kept != document:
+      raise ValueError("%s contains held-out text: %r." % (
+          path, next(line for line in document if line not in kept)))
 
 

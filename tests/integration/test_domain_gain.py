@@ -1,12 +1,11 @@
 """The benchmark domain_gain: texts, statistics, stored results, a run."""
 
-import gzip
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
+import zipfile
 
 import forked_programs
 import numpy as np
@@ -23,7 +22,7 @@ FOLDER = os.path.join(ROOT, "benchmarks")
 sys.path.append(FOLDER)
 
 import domain_gain  # noqa: E402
-from gain import debian_packages, manual_pages, results, tasks, texts  # noqa: E402
+from gain import debian_packages, python_sources, results, tasks, texts  # noqa: E402
 
 PACKAGES = """Package: b-tools
 Source: b (1.2-3)
@@ -127,107 +126,115 @@ def test_sections_label_one_package_per_source():
   assert sorted(documents) == sorted([[long], ["five", long], ["two words"]])
 
 
-# ---------------------------------------------------------------- manual pages
+# -------------------------------------------------------------- Python sources
 
 
-PAGE = r"""'\" t
-.\" A comment.
-.TH open 2
-.SH NAME
-open \- open a file
-.SH "RETURN VALUE"
-On success,
-.BR open ()
-returns a \fIfile\-descriptor\fP.
-It is \(aqnew\(aq (see
-.IR fd "(2), e.g."
- Linux).
-.PP
-.nf
-    int code = 1;
-.fi
-.TP
-.B EACCES
-The file may not be \*(lqread\*(rq.
-.TS
-l l.
-a	b
-.TE
-.SH ERRORS
-.TP
-.B "TWO WORDS"
-.\" between
-Nothing is wrong. (But see below.) And
-"""
+SOURCE = '''# The license of this file.
+"""Reads files. It also writes them."""
 
+class Reader:
+  """Reads, e.g. text.
 
-def test_a_manual_page():
-  assert manual_pages.parse("open.2", PAGE.replace("\\\\", "\\")) == (
-      "open.2", [
-          ("NAME", ["open - open a file"]),
-          ("RETURN VALUE", [
-              "On success, open() returns a file-descriptor.",
-              "It is 'new' (see fd(2), e.g. Linux).",
-              "The file may not be read."]),
-          ("ERRORS", ["Nothing is wrong.", "(But see below.)", "And"])])
+  It opens (and closes) files. `None` is none.
 
-
-def test_a_page_of_other_macros_is_none():
-  assert manual_pages.parse("ls.1", ".Dd today\n.Sh NAME\ntext\n") is None
-
-
-def test_reads_the_english_pages_of_a_package(tmp_path):
-  if not shutil.which("dpkg-deb"):
-    pytest.skip("No dpkg here.")
-  package_of_pages(tmp_path, {"fr/man2/open.2": "un", "man2/open.2": "one",
-                              "fr/man3/a.3": "deux"})
-  assert [(page.name, page.sections) for page in manual_pages.read(
-      str(tmp_path / "pages.deb"), "fr")] == [
-          ("open.2", [("NOTES", ["un"])]), ("a.3", [("NOTES", ["deux"])])]
-  with pytest.raises(ValueError, match="no.deb cannot be unpacked"):
-    list(manual_pages.read(written(tmp_path / "no.deb", "no archive"), "fr"))
-
-
-def package_of_pages(directory, pages, part="NOTES"):
-  """Writes a Debian package of manual pages; returns its path.
+      code = 1
 
   Args:
-    directory: pathlib.Path.
-    pages: dict from a path below usr/share/man to text of a section, or to a
-      whole page if it starts with a macro.
-    part: str, the section.
+    path (str): where the file is.
+
+  Returns:
+    A reader of it. Never None.
   """
-  root = directory / "package"
-  (root / "DEBIAN").mkdir(parents=True)
-  (root / "DEBIAN" / "control").write_text(
-      "Package: pages\nVersion: 1\nArchitecture: all\nMaintainer: me <a@b.c>\n"
-      "Description: pages\n")
-  for name, content in pages.items():
-    path = root / "usr/share/man" / (name + ".gz")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(str(path), "wt") as stream:
-      stream.write(content if content.startswith(".") else
-                   ".SH %s\n%s\n" % (part, content))
-  subprocess.run(["dpkg-deb", "-b", str(root), str(directory / "pages.deb")],
-                 check=True, stdout=subprocess.PIPE)
-  return str(directory / "pages.deb")
+
+  def read(self, size):
+    """Reads from it.
+
+    Parameters
+    ----------
+    size : int
+        How much to read. All if it is 0.
+    """
+    # The first line of a comment
+    # goes on here. And ends.
+    #
+    # x = 1  # Behind code.
+    x = "# no comment"  # Behind code, too.
+    if size < 0:
+      raise ValueError("The size of %s is %d, %(name)r." % (1, 2))
+    raise OSError(f"There is no {x}, " + "or {0} not.".format(x) + str(x))
+
+def skip(n):
+  """Skips lines.
+
+  :param n: how many to skip.
+  :returns: the next one.
+  """
+  raise ValueError
+
+def close():
+  """Closes it.
+
+  @return: L{True} if it was open.
+  """
+  raise make("error")(n)
+'''
 
 
-def test_parts_label_sentences_that_occur_once():
-  long = "one two three four five six seven eight %s"
-  pages = [
-      manual_pages.Page("a.1", [("NOTES", [long % "nine", "Short one."]),
-                                ("VOIR AUSSI", [long % "b(1)"]),
-                                ("HISTORY", [long % "ten"])]),
-      manual_pages.Page(
-          "b.1", [("ERREURS", [long % "NINE.", long % "twelve"])])]
-  found = tasks.parts(pages)
+def test_a_python_source():
+  assert python_sources.parse("reader.py", SOURCE) == ("reader.py", [
+      ("summary", "Reads files."), ("summary", "It also writes them."),
+      ("summary", "Reads, e.g. text."),
+      ("details", "It opens (and closes) files."),
+      ("details", "`None` is none."),
+      ("parameter", "where the file is."), ("returns", "A reader of it."),
+      ("returns", "Never None."), ("summary", "Reads from it."),
+      ("parameter", "How much to read."), ("parameter", "All if it is 0."),
+      ("comment", "The first line of a comment goes on here."),
+      ("comment", "And ends."), ("comment", "x = 1 # Behind code."),
+      ("error", "The size of X is X, X."),
+      ("error", "There is no X, or X not.X"),
+      ("summary", "Skips lines."), ("parameter", "how many to skip."),
+      ("returns", "the next one."), ("summary", "Closes it."),
+      ("returns", "L{True} if it was open.")])
+
+
+def test_a_source_of_another_python():
+  with pytest.raises(SyntaxError):
+    python_sources.parse("old.py", "print 1\n")
+
+
+def wheel(path, sources):
+  """Writes a wheel of sources; returns its path."""
+  with zipfile.ZipFile(str(path), "w") as archive:
+    for name, source in sources.items():
+      archive.writestr(name, source)
+  return str(path)
+
+
+def test_reads_a_wheel(tmp_path):
+  path = wheel(tmp_path / "a.whl", {
+      "a/b.py": "# One.\n", "a/test_b.py": "# Two.\n", "a/old.py": "print 1",
+      "a/data.txt": "# Three.\n", "a/__init__.py": "", "a/a.py": "# Four.\n",
+      "a/latin.py": "# \u00e9\n".encode("latin-1")})
+  assert list(python_sources.read(path)) == [
+      ("a/a.py", [("comment", "Four.")]), ("a/b.py", [("comment", "One.")])]
+  with pytest.raises(ValueError, match="no.whl is no wheel: "):
+    list(python_sources.read(written(tmp_path / "no.whl", "no archive")))
+
+
+def test_kinds_label_sentences_that_occur_once():
+  long = "one two three four five six %s"
+  modules = [
+      python_sources.Module("a.py", [
+          ("summary", long % "seven"), ("comment", "Short one."),
+          ("comment", long % "ten")]),
+      python_sources.Module("b.py", [("error", long % "SEVEN.")])]
+  found = tasks.kinds(modules)
   assert [item for items in found.labelled.values() for item in items] == [
-      ("ERREURS", long % "twelve")]
+      ("comment", long % "ten")]
   documents = [lines for split in found.documents.values() for lines in split]
   assert sorted(documents) == sorted([
-      [long % "nine", "Short one.", long % "ten"],
-      [long % "NINE.", long % "twelve"]])
+      [long % "seven", "Short one.", long % "ten"], [long % "SEVEN."]])
 
 
 def test_no_label_has_too_many_texts():
@@ -253,6 +260,12 @@ HELD_OUT = ["A game of old wars, for two!", "Few words.",
 ])
 def test_phrases_are_removed(lines, kept):
   assert texts.Phrases([HELD_OUT]).remove_from(lines) == kept
+
+
+def test_a_short_document_is_removed():
+  phrases = texts.Phrases([["One two.", "Three."]])
+  assert phrases.remove_from(["one", "two three"]) == []
+  assert phrases.remove_from(["one two three", "x"]) == ["one two three", "x"]
 
 
 def test_a_whole_description_of_short_lines():
@@ -419,33 +432,32 @@ def archive(folder, count):
                                       "\n".join(descriptions))]
 
 
-def manuals(folder, count):
-  """Writes a package of manual pages with two parts each."""
+def sources(path, count):
+  """Writes a wheel of modules with sentences of two kinds."""
   rng = random.Random(1)
 
   def sentences():
-    return "\n.PP\n".join(
-        " ".join(rng.choices(WORDS, k=9)) + "." for _ in range(3))
+    return " ".join(" ".join(rng.choices(WORDS, k=9)).capitalize() + "."
+                    for _ in range(3))
 
-  return package_of_pages(folder, {
-      "fr/man1/p%d.1" % n: ".SH NOTES\n%s\n.SH ERREURS\n%s\n" % (
-          sentences(), sentences()) for n in range(count)})
+  return wheel(path, {
+      "p%d.py" % n: '"""%s"""\n# %s\n' % (sentences(), sentences())
+      for n in range(count)})
 
 
 @pytest.mark.slow
 def test_a_whole_run_and_its_repetition(tmp_path):
-  if not shutil.which("dpkg-deb"):
-    pytest.skip("No dpkg here.")
   pytest.importorskip("sklearn")
   out = str(tmp_path / "out")
   command = [
-      os.path.join(FOLDER, "domain_gain.py"), "--quick", "--tasks=parts",
+      os.path.join(FOLDER, "domain_gain.py"), "--quick", "--tasks=kinds",
       "--max_seq_length=16",
       "--model=" + model_folder(tmp_path / "model"), "--output_dir=" + out,
-      "--manuals=" + manuals(tmp_path, 40),
+      "--wheels=" + sources(tmp_path / "p.whl", 40),
       "--general=" + written(tmp_path / "general", text(30, 50))
   ] + archive(tmp_path, 150)
-  first = forked_programs.run(command, subprocess.PIPE)
+  first = forked_programs.run(
+      command, subprocess.PIPE, forks_programs=True)
   assert first.returncode == 0, first.stderr
   lines = first.stdout.splitlines()
   assert " cores, Python " in lines[0] and ", TensorFlow " in lines[0]
@@ -461,11 +473,12 @@ def test_a_whole_run_and_its_repetition(tmp_path):
   # The second time, everything is known.
   with open(os.path.join(out, "results.jsonl")) as stream:
     before = stream.read()
-  again = forked_programs.run(command, subprocess.PIPE)
+  again = forked_programs.run(
+      command, subprocess.PIPE, forks_programs=True)
   assert again.returncode == 0, again.stderr
   assert again.stdout.splitlines()[:-1] == lines[:-1]
   with open(os.path.join(out, "results.jsonl")) as stream:
     assert stream.read() == before
   assert sorted(os.listdir(os.path.join(out, "models"))) == [
-      "parts_half_1", "parts_plain_1", "parts_recommended_1", "sections_half_1",
+      "kinds_half_1", "kinds_plain_1", "kinds_recommended_1", "sections_half_1",
       "sections_recommended_1", "start"]

@@ -26,6 +26,8 @@ def use():
               if switch == rewriting.ON]
     rewriting.optimizers[:] = wanted
     rewriting.disable_meta_optimizer = not wanted
+    # Before the session's own pass over each part of a graph that it runs.
+    quick.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
     create(self, target, graph, quick)
 
   session_lib.BaseSession.__init__ = create_quickly

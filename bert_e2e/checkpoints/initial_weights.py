@@ -236,10 +236,9 @@ def make_init_fn(path, config, random_seed, extend_positions=False):
     del scaffold
     read = _complete_reader(
         open_start(path, config, extend_positions), config, random_seed)
-    for variable in variables:
-      name = saver.name_of(variable)
-      if name in names:
-        saver.load(variable, read(name), session, strategy)
+    saver.load(((variable, read(saver.name_of(variable)))
+                for variable in variables if saver.name_of(variable) in names),
+               session, strategy)
 
   return load, names
 

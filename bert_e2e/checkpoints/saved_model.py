@@ -43,8 +43,9 @@ def write(directory, variables, config, files):
     with tf.Graph().as_default(), tf.Session(
         config=session_config.cpu_only()) as session:
       inputs, outputs = _build(config)
-      for variable in tf.trainable_variables():
-        variable.load(variables[saver.name_of(variable)], session)
+      saver.load(((variable, variables[saver.name_of(variable)])
+                  for variable in tf.trainable_variables()),
+                 session, tf.distribute.get_strategy())
       builder = tf.saved_model.Builder(directory)
       builder.add_meta_graph_and_variables(
           session, [tf.saved_model.tag_constants.SERVING],

@@ -8,7 +8,11 @@ multi-worker run only the chief saves.
 import os
 from typing import Any
 
+import numpy as np
 import tensorflow.compat.v1 as tf
+
+# Values that `load` assigns at once; a message to a remote session is limited.
+_BYTES_PER_CALL = 1 << 26
 
 
 def use_saver(fallbacks, is_chief=True):
@@ -37,17 +41,34 @@ def name_of(variable):
   return variable.name.partition(":")[0]
 
 
-def load(variable, value, session, strategy):
-  """Assigns a value to a variable, on each replica, without adding operations.
+def load(values, session, strategy):
+  """Assigns values to variables, on each replica, without adding operations.
+
+  Many are assigned in one call of the session: each call with new fetches makes
+  TensorFlow copy and prune the graph, which takes longer than to assign a value.
 
   Args:
-    variable: tf.Variable.
-    value: array or number.
+    values: iterable of (tf.Variable, array or number), read as it is needed.
     session: tf.Session.
-    strategy: the tf.distribute.Strategy that the variable was created in.
+    strategy: the tf.distribute.Strategy that the variables were created in.
   """
-  for copy in strategy.experimental_local_results(variable):
-    copy.load(value, session)
+  feeds, size = {}, 0
+  for variable, value in values:
+    value = np.asarray(value, variable.dtype.base_dtype.as_numpy_dtype)
+    for copy in strategy.experimental_local_results(variable):
+      feeds[copy.initializer] = value
+    size += value.nbytes
+    if size >= _BYTES_PER_CALL:
+      _assign(feeds, session)
+      feeds, size = {}, 0
+  _assign(feeds, session)
+
+
+def _assign(feeds, session):
+  """Runs the initializers of variables, each with its value."""
+  if feeds:
+    session.run(list(feeds), {initializer.inputs[1]: value
+                              for initializer, value in feeds.items()})
 
 
 class _FallbackSaver(tf.train.Saver):
@@ -106,9 +127,11 @@ class _FallbackSaver(tf.train.Saver):
       super().restore(sess, save_path)
       return
     self._required_saver.restore(sess, save_path)
+    missing = []
     for saver, (variable, fallback) in zip(
         self._optional_savers, self._fallbacks):
       if reader.has_tensor(name_of(variable)):
         saver.restore(sess, save_path)
       else:
-        load(variable, fallback(save_path), sess, self._strategy)
+        missing.append((variable, fallback(save_path)))
+    load(missing, sess, self._strategy)

@@ -44,8 +44,8 @@ def name_of(variable):
 def load(values, session, strategy):
   """Assigns values to variables, on each replica, without adding operations.
 
-  Many are assigned in one call of the session: each call with new fetches makes
-  TensorFlow copy and prune the graph, which takes longer than to assign a value.
+  Many are assigned in one call of the session: each call with new fetches has
+  TensorFlow copy and prune the graph, which takes longer than the assignment.
 
   Args:
     values: iterable of (tf.Variable, array or number), read as it is needed.

@@ -29,6 +29,10 @@ KEEP_BEST_METRICS = ("masked_lm_loss", "probe")
 PRECISIONS = ("fp32", "fp16", "bfloat16")
 SENTENCE_OBJECTIVES = ("nsp", "none")
 
+# Fields of InstanceConfig that decide what is masked.
+_MASKING = ("masked_lm_prob", "do_whole_word_mask", "mask_replace_prob",
+            "random_replace_prob", "max_ngram_size", "span_geometric_p",
+            "span_upper")
 # The value of a flag that the program chooses.
 AUTO = "auto"
 # [CLS] A [SEP] B [SEP] with one piece in each of A and B.
@@ -222,9 +226,10 @@ class InstanceConfig(_Group):
   max_seq_length: int = _integer(
       128, "Maximum number of WordPieces of an example, including [CLS] and "
       "[SEP].", minimum=MIN_SEQ_LENGTH, in_original=True, fingerprint="always")
-  max_predictions_per_seq: int = _integer(
-      20, "Maximum number of masked WordPieces of an example.", minimum=1,
-      in_original=True, fingerprint="always")
+  max_predictions_per_seq: Union[int, str] = _field(
+      "integer_or_auto", 20, "Maximum number of masked WordPieces of an "
+      "example. auto: what --masked_lm_prob of --max_seq_length needs, such as "
+      "79 for 512.", minimum=1, in_original=True, fingerprint="always")
   masked_lm_prob: float = _float(
       0.15, "Fraction of an example's WordPieces to mask.", minimum=0,
       maximum=1, in_original=True, fingerprint="always")
@@ -245,6 +250,52 @@ class InstanceConfig(_Group):
       "pair of raw text always follows the first (TFRecords keep their pairs), "
       "and the pooler and the next-sentence head stay as they are.",
       fingerprint="if_changed")
+  mask_replace_prob: float = _float(
+      0.8, "Fraction of the masked WordPieces that become [MASK].", minimum=0,
+      maximum=1, fingerprint="if_changed")
+  random_replace_prob: float = _float(
+      0.1, "Fraction of the masked WordPieces that become a random one of the "
+      "vocabulary. The rest stay as they are, and are predicted.", minimum=0,
+      maximum=1, fingerprint="if_changed")
+  max_ngram_size: int = _integer(
+      1, "Mask up to so many consecutive WordPieces together, or words with "
+      "--do_whole_word_mask: n of them with a probability proportional to "
+      "1 / n.", minimum=1, fingerprint="if_changed")
+  span_geometric_p: Optional[float] = _float(
+      None, "Mask spans of whole words; their length in words has a geometric "
+      "distribution with this parameter (SpanBERT: 0.2).", above=0, below=1,
+      default_text="no spans", fingerprint="if_changed")
+  span_upper: int = _integer(
+      10, "Maximum number of words of a span.", minimum=1,
+      fingerprint="if_changed")
+
+  def validated(self):
+    """Returns self with a number for each "auto"; see _Group.validated."""
+    super().validated()
+    if self.mask_replace_prob + self.random_replace_prob > 1:
+      raise ValueError(
+          "--mask_replace_prob=%g and --random_replace_prob=%g are fractions "
+          "of the same WordPieces; their sum must be at most 1." % (
+              self.mask_replace_prob, self.random_replace_prob))
+    if self.max_ngram_size > 1 and self.span_geometric_p:
+      raise ValueError(
+          "--max_ngram_size=%d and --span_geometric_p=%g are two ways to "
+          "choose what is masked; pass only one of them." % (
+              self.max_ngram_size, self.span_geometric_p))
+    if self.span_upper != default_of("span_upper") and (
+        not self.span_geometric_p):
+      raise ValueError("--span_upper=%d requires --span_geometric_p." %
+                       self.span_upper)
+    if self.max_predictions_per_seq != AUTO:
+      return self
+    return dataclasses.replace(self, max_predictions_per_seq=(
+        matching_predictions(self.masked_lm_prob, self.max_seq_length)))
+
+  def with_default_masks(self):
+    """Returns the same with the defaults of what decides the masks, except for
+    their greatest number."""
+    return dataclasses.replace(
+        self, **{name: default_of(name) for name in _MASKING})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -502,6 +553,28 @@ _FIELDS: Dict[str, Tuple[str, Any]] = {
 # Two flags for the same thing; the first one has a default.
 _ALTERNATIVES = (("num_train_steps", "num_train_epochs"),
                  ("num_warmup_steps", "warmup_proportion"))
+
+
+def matching_predictions(masked_lm_prob, max_seq_length):
+  """Returns the --max_predictions_per_seq that fits to a masking probability.
+
+  Args:
+    masked_lm_prob: float, fraction of an example's tokens to mask.
+    max_seq_length: int, tokens of an example.
+
+  Returns:
+    int: no example has more masked tokens, and few padded predictions are
+    computed.
+
+  Source: google-research/electra's default, int((p + 0.005) * L); at least the
+    number that the reference masks in an example of full length.
+
+  >>> matching_predictions(0.15, 512), matching_predictions(0.15, 128)
+  (79, 19)
+  """
+  fitting = max(int((masked_lm_prob + 0.005) * max_seq_length),
+                int(round(masked_lm_prob * max_seq_length)), 1)
+  return min(fitting, max_seq_length)
 
 
 def names_of(group) -> Tuple[str, ...]:

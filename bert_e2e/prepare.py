@@ -324,6 +324,9 @@ def _make_eval_sources(config):
     patterns[evaluation.TRAINING] = config.data.input_file
   if options.general_eval_input_file:
     patterns[evaluation.GENERAL] = options.general_eval_input_file
+  # Masked in one way whatever the training's is, so that figures compare.
+  config = dataclasses.replace(
+      config, instances=config.instances.with_default_masks())
   sources = {
       text: _make_source(config, files) for text, files in patterns.items()}
   for source in sources.values():

@@ -33,10 +33,13 @@ class StreamOptions(NamedTuple):
   invalid_utf8: str = "error"
 
   def validated(self):
-    """Returns self; raises ValueError for a value out of its range."""
-    self.instances.validated()
+    """Returns self with a number for each "auto".
+
+    Raises:
+      ValueError: a value is out of its range.
+    """
     check_value("invalid_utf8", self.invalid_utf8)
-    return self
+    return self._replace(instances=self.instances.validated())
 
   def make_tokenizer(self):
     """Returns the tokenizer; see pieces.packing_tokenizer."""

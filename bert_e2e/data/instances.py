@@ -191,6 +191,8 @@ def fusion_input_and_out(lines, tokenizer, rng, *, max_seq_length=128,
                          max_predictions_per_seq=20, masked_lm_prob=0.15,
                          short_seq_prob=0.1, dupe_factor=1,
                          do_whole_word_mask=False, sentence_objective="nsp",
+                         mask_replace_prob=0.8, random_replace_prob=0.1,
+                         max_ngram_size=1, span_geometric_p=None, span_upper=10,
                          borrowed_lines=()):
   """Builds the instances of a chunk of lines, as the stream does.
 
@@ -200,7 +202,8 @@ def fusion_input_and_out(lines, tokenizer, rng, *, max_seq_length=128,
       an iterable of all WordPieces, e.g. tokenization.FullTokenizer.
     rng: random.Random; example_builder.derived_rng gives the stream's own.
     max_seq_length, max_predictions_per_seq, masked_lm_prob, short_seq_prob,
-      dupe_factor, do_whole_word_mask, sentence_objective: see
+      dupe_factor, do_whole_word_mask, sentence_objective, mask_replace_prob,
+      random_replace_prob, max_ngram_size, span_geometric_p, span_upper: see
       config.InstanceConfig.
     borrowed_lines: iterable of str, lines of other documents. If `lines` are a
       single document, random next texts come from these; without them every B
@@ -227,7 +230,9 @@ def fusion_input_and_out(lines, tokenizer, rng, *, max_seq_length=128,
   """
   options = InstanceConfig(
       max_seq_length, max_predictions_per_seq, masked_lm_prob, short_seq_prob,
-      dupe_factor, do_whole_word_mask, sentence_objective).validated()
+      dupe_factor, do_whole_word_mask, sentence_objective, mask_replace_prob,
+      random_replace_prob, max_ngram_size, span_geometric_p,
+      span_upper).validated()
   return _instances_from_segments(
       tokenized(lines, tokenizer), tokenized(borrowed_lines, tokenizer),
       options, text_pieces(list(tokenizer.vocab)), sampling.StreamSampler(rng))

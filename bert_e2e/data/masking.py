@@ -5,7 +5,11 @@ sampling.ReferenceSampler or StreamSampler.
 """
 
 import functools
-from typing import List
+import itertools
+from typing import List, Set
+
+# Stands for a random piece.
+_RANDOM = object()
 
 
 def maskable_positions(tokens, pieces, length_a=None):
@@ -42,23 +46,46 @@ def mask_tokens(tokens, offsets, options, pieces, sampler):
     (masked offsets, ascending; the original pieces there): two lists.
 
   Source: google-research/bert, create_masked_lm_predictions, same result for
-    the same random numbers.
+    the same random numbers, with neither n-grams nor spans.
   """
   num_to_predict = min(
       options.max_predictions_per_seq,
       max(1, int(round(len(tokens) * options.masked_lm_prob))))
-  if options.do_whole_word_mask:
-    positions = _whole_words(
-        sampler.order(_words(offsets, tokens, pieces)), num_to_predict)
+  if options.span_geometric_p:
+    groups = _spans(_words(offsets, tokens, pieces), num_to_predict,
+                    options.span_geometric_p, options.span_upper, sampler)
+  elif options.max_ngram_size > 1:
+    units = (_words(offsets, tokens, pieces) if options.do_whole_word_mask else
+             [[offset] for offset in offsets])
+    groups = _ngrams(units, num_to_predict, options.max_ngram_size, sampler)
+  elif options.do_whole_word_mask:
+    groups = [_whole_words(
+        sampler.order(_words(offsets, tokens, pieces)), num_to_predict)]
   else:
-    positions = sampler.subset(offsets, num_to_predict)
-  ascending = sorted(positions)
+    groups = [sampler.subset(offsets, num_to_predict)]
+  ascending = sorted(itertools.chain.from_iterable(groups))
   labels = [tokens[position] for position in ascending]
-  chosen = sampler.replacements(len(positions), pieces.mask, pieces.vocabulary)
+  for positions in groups:
+    _replace(tokens, positions, options, pieces, sampler)
+  return ascending, labels
+
+
+def _replace(tokens, positions, options, pieces, sampler):
+  """Replaces the pieces at some positions: those of a span or an n-gram all by
+  [MASK], all by random pieces, or none of them.
+
+  Source for that: Joshi et al. 2020, SpanBERT, arXiv 1907.10529, section 3.1;
+    tensorflow/models, see `_ngrams`.
+  """
+  probabilities = options.mask_replace_prob, options.random_replace_prob
+  if options.span_geometric_p or options.max_ngram_size > 1:
+    choice, = sampler.replacements(1, pieces.mask, [_RANDOM], *probabilities)
+    probabilities = float(choice == pieces.mask), float(choice is _RANDOM)
+  chosen = sampler.replacements(
+      len(positions), pieces.mask, pieces.vocabulary, *probabilities)
   for position, replacement in zip(positions, chosen):
     if replacement is not None:
       tokens[position] = replacement
-  return ascending, labels
 
 
 def _whole_words(words, num_to_predict):
@@ -70,6 +97,105 @@ def _whole_words(words, num_to_predict):
       if len(positions) == num_to_predict:
         break
   return positions
+
+
+def _ngrams(units, num_to_predict, max_size, sampler):
+  """Returns random n-grams, as far as they fit.
+
+  The size n is random, with P(n) proportional to 1 / n, then one of the n-grams
+  of this size that were not tried before; it is skipped if it does not fit or
+  shares an offset with an earlier one.
+
+  Args:
+    units: list of lists of int, the offsets of pieces or words. An n-gram is
+      units without another offset between them.
+    num_to_predict: int, offsets at most.
+    max_size: int, units of an n-gram at most.
+    sampler: see this module.
+
+  Returns:
+    list of lists of int, the offsets of each n-gram.
+
+  Source: Lan et al. 2019, ALBERT, arXiv 1909.11942, section 3.1;
+    tensorflow/models, official/nlp/data/create_pretraining_data.py, same
+    distribution. There, n-grams are of whole words only.
+  """
+  run_ends = _run_ends(units)
+  untried = [iter(sampler.order([
+      first for first in range(len(units) - size + 1)
+      if run_ends[first] >= first + size])) for size in range(1, max_size + 1)]
+  weights = list(itertools.accumulate(1 / n for n in range(1, max_size + 1)))
+  ngrams = []
+  masked: Set[int] = set()
+  left = set(range(max_size))
+  while left and len(masked) < num_to_predict:
+    size = sampler.weighted(weights)
+    first = next(untried[size], None) if size in left else None
+    if first is None or len(masked) + size + 1 > num_to_predict:
+      left.discard(size)
+      continue
+    ngram = list(itertools.chain.from_iterable(units[first:first + size + 1]))
+    if len(masked) + len(ngram) <= num_to_predict and masked.isdisjoint(ngram):
+      masked.update(ngram)
+      ngrams.append(ngram)
+  return ngrams
+
+
+def _run_ends(units):
+  """Returns, for each unit, the end of the units that follow without a gap."""
+  ends = [len(units)] * len(units)
+  for i in range(len(units) - 2, -1, -1):
+    adjacent = units[i][-1] + 1 == units[i + 1][0]
+    ends[i] = ends[i + 1] if adjacent else i + 1
+  return ends
+
+
+def _spans(words, num_to_predict, p, upper, sampler):
+  """Returns random spans of words: exactly `num_to_predict` offsets, or all.
+
+  A span starts with the word of a random piece that is in no span. Its length
+  in words has a geometric distribution, up to `upper`; it may go on over other
+  spans, and the last one ends where the number is reached, if need be within a
+  word.
+
+  Args:
+    words: list of lists of int, the offsets of words.
+    num_to_predict: int.
+    p: float, parameter of the distribution: P(n) is proportional to
+      p (1 - p)^(n - 1).
+    upper: int, words of a span at most.
+    sampler: see this module.
+
+  Returns:
+    list of lists of int, the offsets of each span that are in no earlier one.
+
+  Source: Joshi et al. 2020, SpanBERT, arXiv 1907.10529, section 3.1;
+    facebookresearch/SpanBERT, PairWithSpanMaskingScheme, same distribution.
+  """
+  weights = _geometric(p, upper)
+  run_ends = _run_ends(words)
+  word_of = [number for number, word in enumerate(words) for _ in word]
+  offsets = list(itertools.chain.from_iterable(words))
+  num_to_predict = min(num_to_predict, len(offsets))
+  masked: Set[int] = set()
+  spans = []
+  while len(masked) < num_to_predict:
+    size = sampler.weighted(weights) + 1
+    anchor = sampler.integer(0, len(offsets) - 1)
+    if offsets[anchor] in masked:
+      continue
+    first = word_of[anchor]
+    span = [offset for word in words[first:min(first + size, run_ends[first])]
+            for offset in word if offset not in masked]
+    spans.append(span[:num_to_predict - len(masked)])
+    masked.update(spans[-1])
+  return spans
+
+
+@functools.lru_cache(maxsize=16)
+def _geometric(p, upper):
+  """Returns cumulative weights of 1 to `upper`, those of `_spans`."""
+  return list(itertools.accumulate(p * (1 - p) ** n for n in range(upper)))
 
 
 def _words(offsets, tokens, pieces):

@@ -8,17 +8,14 @@ needed here.
 
 from typing import Dict, NamedTuple, Optional, Tuple
 
+from bert_e2e.config import matching_predictions
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import preflight_sample, repetitions, text_lines
 from bert_e2e.data.instances import PAIRINGS
 from bert_e2e.data.pieces import check_vocabulary
 from bert_e2e.data.preflight_counts import SampleCounter, vocabulary_shares
 from bert_e2e.data.preflight_model import StartingModel
-from bert_e2e.data.preflight_numbers import (
-  matching_predictions,
-  quantile,
-  ratio,
-)
+from bert_e2e.data.preflight_numbers import quantile, ratio
 from bert_e2e.data.text_kinds import FoundKind, find_kinds
 
 # The file of an output directory that holds the result.

@@ -7,12 +7,10 @@ so that the offline program writes the same examples. `StreamSampler` has the
 same distributions and needs a fifth of the random numbers.
 """
 
+import bisect
 import struct
 from typing import Tuple
 
-# Of numbers of 32 bits, those below the first bound mask a piece, those from
-# there to the second one keep it.
-_MASK_BOUND, _KEEP_BOUND = int(0.8 * 2**32), int(0.9 * 2**32)
 _WORDS_AT_ONCE = 512
 
 
@@ -84,25 +82,41 @@ class ReferenceSampler:
     cut_b = sum(in_front)
     return len(in_front) - cut_b, cut_b
 
-  def replacements(self, count, mask, vocabulary):
+  def weighted(self, cumulative):
+    """Returns the index of a random weight, with a probability proportional to
+    it.
+
+    Args:
+      cumulative: list of float, the sums of the weights up to each one.
+    """
+    return bisect.bisect(cumulative, self._rng.random() * cumulative[-1],
+                         0, len(cumulative) - 1)
+
+  def replacements(self, count, mask, vocabulary, mask_prob=0.8,
+                   random_prob=0.1):
     """Chooses what replaces masked pieces.
 
-    80 % become [MASK], 10 % are kept and 10 % become a random one of the
-    vocabulary (Devlin et al. 2019, arXiv 1810.04805, section 3.1).
+    By default, 80 % become [MASK], 10 % are kept and 10 % become a random one
+    of the vocabulary (Devlin et al. 2019, arXiv 1810.04805, section 3.1).
 
     Args:
       count: int, masked pieces.
       mask: the piece [MASK]; vocabulary: sequence of pieces.
+      mask_prob: float, probability of [MASK].
+      random_prob: float, probability of a random piece.
 
     Returns:
       list of pieces; None for one that is kept.
     """
     rng = self._rng
+    # 0.5 exactly by default, as in the reference.
+    keep_prob = round(1 - random_prob / (1 - mask_prob), 12) if (
+        mask_prob < 1) else 0.0
     chosen = []
     for _ in range(count):
-      if rng.random() < 0.8:
+      if rng.random() < mask_prob:
         chosen.append(mask)
-      elif rng.random() < 0.5:
+      elif rng.random() < keep_prob:
         chosen.append(None)
       else:
         chosen.append(vocabulary[rng.randint(0, len(vocabulary) - 1)])
@@ -186,8 +200,13 @@ class StreamSampler(ReferenceSampler):
     """Returns how many of `count` fair coins show heads."""
     return bin(self._rng.getrandbits(count)).count("1") if count else 0
 
-  def replacements(self, count, mask, vocabulary):
+  def replacements(self, count, mask, vocabulary, mask_prob=0.8,
+                   random_prob=0.1):
+    # Of numbers of 32 bits, those below the first bound mask a piece, those
+    # from there to the second one keep it.
+    mask_bound = int(mask_prob * 2**32)
+    keep_bound = int((1 - random_prob) * 2**32)
     return [
-        mask if word < _MASK_BOUND else None if word < _KEEP_BOUND else
+        mask if word < mask_bound else None if word < keep_bound else
         vocabulary[self.integer(0, len(vocabulary) - 1)]
         for word in self._next_words(count)]

@@ -183,8 +183,11 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
                       do_split_on_punc=True, do_whole_word_mask=False,
                       sentence_objective="nsp", max_seq_length=128,
                       max_predictions_per_seq=20, masked_lm_prob=0.15,
-                      short_seq_prob=0.1, random_seed=12345, chunk_lines=1000,
-                      num_workers=0, num_epochs=None, dupe_factor=1,
+                      short_seq_prob=0.1, mask_replace_prob=0.8,
+                      random_replace_prob=0.1, max_ngram_size=1,
+                      span_geometric_p=None, span_upper=10,
+                      random_seed=12345, chunk_lines=1000, num_workers=0,
+                      num_epochs=None, dupe_factor=1,
                       invalid_utf8="error", shard_index=0, num_shards=1,
                       first_example=0, log=None, held_out=frozenset()):
   """Turns raw text into a stream of serialized tf.Examples.
@@ -200,8 +203,9 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
     do_lower_case, strip_accents, tokenize_chinese_chars, do_split_on_punc: see
       config.TokenizerConfig.
     do_whole_word_mask, sentence_objective, max_seq_length,
-      max_predictions_per_seq, masked_lm_prob, short_seq_prob, dupe_factor: see
-      config.InstanceConfig.
+      max_predictions_per_seq, masked_lm_prob, short_seq_prob,
+      mask_replace_prob, random_replace_prob, max_ngram_size, span_geometric_p,
+      span_upper, dupe_factor: see config.InstanceConfig.
     random_seed: int, seed of all random choices.
     chunk_lines: int, lines that are turned into examples at once.
     num_workers: int, processes that build examples; 0 builds in this one.
@@ -223,17 +227,10 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
 
   >>> next(take_write_2_flow("a.txt", "vocab.txt"))  # doctest: +SKIP
   """
-  source = TextSource.from_arguments(
-      input_files, vocab_file, do_lower_case=do_lower_case,
-      strip_accents=strip_accents,
-      tokenize_chinese_chars=tokenize_chinese_chars,
-      do_split_on_punc=do_split_on_punc,
-      do_whole_word_mask=do_whole_word_mask,
-      sentence_objective=sentence_objective, max_seq_length=max_seq_length,
-      max_predictions_per_seq=max_predictions_per_seq,
-      masked_lm_prob=masked_lm_prob, short_seq_prob=short_seq_prob,
-      random_seed=random_seed, chunk_lines=chunk_lines,
-      dupe_factor=dupe_factor, invalid_utf8=invalid_utf8)
+  options = {name: value for name, value in locals().items()
+             if config.is_field(name) and name not in ("vocab_file",
+                                                       "num_workers")}
+  source = TextSource.from_arguments(input_files, vocab_file, **options)
   return source.open(
       shard=stream_lib.Shard(shard_index, num_shards), log=log,
       first_example=first_example, num_epochs=num_epochs,

@@ -17,11 +17,10 @@ from program import ROOT, WORDS
 import create_pretraining_data as cpd
 import show_examples
 from bert_e2e.common import file_io
-from bert_e2e.config import TokenizerConfig
+from bert_e2e.config import TokenizerConfig, matching_predictions
 from bert_e2e.data import preflight, preflight_text
 from bert_e2e.data import stream as stream_lib
 from bert_e2e.data.corpus import Corpus
-from bert_e2e.data.preflight_numbers import matching_predictions
 from bert_e2e.data.text_kinds import FoundKind
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -1,0 +1,71 @@
+"""N-grams and spans in a training: its stream, its evaluations, a kill."""
+
+import numpy as np
+import pytest
+from program import LENGTHS, command, prepared, run_program, started, tensors
+
+import run_pretraining_e2e as e2e
+from bert_e2e import config
+
+SPANS = {"span_geometric_p": 0.3, "span_upper": 4, "masked_lm_prob": 0.3,
+         "max_predictions_per_seq": "auto"}
+NGRAMS = {"max_ngram_size": 3, "mask_replace_prob": 0.9,
+          "random_replace_prob": 0.05}
+BOTH = pytest.mark.parametrize("options", [SPANS, NGRAMS])
+
+
+def flow_of(files, **options):
+  return e2e.take_write_2_flow(
+      [files["train"]], files["vocab"], **dict(LENGTHS, **options))
+
+
+@BOTH
+def test_the_stream_is_the_same_for_any_number_of_workers(files, options):
+  examples = list(flow_of(files, num_epochs=2, **options))
+  assert len(set(examples)) > 200
+  assert list(flow_of(files, num_epochs=2, num_workers=2, **options)) == (
+      examples)
+  assert list(flow_of(files, num_epochs=2, first_example=150, **options)) == (
+      examples[150:])
+  assert not set(examples) & set(flow_of(files, num_epochs=2))
+
+
+def test_only_what_is_not_a_default_is_recorded():
+  defaults = config.stream_options(config.InstanceConfig())
+  assert not set(SPANS).union(NGRAMS) - {
+      "masked_lm_prob", "max_predictions_per_seq"} & set(defaults)
+  assert config.stream_options(config.InstanceConfig(**NGRAMS)) == dict(
+      defaults, **NGRAMS)
+
+
+@BOTH
+def test_evaluations_mask_as_by_default(files, parse_flags, options):
+  run = prepared(parse_flags(command(
+      files, do_eval=True, eval_input_file=files["eval"], **dict(
+          options, do_whole_word_mask=True))))
+  instances = run.training.source.text.options.instances
+  assert {name: getattr(instances, name) for name in options} == dict(
+      options, **{"max_predictions_per_seq": 5} if options == SPANS else {})
+  for source in run.eval_sources.values():
+    expected = config.InstanceConfig(**LENGTHS)
+    if options == SPANS:
+      expected = config.InstanceConfig(16, 5)
+    assert source.text.options.instances == expected
+
+
+@pytest.mark.slow
+@BOTH
+def test_killed_it_ends_with_the_weights_of_an_undisturbed_run(files, options):
+  run = dict(options, num_train_steps=12, save_checkpoints_steps=4,
+             log_every_steps=1, learning_rate=1e-2)
+  undisturbed, killed = files["out"] + "1", files["out"] + "2"
+  first = run_program(command(dict(files, out=undisturbed), **run))
+  assert first.returncode == 0, first.stdout
+  with started(command(dict(files, out=killed), **run), "step 7/12"):
+    pass  # Killed by SIGKILL at once.
+  last = run_program(command(dict(files, out=killed), num_workers=2, **run))
+  assert last.returncode == 0, last.stdout
+  assert "resuming from step 4" in last.stdout
+  expected, found = tensors(undisturbed, 12), tensors(killed, 12)
+  assert sorted(found) == sorted(expected)
+  assert all(np.array_equal(found[name], expected[name]) for name in expected)

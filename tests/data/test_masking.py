@@ -1,5 +1,6 @@
 """Masking: n-grams and spans as the authors choose them, and replacements."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -127,8 +128,9 @@ def test_fractions_of_replacements(make, mask_prob, random_prob):
 
 def test_a_short_text_is_masked_as_far_as_it_goes():
   """All of it, if that is asked for."""
-  for changes in ({"max_ngram_size": 5}, {"span_geometric_p": 0.2}):
-    options = config.InstanceConfig(masked_lm_prob=1.0, **changes).validated()
+  start = config.InstanceConfig(masked_lm_prob=1.0)
+  for options in (dataclasses.replace(start, max_ngram_size=5),
+                  dataclasses.replace(start, span_geometric_p=0.2)):
     tokens = ["[CLS]", "a", "[SEP]", "b", "##c", "[SEP]"]
     offsets, labels = masking.mask_tokens(
         tokens, masking.maskable_positions(tokens, PIECES), options, PIECES,

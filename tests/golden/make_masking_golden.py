@@ -9,12 +9,12 @@ Each case masks one sentence of words of one to four pieces, `DRAWS` times.
 """
 
 import collections
-import importlib.util
 import json
 import os
 import random
 import sys
 import types
+from typing import Any
 
 GOLDEN_FILE = os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "masking", "counts.json")
@@ -73,10 +73,12 @@ def choices_of(before, after, offsets):
           "same" if after[i] == before[i] else "random" for i in offsets]
 
 
-def _load(path):
-  spec = importlib.util.spec_from_file_location("theirs", path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
+def _load(path, package=""):
+  """Returns a module of a file; its own package is replaced by `package`."""
+  with open(path) as stream:
+    source = stream.read().replace("from . import", "from %s import" % package)
+  module = types.ModuleType("theirs")
+  exec(compile(source, path, "exec"), module.__dict__)
   return module
 
 
@@ -109,17 +111,13 @@ def spans_of(theirs, p, upper):
 
 
 def main():
-  for name in ("torch", "tqdm"):  # Imported, but not needed here.
-    sys.modules[name] = types.ModuleType(name)
-  sys.modules["tqdm"].tqdm = None
-  package = types.ModuleType("package")
-  package.FairseqDataset, package.data_utils = object, None
-  sys.modules["package"] = package
-  models = _load(sys.argv[1])
-  with open(sys.argv[2]) as stream:
-    source = stream.read().replace("from . import", "from package import")
-  spanbert = types.ModuleType("spanbert")
-  exec(compile(source, sys.argv[2], "exec"), spanbert.__dict__)
+  # Imported, but not needed here.
+  for name in ("torch", "tqdm", "package"):
+    module: Any = types.ModuleType(name)
+    module.tqdm = module.data_utils = None
+    module.FairseqDataset = object
+    sys.modules[name] = module
+  models, spanbert = _load(sys.argv[1]), _load(sys.argv[2], "package")
   counts = {}
   for size in NGRAM_SIZES:
     counts["ngrams %d" % size] = count(ngrams_of(models, size))

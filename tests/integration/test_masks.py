@@ -1,5 +1,7 @@
 """N-grams and spans in a training: its stream, its evaluations, a kill."""
 
+from typing import Any, Dict
+
 import numpy as np
 import pytest
 from program import LENGTHS, command, prepared, run_program, started, tensors
@@ -7,10 +9,11 @@ from program import LENGTHS, command, prepared, run_program, started, tensors
 import run_pretraining_e2e as e2e
 from bert_e2e import config
 
-SPANS = {"span_geometric_p": 0.3, "span_upper": 4, "masked_lm_prob": 0.3,
-         "max_predictions_per_seq": "auto"}
-NGRAMS = {"max_ngram_size": 3, "mask_replace_prob": 0.9,
-          "random_replace_prob": 0.05}
+SPANS: Dict[str, Any] = {
+    "span_geometric_p": 0.3, "span_upper": 4, "masked_lm_prob": 0.3,
+    "max_predictions_per_seq": "auto"}
+NGRAMS: Dict[str, Any] = {
+    "max_ngram_size": 3, "mask_replace_prob": 0.9, "random_replace_prob": 0.05}
 BOTH = pytest.mark.parametrize("options", [SPANS, NGRAMS])
 
 

@@ -9,7 +9,7 @@ TensorFlow or absl.
 from typing import Any, Callable, Iterator, List, NamedTuple
 
 import tokenization
-from bert_e2e.config import InstanceConfig
+from bert_e2e.config import InstanceConfig, names_of
 from bert_e2e.data import masking, pairing, sampling, tf_example
 from bert_e2e.data.pieces import text_pieces
 
@@ -228,11 +228,9 @@ def fusion_input_and_out(lines, tokenizer, rng, *, max_seq_length=128,
   >>> instance.is_random_next
   False
   """
-  options = InstanceConfig(
-      max_seq_length, max_predictions_per_seq, masked_lm_prob, short_seq_prob,
-      dupe_factor, do_whole_word_mask, sentence_objective, mask_replace_prob,
-      random_replace_prob, max_ngram_size, span_geometric_p,
-      span_upper).validated()
+  arguments = locals()
+  options = InstanceConfig(**{
+      name: arguments[name] for name in names_of(InstanceConfig)}).validated()
   return _instances_from_segments(
       tokenized(lines, tokenizer), tokenized(borrowed_lines, tokenizer),
       options, text_pieces(list(tokenizer.vocab)), sampling.StreamSampler(rng))

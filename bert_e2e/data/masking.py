@@ -52,11 +52,12 @@ def mask_tokens(tokens, offsets, options, pieces, sampler):
       options.max_predictions_per_seq,
       max(1, int(round(len(tokens) * options.masked_lm_prob))))
   if options.span_geometric_p:
-    groups = _spans(_words(offsets, tokens, pieces), num_to_predict,
+    groups = _spans(_words(offsets, tokens, pieces, True), num_to_predict,
                     options.span_geometric_p, options.span_upper, sampler)
   elif options.max_ngram_size > 1:
-    units = (_words(offsets, tokens, pieces) if options.do_whole_word_mask else
-             [[offset] for offset in offsets])
+    units = [[offset] for offset in offsets]
+    if options.do_whole_word_mask:
+      units = _words(offsets, tokens, pieces, True)
     groups = _ngrams(units, num_to_predict, options.max_ngram_size, sampler)
   elif options.do_whole_word_mask:
     groups = [_whole_words(
@@ -198,14 +199,16 @@ def _geometric(p, upper):
   return list(itertools.accumulate(p * (1 - p) ** n for n in range(upper)))
 
 
-def _words(offsets, tokens, pieces):
+def _words(offsets, tokens, pieces, is_adjacent=False):
   """Groups offsets into lists that are masked together.
 
-  As in the reference a leading "##" piece of B belongs to A's last word.
+  As in the reference a leading "##" piece of B belongs to A's last word, unless
+  the pieces of a word have to be adjacent.
   """
   words: List[List[int]] = []
   for i in offsets:
-    if words and pieces.is_continuation(tokens[i]):
+    if words and pieces.is_continuation(tokens[i]) and not (
+        is_adjacent and words[-1][-1] + 1 != i):
       words[-1].append(i)
     else:
       words.append([i])

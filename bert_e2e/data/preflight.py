@@ -188,7 +188,7 @@ def check_text(corpus, options, *, held_out=text_lines.NOTHING_HELD_OUT,
     OSError, ValueError: the vocabulary or a file can't be read, the text is not
       UTF-8, or an option is out of range.
   """
-  options.validated()
+  options = options.validated()
   check_vocabulary(options.vocab_file)
   objective = options.instances.sentence_objective
   samples, is_whole = preflight_sample.take(

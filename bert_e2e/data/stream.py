@@ -147,7 +147,7 @@ class ExampleStream:
       raise ValueError("There is no host %d among %d; they count from 0." %
                        shard)
     self._corpus = corpus
-    self._options = options.validated()
+    self._options = options = options.validated()
     self._num_epochs = num_epochs
     self._num_workers = num_workers
     self._shard = shard

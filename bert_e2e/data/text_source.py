@@ -227,10 +227,12 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
 
   >>> next(take_write_2_flow("a.txt", "vocab.txt"))  # doctest: +SKIP
   """
-  options = {name: value for name, value in locals().items()
-             if config.is_field(name) and name not in ("vocab_file",
-                                                       "num_workers")}
-  source = TextSource.from_arguments(input_files, vocab_file, **options)
+  arguments = locals()
+  source = TextSource.from_arguments(input_files, vocab_file, **{
+      name: arguments[name] for name in (
+          *config.names_of(config.TokenizerConfig),
+          *config.names_of(config.InstanceConfig),
+          "random_seed", "chunk_lines", "invalid_utf8")})
   return source.open(
       shard=stream_lib.Shard(shard_index, num_shards), log=log,
       first_example=first_example, num_epochs=num_epochs,

@@ -112,6 +112,28 @@ def test_ngrams_of_pieces_cross_no_separator():
   assert sizes == {1, 2, 3, 4}
 
 
+@pytest.mark.parametrize("changes", [
+    {"span_geometric_p": 0.2},
+    {"max_ngram_size": 3, "do_whole_word_mask": True}])
+def test_a_rest_of_a_word_at_the_start_of_b_is_a_word(monkeypatch, changes):
+  """Spans and n-grams do not cross from A to B by it."""
+  units = []
+
+  def choose(found, *rest):
+    del rest
+    units.append(found)
+    return []
+
+  for name in ("_spans", "_ngrams"):
+    monkeypatch.setattr(masking, name, choose)
+  tokens = ["[CLS]", "a", "b", "[SEP]", "##c", "d", "##e", "[SEP]"]
+  masking.mask_tokens(
+      tokens, masking.maskable_positions(tokens, PIECES),
+      config.InstanceConfig(**changes).validated(), PIECES,
+      sampling.StreamSampler(random.Random(1)))
+  assert units == [[[1], [2], [4], [5, 6]]]
+
+
 @pytest.mark.parametrize("make", [
     sampling.ReferenceSampler, sampling.StreamSampler])
 @pytest.mark.parametrize("mask_prob, random_prob", [

@@ -49,6 +49,7 @@ def test_evaluations_mask_as_by_default(files, parse_flags, options):
   instances = run.training.source.text.options.instances
   assert {name: getattr(instances, name) for name in options} == dict(
       options, **{"max_predictions_per_seq": 5} if options == SPANS else {})
+  assert list(run.eval_sources) == ["domain"]
   for source in run.eval_sources.values():
     expected = config.InstanceConfig(**LENGTHS)
     if options == SPANS:

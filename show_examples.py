@@ -26,6 +26,11 @@ from bert_e2e.data.pieces import warn_of_repeated_pieces
 from bert_e2e.data.text_source import TextSource
 from bert_e2e.data.tf_example import parse_example
 
+# What B is: if the label is 1, by the sentence objective.
+_RELATIONS = {False: "B follows A",
+              "nsp": "B is a random text and does not follow A",
+              "sop": "A follows B: they are swapped"}
+
 
 def _marked_texts(features, names):
   """Returns (text of A, text of B), the masks marked."""
@@ -41,25 +46,26 @@ def _marked_texts(features, names):
   return " ".join(shown[:start_b]), " ".join(shown[start_b:])
 
 
-def show(example, names):
+def show(example, names, sentence_objective="nsp"):
   """Formats an example for people.
 
   Args:
     example: bytes, a serialized tf.Example.
     names: dict from id to piece.
+    sentence_objective: str, see config.InstanceConfig.
 
   Returns:
-    str of four lines.
+    str of four lines; of three for a single sequence.
   """
   features = parse_example(example)
   text_a, text_b = _marked_texts(features, names)
-  is_random = features["next_sentence_labels"] == [1]
+  is_changed = features["next_sentence_labels"] == [1]
   length = sum(features["input_mask"])
+  relation = _RELATIONS[is_changed and sentence_objective]
   return (
-      "A: %s\nB: %s\nB %s A; %d of %d pieces, %d of them to predict\n"
-      "input_ids: %s\n" % (
-          text_a, text_b,
-          "is a random text and does not follow" if is_random else "follows",
+      "%s%d of %d pieces, %d of them to predict\ninput_ids: %s\n" % (
+          "A: %s\nB: %s\n%s; " % (text_a, text_b, relation) if text_b else
+          "A: %s\n" % text_a,
           length, len(features["input_mask"]),
           int(sum(features["masked_lm_weights"])),
           " ".join(map(str, features["input_ids"][:length]))))
@@ -121,7 +127,7 @@ def _run(values):
                      (values.epoch, values.first_example))
   for number, example in enumerate(found, values.first_example):
     print("--- epoch %d, example %d" % (values.epoch, number))
-    print(show(example, names))
+    print(show(example, names, options.instances.sentence_objective))
 
 
 def main(argv):

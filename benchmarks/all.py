@@ -34,6 +34,7 @@ def commands(options):
           ] + reference + rounds
   else:
     yield ["building.py"] + text + reference + rounds
+  yield ["objectives.py", "--building"] + text + rounds
   yield ["input_fn.py"] + text + rounds
   yield ["remote_feeding.py"] + text + rounds
   yield ["step.py"] + reference[:1] + rounds + (

@@ -24,10 +24,12 @@ CLUSTERS = ("tf_config", "slurm")
 DECAYS = ("linear", "constant", "cosine")
 DISTRIBUTION_STRATEGIES = ("none", "mirrored", "multi_worker_mirrored")
 INVALID_UTF8_CHOICES = ("error", "replace")
+EXAMPLE_FORMATS = ("segment_pair", "full_sentences", "doc_sentences",
+                   "line_by_line")
 OPTIMIZERS = ("adamw", "lamb")
 KEEP_BEST_METRICS = ("masked_lm_loss", "probe")
 PRECISIONS = ("fp32", "fp16", "bfloat16")
-SENTENCE_OBJECTIVES = ("nsp", "none")
+SENTENCE_OBJECTIVES = ("nsp", "sop", "none")
 
 # Fields of InstanceConfig that decide what is masked.
 _MASKING = ("masked_lm_prob", "do_whole_word_mask", "mask_replace_prob",
@@ -244,11 +246,19 @@ class InstanceConfig(_Group):
   do_whole_word_mask: bool = _boolean(
       False, "Mask all WordPieces of a word together.", in_original=True,
       fingerprint="always")
+  example_format: str = _enum(
+      EXAMPLE_FORMATS, "What an example of raw text consists of: two segments "
+      "of text; as many whole lines as fit, across the ends of documents "
+      "(full_sentences) or of one document (doc_sentences); or one line. All "
+      "but the first require --sentence_objective=none.",
+      fingerprint="if_changed")
   sentence_objective: str = _enum(
       SENTENCE_OBJECTIVES, "The objective trained beside the masked LM: nsp "
-      "(next-sentence prediction), or none. With none the second text of a "
-      "pair of raw text always follows the first (TFRecords keep their pairs), "
-      "and the pooler and the next-sentence head stay as they are.",
+      "(next-sentence prediction), sop (sentence-order prediction, for raw "
+      "text: do two consecutive segments come in order, or swapped?), or none. "
+      "With none the second segment of a pair of raw text always follows the "
+      "first (TFRecords keep their pairs), and the pooler and the "
+      "next-sentence head stay as they are.",
       fingerprint="if_changed")
   mask_replace_prob: float = _float(
       0.8, "Fraction of the masked WordPieces that become [MASK].", minimum=0,
@@ -272,6 +282,7 @@ class InstanceConfig(_Group):
   def validated(self):
     """Returns self with a number for each "auto"; see _Group.validated."""
     super().validated()
+    self._check_format()
     if self.mask_replace_prob + self.random_replace_prob > 1:
       raise ValueError(
           "--mask_replace_prob=%g and --random_replace_prob=%g are fractions "
@@ -290,6 +301,32 @@ class InstanceConfig(_Group):
       return self
     return dataclasses.replace(self, max_predictions_per_seq=(
         matching_predictions(self.masked_lm_prob, self.max_seq_length)))
+
+  def _check_format(self):
+    """Raises ValueError for options that are for sentence pairs only."""
+    if self.example_format == default_of("example_format"):
+      return
+    if self.sentence_objective != "none":
+      raise ValueError(
+          "--example_format=%s has no sentence pairs to train "
+          "--sentence_objective=%s on: pass --sentence_objective=none." % (
+              self.example_format, self.sentence_objective))
+    if self.short_seq_prob not in (0, default_of("short_seq_prob")):
+      raise ValueError(
+          "--short_seq_prob=%g has no effect with --example_format=%s: only "
+          "sentence pairs are of random length. Leave it out." % (
+              self.short_seq_prob, self.example_format))
+
+  def check_for_records(self):
+    """Raises ValueError for an option that has no effect on TFRecords."""
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      if (field.metadata["option"].fingerprint == "if_changed" and
+          field.name != "sentence_objective" and value != field.default):
+        raise ValueError(
+            "--%s=%s has no effect on TFRecords, whose examples are complete: "
+            "pass it to create_pretraining_data.py, or pass the text as "
+            "--input_file." % (field.name, value))
 
   def with_default_masks(self):
     """Returns the same with the defaults of what decides the masks, except for

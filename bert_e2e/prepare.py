@@ -351,6 +351,8 @@ def _make_probe(config):
 def _prepare_training(config, engine, latest, eval_sources, probe):
   """Returns the PreparedTraining, without a plan of steps in its preflight."""
   source = _make_source(config, config.data.input_file)
+  if not source.text:
+    config.instances.check_for_records()
   held_out = _hash_held_out(source, eval_sources, probe)
   record = preflight = plan = None
   if source.text:

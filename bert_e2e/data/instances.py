@@ -1,4 +1,4 @@
-"""Builds masked-LM and sentence-pair instances from documents.
+"""Builds masked-LM instances, sentence pairs or not, from documents.
 
 The functions here are pure: what they return depends on their arguments and on
 the random numbers of `sampler` (see sampling.py). Pieces are texts or ids (see
@@ -6,15 +6,13 @@ pieces.py). Worker processes import this module, so it must not import
 TensorFlow or absl.
 """
 
-from typing import Any, Callable, Iterator, List, NamedTuple
+import functools
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional
 
 import tokenization
 from bert_e2e.config import InstanceConfig, names_of
-from bert_e2e.data import masking, pairing, sampling, tf_example
+from bert_e2e.data import masking, pairing, sampling, sequences, tf_example
 from bert_e2e.data.pieces import text_pieces
-
-# Special tokens of an example ([CLS] A [SEP] B [SEP]).
-NUM_SPECIAL = 3
 
 
 class Pairing(NamedTuple):
@@ -33,20 +31,23 @@ class Pairing(NamedTuple):
 # --sentence_objective -> Pairing.
 PAIRINGS = {
     "nsp": Pairing(pairing.next_sentence_pairs, needs_other_documents=True),
+    "sop": Pairing(pairing.sentence_order_pairs),
     "none": Pairing(pairing.consecutive_pairs),
 }
 
 
 class TrainingInstance:
-  """A masked sentence pair.
+  """A masked example: a sentence pair or a single sequence.
 
   Args:
-    tokens: list of pieces, [CLS] A [SEP] B [SEP], masked.
-    segment_ids: list of int, 0 for [CLS], A and the first [SEP], else 1.
+    tokens: list of pieces, masked: [CLS] A [SEP] B [SEP], or [CLS], a text and
+      [SEP], where a [SEP] may also separate texts of several documents.
+    segment_ids: list of int, 1 for B and the [SEP] after it, else 0.
     masked_lm_positions: list of int, the masked offsets into `tokens`,
       ascending.
     masked_lm_labels: list of pieces, the original ones at these offsets.
-    is_random_next: bool, whether B is a random text, not the one that follows.
+    is_random_next: bool, whether B is not the text that follows A: a random
+      text or, under --sentence_objective=sop, the one before A.
 
   Source: google-research/bert, create_pretraining_data.py, same attributes.
   """
@@ -140,27 +141,90 @@ def instances_from_documents(documents, options, pieces, sampler, borrowed=()):
     list of TrainingInstance, shuffled.
   """
   sampler.shuffle(documents)
+  example_format = EXAMPLE_FORMATS[options.example_format]
   instances = [
       instance for _ in range(options.dupe_factor)
-      for index in range(len(documents))
-      for instance in document_instances(
-          documents[index],
-          pairing.OtherDocuments(documents, index, borrowed, sampler),
-          options, pieces, sampler)
+      for instance in example_format.instances(
+          documents, borrowed, options, pieces, sampler)
   ]
   sampler.shuffle(instances)
   return instances
 
 
+def _pairs(documents, borrowed, options, pieces, sampler):
+  """Yields the sentence pairs of documents; see instances_from_documents."""
+  for index in range(len(documents)):
+    yield from document_instances(
+        documents[index],
+        pairing.OtherDocuments(documents, index, borrowed, sampler),
+        options, pieces, sampler)
+
+
+def _single_sequences(form, documents, borrowed, options, pieces, sampler):
+  """Yields the single sequences of documents.
+
+  Args:
+    form: function from (documents, budget) to the texts of the sequences; see
+      sequences.full_sentences.
+    documents, borrowed, options, pieces, sampler: see instances_from_documents.
+  """
+  del borrowed
+  for texts in form(documents, options.max_seq_length - SINGLE_SPECIAL):
+    tokens = [pieces.cls]
+    for text, start, end in texts:
+      tokens += text[start:end]
+      tokens.append(pieces.sep)
+    length_a = len(tokens) - SINGLE_SPECIAL if len(texts) == 1 else None
+    positions, labels = masking.mask_tokens(
+        tokens, masking.maskable_positions(tokens, pieces, length_a), options,
+        pieces, sampler)
+    yield TrainingInstance(tokens, [0] * len(tokens), positions, labels, False)
+
+
+# Special tokens of a pair, [CLS] A [SEP] B [SEP], and of a single text.
+PAIR_SPECIAL = 3
+SINGLE_SPECIAL = 2
+
+
+class ExampleFormat(NamedTuple):
+  """What an example consists of: a row of `EXAMPLE_FORMATS`.
+
+  Attributes:
+    instances: function that yields TrainingInstances in the order of the text;
+      see `_pairs` for its arguments.
+    sequences: function that yields the single sequences of documents, see
+      sequences.full_sentences; None for sentence pairs, which have a random
+      length (--short_seq_prob) and a label for a sentence objective.
+    num_special: int, special tokens of an example of one document.
+  """
+  instances: Callable[..., Iterator[TrainingInstance]]
+  sequences: Optional[Callable[..., Iterator[List[Any]]]] = None
+  num_special: int = SINGLE_SPECIAL
+
+
+def _single(form):
+  """Returns the row of a format of single sequences."""
+  return ExampleFormat(functools.partial(_single_sequences, form), form)
+
+
+# --example_format -> ExampleFormat.
+EXAMPLE_FORMATS = {
+    "segment_pair": ExampleFormat(_pairs, num_special=PAIR_SPECIAL),
+    "full_sentences": _single(sequences.full_sentences),
+    "doc_sentences": _single(sequences.doc_sentences),
+    "line_by_line": _single(sequences.line_by_line),
+}
+
+
 def document_instances(document, others, options, pieces, sampler):
-  """Yields the instances of a document, in the order of the text.
+  """Yields the sentence pairs of a document, in the order of the text.
 
   Args:
     document: Document.
     others: pairing.OtherDocuments.
     options, pieces, sampler: see instances_from_documents.
   """
-  max_num_pieces = options.max_seq_length - NUM_SPECIAL
+  max_num_pieces = options.max_seq_length - PAIR_SPECIAL
   target = max_num_pieces
   if sampler.chance(options.short_seq_prob):
     target = sampler.integer(2, max_num_pieces)
@@ -190,9 +254,11 @@ def _instances_from_segments(segments, borrowed, options, pieces, sampler):
 def fusion_input_and_out(lines, tokenizer, rng, *, max_seq_length=128,
                          max_predictions_per_seq=20, masked_lm_prob=0.15,
                          short_seq_prob=0.1, dupe_factor=1,
-                         do_whole_word_mask=False, sentence_objective="nsp",
-                         mask_replace_prob=0.8, random_replace_prob=0.1,
-                         max_ngram_size=1, span_geometric_p=None, span_upper=10,
+                         do_whole_word_mask=False,
+                         example_format="segment_pair",
+                         sentence_objective="nsp", mask_replace_prob=0.8,
+                         random_replace_prob=0.1, max_ngram_size=1,
+                         span_geometric_p=None, span_upper=10,
                          borrowed_lines=()):
   """Builds the instances of a chunk of lines, as the stream does.
 
@@ -202,9 +268,9 @@ def fusion_input_and_out(lines, tokenizer, rng, *, max_seq_length=128,
       an iterable of all WordPieces, e.g. tokenization.FullTokenizer.
     rng: random.Random; example_builder.derived_rng gives the stream's own.
     max_seq_length, max_predictions_per_seq, masked_lm_prob, short_seq_prob,
-      dupe_factor, do_whole_word_mask, sentence_objective, mask_replace_prob,
-      random_replace_prob, max_ngram_size, span_geometric_p, span_upper: see
-      config.InstanceConfig.
+      dupe_factor, do_whole_word_mask, example_format, sentence_objective,
+      mask_replace_prob, random_replace_prob, max_ngram_size, span_geometric_p,
+      span_upper: see config.InstanceConfig.
     borrowed_lines: iterable of str, lines of other documents. If `lines` are a
       single document, random next texts come from these; without them every B
       follows its A.

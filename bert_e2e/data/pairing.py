@@ -14,7 +14,8 @@ class Pair(NamedTuple):
   Attributes:
     pieces_a, start_a, end_a: A is pieces_a[start_a:end_a].
     pieces_b, start_b, end_b: B, likewise.
-    is_random: bool, whether B does not follow A.
+    is_random: bool, whether B does not follow A: it is a random text or, in
+      pairs that may be swapped, the text before A.
   """
   pieces_a: List[Any]
   start_a: int
@@ -122,6 +123,23 @@ def consecutive_pairs(document, others, target, sampler):
       cut = cuts[sampler.integer(0, len(cuts) - 1)]
       yield Pair(pieces, starts[first], cut, pieces, cut, starts[end], False)
     first = end
+
+
+def sentence_order_pairs(document, others, target, sampler):
+  """Yields the Pairs of `consecutive_pairs`, half of them swapped.
+
+  Args: see consecutive_pairs.
+
+  Source: Lan et al. 2019, ALBERT, arXiv 1909.11942, section 3.1;
+    google-research/albert, create_pretraining_data.py without
+    --random_next_sentence, same labels. There, a run of a single segment has a
+    random text as B.
+  """
+  for pair in consecutive_pairs(document, others, target, sampler):
+    if sampler.chance(0.5):
+      pair = Pair(pair.pieces_b, pair.start_b, pair.end_b,
+                  pair.pieces_a, pair.start_a, pair.end_a, True)
+    yield pair
 
 
 def _run_end(starts, first, target):

@@ -14,8 +14,13 @@ from bert_e2e.data import preflight_sample, repetitions, text_lines
 from bert_e2e.data.instances import PAIRINGS
 from bert_e2e.data.pieces import check_vocabulary
 from bert_e2e.data.preflight_counts import SampleCounter, vocabulary_shares
+from bert_e2e.data.preflight_formats import (
+  FormatShape,
+  Recommendation,
+  recommend,
+)
 from bert_e2e.data.preflight_model import StartingModel
-from bert_e2e.data.preflight_numbers import quantile, ratio
+from bert_e2e.data.preflight_numbers import percent, quantile, ratio
 from bert_e2e.data.text_kinds import FoundKind, find_kinds
 
 # The file of an output directory that holds the result.
@@ -120,6 +125,9 @@ class Preflight(NamedTuple):
       before (--do_split_on_punc=false).
     sentence_objective: str, as requested.
     num_head_steps: int, those of the training steps that precede the warm-up.
+    example_format: str, as requested.
+    formats: tuple of FormatShape, one for each format.
+    format_advice: Recommendation of another format; None for none.
     model: StartingModel, which the training starts from; None for new weights
       and for a training that has started before.
   """
@@ -166,6 +174,9 @@ class Preflight(NamedTuple):
   is_split_into_words: bool = False
   sentence_objective: str = "nsp"
   num_head_steps: int = 0
+  example_format: str = "segment_pair"
+  formats: Tuple[FormatShape, ...] = ()
+  format_advice: Optional[Recommendation] = None
   model: Optional[StartingModel] = None
 
 
@@ -213,9 +224,13 @@ def check_text(corpus, options, *, held_out=text_lines.NOTHING_HELD_OUT,
       repeated_line_share=repeated.lines, text_kinds=find_kinds(parts),
       is_split_into_words=not options.tokenizer.do_split_on_punc,
       sentence_objective=objective,
+      example_format=options.instances.example_format,
       **_text_values(counter, 0 if is_whole else sum(map(bool, corpus.sizes)),
                      options.tokenizer.strip_accents),
       **_example_values(counter, options.instances))
+  shapes = counter.formats.shapes(options.instances)
+  found = found._replace(formats=shapes, format_advice=recommend(
+      shapes, found.example_format, found.one_sentence_share))
   return plan(found, 0, 0, 0)
 
 
@@ -324,11 +339,6 @@ def _masking_values(counter, options):
 # ---------------------------------------------------------------- the warnings
 
 
-def percent(share):
-  """Writes a fraction as a percentage."""
-  return "%.3g %%" % (100 * share)
-
-
 def list_words(found, count=_NUM_WORDS):
   """Lists up to `count` unknown words of a Preflight, long ones shortened."""
   return ", ".join(
@@ -374,7 +384,8 @@ def _one_sentence(found):
   if found.one_sentence_share > MAX_ONE_SENTENCE and _needs_pairs(found):
     return ("%s of the documents have one sentence only, which has no true next"
             " sentence: write one sentence per line in --input_file, and blank "
-            "lines between documents only." %
+            "lines between documents only; or, for such documents, pass "
+            "--example_format=full_sentences --sentence_objective=none." %
             percent(found.one_sentence_share))
   return None
 

@@ -8,7 +8,7 @@ import tokenization
 from bert_e2e.common import file_io
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import instances as instances_lib
-from bert_e2e.data import sampling, text_lines, tf_example
+from bert_e2e.data import preflight_formats, sampling, text_lines, tf_example
 from bert_e2e.data.example_builder import derived_rng
 from bert_e2e.data.pieces import id_pieces
 from bert_e2e.data.preflight_numbers import ratio
@@ -29,6 +29,7 @@ class SampleCounter:
       them; `examples` with their `example_tokens` and `bytes`, the
       `random_pairs` among them, the tokens of the text `kept` in them and the
       `masked` ones; `cased_letters` and the `capitals` among these.
+    formats: preflight_formats.FormatCounter.
     lengths: dict from the number of tokens of an example to the weighted number
       of examples.
     unknown_words: dict from a word that becomes [UNK] to its weighted number.
@@ -47,6 +48,7 @@ class SampleCounter:
     self.total: Dict[str, float] = collections.defaultdict(float)
     self.lengths: Dict[int, float] = collections.defaultdict(float)
     self.unknown_words: Dict[str, float] = collections.defaultdict(float)
+    self.formats = preflight_formats.FormatCounter()
 
   def add(self, sample):
     """Counts what a preflight_sample.Sample contains.
@@ -60,11 +62,13 @@ class SampleCounter:
         self._segments(text, sample.weight))
     self._add(sample.weight, _text_counts(text))
     self._add(sample.weight, _document_counts(
-        documents, sample, options.max_seq_length - instances_lib.NUM_SPECIAL))
+        documents, sample, options.max_seq_length -
+        instances_lib.EXAMPLE_FORMATS[options.example_format].num_special))
     borrowed = sample.chunk.borrowed and text_lines.part_text(
         sample.chunk.borrowed, self._options.invalid_utf8)
     borrowed = instances_lib.group_documents(
         self.tokenizer.lines_to_ids(borrowed or ""))
+    self.formats.add(documents, options, sample.weight)
     for fraction, mixed in _mixture(options, self._is_whole):
       rng = derived_rng(
           self._options.random_seed, 0, "chunk", *sample.chunk.key)
@@ -81,7 +85,10 @@ class SampleCounter:
     examples = tf_example.create_instance_to_example_files(
         instances, self.tokenizer, options.max_seq_length,
         options.max_predictions_per_seq)
-    self._add(weight, _example_counts(instances, examples))
+    self._add(weight, _example_counts(instances, examples, self._pieces.sep))
+    pairing = instances_lib.PAIRINGS[options.sentence_objective]
+    if pairing.needs_other_documents:
+      self._add(weight, _random_text_counts(instances))
     for instance in instances:
       self.lengths[len(instance.tokens)] += weight
 
@@ -140,25 +147,33 @@ def _document_counts(documents, sample, max_tokens):
   }
 
 
-def _example_counts(instances, examples):
+def _example_counts(instances, examples, sep):
   """Returns a dict of the counts of examples: see SampleCounter.
 
   Args:
     instances: list of TrainingInstance; examples: list of bytes, the same ones
       serialized.
+    sep: the piece [SEP], of which there is one after each text.
   """
-  tokens = kept = random_pairs = masked = 0
+  tokens = special = masked = 0
   for instance in instances:
-    length, length_b = len(instance.tokens), sum(instance.segment_ids) - 1
-    tokens += length
-    masked += len(instance.masked_lm_positions)
-    kept += length - instances_lib.NUM_SPECIAL
-    if instance.is_random_next:
-      random_pairs += 1
-      kept -= length_b
-  return {"examples": len(instances), "example_tokens": tokens, "kept": kept,
-          "random_pairs": random_pairs, "masked": masked,
+    tokens += len(instance.tokens)
+    positions = instance.masked_lm_positions
+    # A random piece that masks another one may be [SEP].
+    special += 1 + instance.tokens.count(sep) - sum(
+        instance.tokens[position] == sep for position in positions)
+    masked += len(positions)
+  return {"examples": len(instances), "example_tokens": tokens,
+          "kept": tokens - special, "masked": masked,
           "bytes": sum(map(len, examples))}
+
+
+def _random_text_counts(instances):
+  """Returns the number of pairs with a random text, and what it takes from
+  `kept` that it is not the document's; see SampleCounter."""
+  texts = [sum(instance.segment_ids) - 1 for instance in instances
+           if instance.is_random_next]
+  return {"random_pairs": len(texts), "kept": -sum(texts)}
 
 
 def _mixture(options, is_whole):
@@ -176,7 +191,8 @@ def _mixture(options, is_whole):
   Returns:
     list of (fraction of the examples, InstanceConfig).
   """
-  if is_whole:
+  row = instances_lib.EXAMPLE_FORMATS[options.example_format]
+  if is_whole or row.sequences:
     return [(1.0, options)]
   fractions = {0.0: 1 - options.short_seq_prob, 1.0: options.short_seq_prob}
   return [

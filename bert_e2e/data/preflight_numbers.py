@@ -15,3 +15,8 @@ def quantile(counts, fraction):
     if left <= 0:
       return key
   return 0
+
+
+def percent(share):
+  """Writes a fraction as a percentage."""
+  return "%.3g %%" % (100 * share)

@@ -9,13 +9,15 @@ from bert_e2e.data.preflight import (
   PreflightWarning,
   UnknownWord,
   list_words,
-  percent,
 )
+from bert_e2e.data.preflight_formats import FormatShape, Recommendation
 from bert_e2e.data.preflight_model import StartingModel, Suggestion
+from bert_e2e.data.preflight_numbers import percent
 from bert_e2e.data.text_kinds import FoundKind
 
-# The longest line of a sentence in a table.
+# The longest lines of sentences: on a model, and on the text in a table.
 _LINE_WIDTH = 76
+_TABLE_WIDTH = 56
 
 
 def to_dict(found):
@@ -25,6 +27,9 @@ def to_dict(found):
       unknown_words=[dict(item._asdict()) for item in found.unknown_words],
       warnings=[dict(item._asdict()) for item in found.warnings],
       text_kinds=[dict(item._asdict()) for item in found.text_kinds],
+      formats=[dict(item._asdict()) for item in found.formats],
+      format_advice=(
+          found.format_advice and dict(found.format_advice._asdict())),
       held_out=list(found.held_out),
       model=_model_to_dict(found.model))
 
@@ -64,6 +69,9 @@ def from_dict(values):
         PreflightWarning(**item) for item in kept["warnings"])
     kept["text_kinds"] = tuple(
         FoundKind(**item) for item in kept["text_kinds"])
+    kept["formats"] = tuple(FormatShape(**item) for item in kept["formats"])
+    if kept["format_advice"]:
+      kept["format_advice"] = Recommendation(**kept["format_advice"])
     kept["held_out"] = tuple(kept["held_out"])
     kept["model"] = _model_from_dict(kept["model"])
   except TypeError as e:
@@ -88,6 +96,7 @@ def rows(found):
     (name, text), both str. A row without a name continues the one above it.
   """
   yield from _text_rows(found)
+  yield from _format_rows(found)
   yield from _training_rows(found)
   yield from model_rows(found.model)
 
@@ -134,6 +143,22 @@ def _text_rows(found):
         about + percent(found.masked_share), found.max_predictions_per_seq)
   yield "padding", about + percent(found.padding_share)
   yield "random pairs", about + percent(found.random_pair_share)
+
+
+def _format_rows(found):
+  """Yields the rows on the formats of examples."""
+  about = "~" if found.is_estimate else ""
+  for number, shape in enumerate(found.formats):
+    yield ("" if number else "formats",
+           "%s: %s truncated, %s padding%s" % (
+               shape.example_format, about + percent(shape.truncated_share),
+               about + percent(shape.padding_share),
+               "; in use" * (shape.example_format == found.example_format)))
+  if found.format_advice:
+    flags, reason = found.format_advice
+    yield "consider", flags
+    for line in textwrap.wrap(reason, _TABLE_WIDTH):
+      yield "", line
 
 
 def _training_rows(found):

@@ -181,9 +181,10 @@ class TextSource:
 def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
                       strip_accents=None, tokenize_chinese_chars=True,
                       do_split_on_punc=True, do_whole_word_mask=False,
-                      sentence_objective="nsp", max_seq_length=128,
-                      max_predictions_per_seq=20, masked_lm_prob=0.15,
-                      short_seq_prob=0.1, mask_replace_prob=0.8,
+                      example_format="segment_pair", sentence_objective="nsp",
+                      max_seq_length=128, max_predictions_per_seq=20,
+                      masked_lm_prob=0.15, short_seq_prob=0.1,
+                      mask_replace_prob=0.8,
                       random_replace_prob=0.1, max_ngram_size=1,
                       span_geometric_p=None, span_upper=10,
                       random_seed=12345, chunk_lines=1000, num_workers=0,
@@ -202,7 +203,7 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
     vocab_file: path of the vocabulary.
     do_lower_case, strip_accents, tokenize_chinese_chars, do_split_on_punc: see
       config.TokenizerConfig.
-    do_whole_word_mask, sentence_objective, max_seq_length,
+    do_whole_word_mask, example_format, sentence_objective, max_seq_length,
       max_predictions_per_seq, masked_lm_prob, short_seq_prob,
       mask_replace_prob, random_replace_prob, max_ngram_size, span_geometric_p,
       span_upper, dupe_factor: see config.InstanceConfig.

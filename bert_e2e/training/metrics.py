@@ -190,6 +190,8 @@ METRICS = (
     _accuracy_of("masked_lm", "Masked-LM accuracy", from_zero=True),
     _loss_of("next_sentence", "Next-sentence loss"),
     _accuracy_of("next_sentence", "Next-sentence accuracy"),
+    _loss_of("sentence_order", "Sentence-order loss"),
+    _accuracy_of("sentence_order", "Sentence-order accuracy"),
     # What is trained on: the sum of the heads' losses.
     Metric("loss", "Total loss", "nats", higher_is_better=False,
            progress_order=0, in_eval_results=True, report_format=".3f",

@@ -50,6 +50,9 @@ _NEXT_SENTENCE = SentenceObjective(
 
 SENTENCE_OBJECTIVES: Dict[str, SentenceObjective] = {
     "nsp": _NEXT_SENTENCE,
+    # Does B follow A, or A follow B? Lan et al. 2019, arXiv 1909.11942, section
+    # 3.1. The weights are those of the next-sentence head.
+    "sop": _NEXT_SENTENCE._replace(head="sentence_order"),
     # Masked words only: Liu et al. 2019, arXiv 1907.11692, section 4.2.
     "none": _NEXT_SENTENCE._replace(is_trained=False),
 }

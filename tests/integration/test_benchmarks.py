@@ -23,6 +23,11 @@ BENCHMARKS = {
         ["--rounds=1", "--num_workers=0,2", "--reference=" + ROOT],
         ["building, in one process", "building, 2 workers",
          "building, the reference", "random pairs (train.txt, "]),
+    "objectives": (
+        ["--num_tokens=200", "--max_seq_length=16", "--batch_size=2",
+         "--choices=line_by_line/none"],
+        ["objectives, long documents, line_by_line, none",
+         "objectives, one-sentence documents, line_by_line, none"]),
     "input_fn": (
         ["--rounds=1", "--num_batches=5", "--num_examples=8"],
         ["input_fn, TensorFlow"]),
@@ -65,6 +70,17 @@ def rows(output):
           for line in output.splitlines() if line.startswith("| ")]
 
 
+def test_building_formats(files):
+  result = run("objectives", [
+      "--text=" + files["train"], "--vocab_file=" + files["vocab"],
+      "--building", "--rounds=1", "--choices=doc_sentences/none"])
+  assert result.returncode == 0, result.stderr
+  names = [name for name, _, _ in rows(result.stdout)]
+  assert names == ["building, %s documents, %s" % (documents, choice)
+                   for documents in ("long", "one-sentence")
+                   for choice in ("segment_pair, nsp", "doc_sentences, none")]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_prints_its_rows(files, name):
@@ -72,6 +88,8 @@ def test_prints_its_rows(files, name):
   if name != "step":
     arguments = ["--text=" + files["train"],
                  "--vocab_file=" + files["vocab"]] + arguments
+  if name == "objectives":
+    arguments.append("--held_out=" + files["eval"])
   result = run(name, arguments)
   assert result.returncode == 0, result.stderr
   found = rows(result.stdout)

@@ -36,7 +36,7 @@ PROGRAMS = ("run_pretraining_e2e.py", "create_pretraining_data.py",
 ARGPARSE_SOURCES = ("benchmarks", "demo", "scripts")
 # The beginnings of TensorBoard's, SLURM's and Docker's.
 OTHERS_FLAGS = {"logdir", "cpus", "distribution", "gpus", "job", "kill",
-                "nodes", "ntasks", "rm", "signal", "time"}
+                "nodes", "ntasks", "rm", "signal", "time", "line_by_line"}
 # Paths that the project's commands create.
 CREATED = ("demo/out", "demo/corpus", "demo/model")
 

@@ -12,6 +12,7 @@ from program import ROOT
 import optimization
 import run_pretraining_e2e as e2e
 from bert_e2e import config, flags
+from scripts import formats_page
 
 
 def fields():
@@ -34,6 +35,19 @@ def test_the_documentation_is_up_to_date():
   with open(os.path.join(ROOT, "docs", "flags.md"), encoding="utf-8") as stream:
     assert stream.read() == flags.to_markdown(), (
         "run python -m bert_e2e.flags > docs/flags.md")
+
+
+def test_the_formats_page_is_up_to_date():
+  with open(os.path.join(ROOT, "docs", "formats.md"), encoding="utf-8") as (
+      stream):
+    assert stream.read() == formats_page.page(), (
+        "run python -m scripts.formats_page > docs/formats.md")
+
+
+def test_the_formats_page_shows_every_choice():
+  shown = {choice[:2] for choice in formats_page.CHOICES}
+  assert {name for name, _ in shown} == set(config.EXAMPLE_FORMATS)
+  assert {name for _, name in shown} == set(config.SENTENCE_OBJECTIVES)
 
 
 def test_the_documentation_names_every_flag():

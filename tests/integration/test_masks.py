@@ -1,4 +1,5 @@
-"""N-grams and spans in a training: its stream, its evaluations, a kill."""
+"""Other masks, formats and objectives in a training: its stream, its
+evaluations, a kill."""
 
 from typing import Any, Dict
 
@@ -11,9 +12,10 @@ from bert_e2e import config
 
 SPANS: Dict[str, Any] = {
     "span_geometric_p": 0.3, "span_upper": 4, "masked_lm_prob": 0.3,
-    "max_predictions_per_seq": "auto"}
+    "max_predictions_per_seq": "auto", "sentence_objective": "sop"}
 NGRAMS: Dict[str, Any] = {
-    "max_ngram_size": 3, "mask_replace_prob": 0.9, "random_replace_prob": 0.05}
+    "max_ngram_size": 3, "mask_replace_prob": 0.9, "random_replace_prob": 0.05,
+    "example_format": "full_sentences", "sentence_objective": "none"}
 BOTH = pytest.mark.parametrize("options", [SPANS, NGRAMS])
 
 
@@ -51,10 +53,12 @@ def test_evaluations_mask_as_by_default(files, parse_flags, options):
       options, **{"max_predictions_per_seq": 5} if options == SPANS else {})
   assert list(run.eval_sources) == ["domain"]
   for source in run.eval_sources.values():
-    expected = config.InstanceConfig(**LENGTHS)
+    expected: Dict[str, Any] = dict(LENGTHS)
     if options == SPANS:
-      expected = config.InstanceConfig(16, 5)
-    assert source.text.options.instances == expected
+      expected["max_predictions_per_seq"] = 5
+    assert source.text.options.instances == config.InstanceConfig(
+        **expected, **{name: options[name] for name in options if name in (
+            "example_format", "sentence_objective")})
 
 
 @pytest.mark.slow

@@ -173,6 +173,12 @@ def test_tfrecords_keep_their_pairs(prepare, files, tmp_path):
   model = prepare(init_checkpoint=path, input_file=records).training.model
   # Nor is it known how often they are read.
   assert model == from_text._replace(suggestions=())
+  for name, value in (("example_format", "line_by_line"),
+                      ("max_ngram_size", 2)):
+    with pytest.raises(ValueError, match=(
+        "--%s=%s has no effect on TFRecords" % (name, value))):
+      prepare(init_checkpoint=path, input_file=records,
+              sentence_objective="none", **{name: value})
 
 
 def test_it_is_shown_wherever_the_preflight_is(prepare, tmp_path, caplog,

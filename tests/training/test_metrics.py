@@ -67,12 +67,14 @@ def test_the_order_and_the_words_of_a_progress_line():
            and not metric.name.startswith("probe_")]
   ordered = metrics.in_progress_order(reversed(names))
   assert ordered == [
-      "loss", "masked_lm_loss", "next_sentence_loss", "masked_lm_accuracy",
-      "next_sentence_accuracy", "learning_rate", "loss_scale",
+      "loss", "masked_lm_loss", "next_sentence_loss", "sentence_order_loss",
+      "masked_lm_accuracy", "next_sentence_accuracy",
+      "sentence_order_accuracy", "learning_rate", "loss_scale",
       "sequences_per_second", "input_wait", "epoch"]
   assert [metrics.BY_NAME[name].to_progress(0.123456) for name in ordered] == [
       "loss 0.12346", "masked_lm_loss 0.12346", "next_sentence_loss 0.12346",
-      "masked_lm_accuracy 0.12346", "next_sentence_accuracy 0.12346",
+      "sentence_order_loss 0.12346", "masked_lm_accuracy 0.12346",
+      "next_sentence_accuracy 0.12346", "sentence_order_accuracy 0.12346",
       "learning_rate 0.12346", "loss_scale 0.12346", "0.1 sequences/s",
       "input wait 12%", "epoch 0.123"]
 

@@ -19,6 +19,7 @@ import os
 import random
 import sys
 
+import tokenization
 from bert_e2e import flags as flags_lib
 from bert_e2e.common import file_io
 from bert_e2e.common import input_files as input_files_lib
@@ -28,7 +29,7 @@ from bert_e2e.config import (  # noqa: F401  Users import them from here.
   TokenizerConfig,
 )
 from bert_e2e.data import instances as instances_lib
-from bert_e2e.data import masking, pairing, text_lines
+from bert_e2e.data import masking, pairing, strategies, text_lines
 from bert_e2e.data.instances import (  # noqa: F401  Users import them from here.
   Document,
   TrainingInstance,
@@ -36,6 +37,11 @@ from bert_e2e.data.instances import (  # noqa: F401  Users import them from here
   fusion_input_and_out,
   group_documents,
   instances_from_documents,
+)
+from bert_e2e.data.masking import num_to_predict  # noqa: F401  Users import it from here.
+from bert_e2e.data.own_masks import (  # noqa: F401  Users import them from here.
+  mask_positions,
+  original_tokens,
 )
 from bert_e2e.data.pieces import (  # noqa: F401  Users import them from here.
   SPECIAL_TOKENS,
@@ -89,6 +95,12 @@ def documents_of_files(input_files, tokenizer, invalid_utf8="error"):
       for segment in tokenizer.lines_to_ids(text))
 
 
+def _lines_of_files(input_files, invalid_utf8):
+  """Returns an iterator over the lines of files; see `documents_of_files`."""
+  return itertools.chain.from_iterable(
+      text_lines.read_lines(path, invalid_utf8) for path in input_files)
+
+
 class _SegmentLists:
   """Documents that are lists of segments, as a sequence of Documents.
 
@@ -137,9 +149,8 @@ def create_training_instances(input_files, tokenizer, max_seq_length,
   options = InstanceConfig(
       max_seq_length, max_predictions_per_seq, masked_lm_prob, short_seq_prob,
       dupe_factor, do_whole_word_mask).validated()
-  lines = itertools.chain.from_iterable(
-      text_lines.read_lines(path, invalid_utf8) for path in input_files)
-  documents = group_documents(instances_lib.tokenized(lines, tokenizer))
+  documents = group_documents(instances_lib.tokenized(
+      _lines_of_files(input_files, invalid_utf8), tokenizer))
   return instances_from_documents(
       documents, options, text_pieces(list(tokenizer.vocab)),
       ReferenceSampler(rng))
@@ -329,26 +340,34 @@ def _check_output(output_files):
 def _run(values):
   """Runs the program on parsed flags."""
   options = options_from_flags(values)
+  strategy = strategies.find(values.strategy)
+  if strategy:
+    strategy.check_options(options)
   output_files = [file_io.expand_user(path) for path in
                   input_files_lib.split_list(values.output_file)]
   _check_output(output_files)
   input_files = input_files_lib.expand(values.input_file)
   check_vocabulary(values.vocab_file)
   warn_of_repeated_pieces(values.vocab_file)
-  tokenizer = packing_tokenizer(
-      values.vocab_file, **dataclasses.asdict(
-          flags_lib.group_from_flags(TokenizerConfig, values)))
-  pieces = id_pieces(tokenizer)
   logger.info("*** Reading from input files ***")
   for path in input_files:
     logger.info("  %s", path)
-  documents = documents_of_files(input_files, tokenizer, values.invalid_utf8)
-  instances = instances_from_documents(
-      documents, options, pieces,
-      ReferenceSampler(random.Random(values.random_seed)))
+  make_tokenizer = (
+      tokenization.FullTokenizer if strategy else packing_tokenizer)
+  tokenizer = make_tokenizer(values.vocab_file, **dataclasses.asdict(
+      flags_lib.group_from_flags(TokenizerConfig, values)))
+  rng = random.Random(values.random_seed)
+  if strategy:
+    instances = strategy.build(
+        list(_lines_of_files(input_files, values.invalid_utf8)), tokenizer,
+        rng, options, "the text of --input_file=%s" % values.input_file)
+  else:
+    instances = instances_from_documents(
+        documents_of_files(input_files, tokenizer, values.invalid_utf8),
+        options, id_pieces(tokenizer), ReferenceSampler(rng))
   if not instances:
-    raise ValueError(
-        "%s yields no example: it has no line with text." % values.input_file)
+    raise ValueError("%s yields no example: it needs lines with text." %
+                     values.input_file)
   logger.info("*** Writing to output files ***")
   for path in output_files:
     logger.info("  %s", path)

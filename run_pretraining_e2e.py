@@ -24,7 +24,15 @@ import optimization  # noqa: F401
 from bert_e2e import flags as flags_lib
 from bert_e2e.common import errors, logs
 from bert_e2e.common.errors import InputError  # noqa: F401  Users import it from here.
-from bert_e2e.data.instances import fusion_input_and_out  # noqa: F401  Users import it from here.
+from bert_e2e.data.instances import (  # noqa: F401  Users import them from here.
+  TrainingInstance,
+  fusion_input_and_out,
+)
+from bert_e2e.data.masking import num_to_predict  # noqa: F401  Users import it from here.
+from bert_e2e.data.own_masks import (  # noqa: F401  Users import them from here.
+  mask_positions,
+  original_tokens,
+)
 from bert_e2e.data.text_source import take_write_2_flow  # noqa: F401  Users import it from here.
 from bert_e2e.data.tf_example import (  # noqa: F401  Users import it from here.
   create_instance_to_example_files,

@@ -114,7 +114,7 @@ def _run(values):
       values.vocab_file,
       flags_lib.group_from_flags(TokenizerConfig, values),
       flags_lib.group_from_flags(InstanceConfig, values), values.random_seed,
-      values.invalid_utf8)
+      values.invalid_utf8, values.strategy)
   source = TextSource(input_files.expand(values.input_file), options,
                       chunk_lines=values.chunk_lines)
   warn_of_repeated_pieces(values.vocab_file)

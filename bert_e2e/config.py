@@ -193,6 +193,11 @@ class DataConfig(_Group):
       default_num_workers, "Number of processes that build examples for "
       "training. 0 builds them in the trainer's process.", minimum=0,
       default_text="usable cores less one, at most %d" % MAX_DEFAULT_WORKERS)
+  strategy: Optional[str] = _string(
+      None, "Function that builds the training instances of each chunk of "
+      "lines in place of the built-in rules, as package.module:function; see "
+      "docs/strategy.md. It is imported from the working directory, PYTHONPATH "
+      "or the installed packages. Evaluations do not use it.")
   accept_new_stream: bool = _boolean(
       False, "Continue from a checkpoint although the corpus, the vocabulary "
       "or the options differ from those it was trained with. Training "

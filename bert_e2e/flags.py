@@ -19,7 +19,7 @@ _BOOLEANS = dict(
     {word: True for word in ("true", "t", "1", "yes", "y", "on")},
     **{word: False for word in ("false", "f", "0", "no", "n", "off")})
 # What create_pretraining_data.py and show_examples.py need to build instances.
-INSTANCE_FLAGS = ("vocab_file", "random_seed", "invalid_utf8",
+INSTANCE_FLAGS = ("vocab_file", "random_seed", "invalid_utf8", "strategy",
                   *config_lib.names_of(config_lib.TokenizerConfig),
                   *config_lib.names_of(config_lib.InstanceConfig))
 

@@ -26,7 +26,13 @@ from bert_e2e.checkpoints import (
 from bert_e2e.common import file_io
 from bert_e2e.config import Config
 from bert_e2e.data import preflight as preflight_lib
-from bert_e2e.data import preflight_model, preflight_text, resume, text_lines
+from bert_e2e.data import (
+  preflight_model,
+  preflight_text,
+  resume,
+  strategies,
+  text_lines,
+)
 from bert_e2e.data.pieces import check_vocabulary, warn_of_repeated_pieces
 from bert_e2e.training import (
   cluster,
@@ -129,6 +135,8 @@ def prepare(config):
     OSError: a file of a Hugging Face directory can't be read.
     ValueError: the input cannot be used; the message says why and what to do.
   """
+  if config.run.do_train:
+    strategies.find(config.data.strategy)  # Before anything that takes time.
   config = _with_defaults_of_model(config)
   checkpoint = config.checkpoint
   engine = engine_lib.Engine(
@@ -306,7 +314,7 @@ def _make_source(config, patterns):
   return ExampleSource(
       patterns, vocab_file=data.vocab_file, random_seed=data.random_seed,
       chunk_lines=data.chunk_lines, invalid_utf8=data.invalid_utf8,
-      is_skipped=lambda path: output_files.is_output(
+      strategy=data.strategy, is_skipped=lambda path: output_files.is_output(
           path, config.checkpoint.output_dir, _export_dirs(config).values()),
       **dataclasses.asdict(config.tokenizer),
       **dataclasses.asdict(config.instances))
@@ -324,9 +332,11 @@ def _make_eval_sources(config):
     patterns[evaluation.TRAINING] = config.data.input_file
   if options.general_eval_input_file:
     patterns[evaluation.GENERAL] = options.general_eval_input_file
-  # Masked in one way whatever the training's is, so that figures compare.
+  # Built and masked in one way whatever the training's is, so that metrics
+  # compare.
   config = dataclasses.replace(
-      config, instances=config.instances.with_default_masks())
+      config, instances=config.instances.with_default_masks(),
+      data=dataclasses.replace(config.data, strategy=None))
   sources = {
       text: _make_source(config, files) for text, files in patterns.items()}
   for source in sources.values():

@@ -29,6 +29,7 @@ def log_start(run, step, is_done):
   if run.training:
     run.training.source.log("Input Files")
     _log_epoch_plan(run)
+    _log_strategy(run)
     _log_learning_rate(run, step or 0)
     _log_model(run)
     _log_preflight(run)
@@ -64,6 +65,14 @@ def _log_epoch_plan(run):
         "the number of steps stays as planned, so the number of epochs will "
         "differ: %s. --num_train_steps sets another number",
         "; ".join(changed))
+
+
+def _log_strategy(run):
+  """Logs the strategy that builds the training's instances, if any."""
+  text = run.training.source.text
+  if text and text.options.strategy:
+    logger.info("instances are built by the strategy %(name)s (source "
+                "%(source)s)", text.options.strategy.record())
 
 
 def _log_learning_rate(run, step):

@@ -1,6 +1,7 @@
 """Fixtures of the tests that run the program."""
 
 import gc
+import sys
 
 import pytest
 import quick_sessions
@@ -13,6 +14,7 @@ from program import (
   set_dropout,
   write_inputs,
 )
+from strategy_modules import Modules
 from tpu_workers import Coordinator
 
 import run_pretraining_e2e as e2e
@@ -66,6 +68,18 @@ def parse_flags():
 
   yield parse
   flags.FLAGS.unparse_flags()
+
+
+@pytest.fixture
+def modules(tmp_path, monkeypatch):
+  """Writes modules to a directory, which becomes the working directory."""
+  directory = tmp_path / "modules"
+  directory.mkdir()
+  monkeypatch.chdir(directory)
+  monkeypatch.setattr(sys, "path", list(sys.path))
+  # Written again within a second, a module would be loaded from its cache.
+  monkeypatch.setattr(sys, "dont_write_bytecode", True)
+  return Modules(directory)
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ stream. This module must stay light: workers import it and nothing heavier.
 import dataclasses
 import hashlib
 import random
-from typing import List, NamedTuple, Tuple
+from typing import Any, List, NamedTuple, Tuple
 
+import tokenization
+from bert_e2e.common import file_io
 from bert_e2e.config import InstanceConfig, TokenizerConfig, check_value
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import instances as instances_lib
-from bert_e2e.data import sampling, text_lines
+from bert_e2e.data import sampling, strategies, text_lines, tf_example
 from bert_e2e.data.pieces import id_pieces, packing_tokenizer
 
 
@@ -25,21 +27,39 @@ class StreamOptions(NamedTuple):
     instances: config.InstanceConfig.
     random_seed: int.
     invalid_utf8: see text_lines.decode.
+    strategy: the user's function that builds instances, see strategies.find;
+      None for the built-in rules.
   """
   vocab_file: str
   tokenizer: TokenizerConfig = TokenizerConfig()
   instances: InstanceConfig = InstanceConfig()
   random_seed: int = 12345
   invalid_utf8: str = "error"
+  strategy: Any = None
 
   def validated(self):
-    """Returns self with a number for each "auto".
+    """Returns self with a number for each "auto", and a strategies.Strategy.
 
     Raises:
-      ValueError: a value is out of its range.
+      ValueError: a value is out of its range; the strategy can't be imported,
+        or does not accept an option.
     """
     check_value("invalid_utf8", self.invalid_utf8)
-    return self._replace(instances=self.instances.validated())
+    instances = self.instances.validated()
+    strategy = strategies.find(self.strategy)
+    if strategy:
+      strategy.check_options(instances)
+    return self._replace(instances=instances, strategy=strategy)
+
+  @property
+  def needs_other_documents(self):
+    """bool, whether chunks of one document borrow text of others.
+
+    See instances.Pairing.
+    """
+    pairing = instances_lib.PAIRINGS[self.instances.sentence_objective]
+    return pairing.needs_other_documents and (
+        not self.strategy or self.strategy.accepts("borrowed_lines"))
 
   def make_tokenizer(self):
     """Returns the tokenizer; see pieces.packing_tokenizer."""
@@ -60,13 +80,84 @@ def derived_rng(*place):
   return random.Random(int.from_bytes(digest[:16], "big"))
 
 
+def texts_of(chunk, invalid_utf8):
+  """Returns (the text of a chunk, the text that it borrows), two str.
+
+  Args:
+    chunk: corpus.Chunk.
+    invalid_utf8: see text_lines.decode.
+
+  Raises:
+    ValueError: it is not UTF-8.
+  """
+  borrowed = chunk.borrowed and text_lines.part_text(
+      chunk.borrowed, invalid_utf8)
+  return corpus_lib.chunk_text(chunk, invalid_utf8), borrowed or ""
+
+
+class ChunkPlace(NamedTuple):
+  """Names a chunk in an epoch, for an error message.
+
+  Attributes:
+    path: of the file; offset: int, byte of its text; epoch: int.
+  """
+  path: str
+  offset: int
+  epoch: int
+
+  def __str__(self):
+    # The number of the line that starts at the offset.
+    line = text_lines.line_number(self.path, self.offset + 1)
+    return "the lines of %s from line %d, byte %d, on, in epoch %d" % (
+        self.path, line, self.offset, self.epoch)
+
+
+class StrategyBuilder:
+  """Turns chunks into instances, by the user's strategy.
+
+  Args:
+    options: StreamOptions, validated, with a strategy.
+
+  Raises:
+    OSError, ValueError: the vocabulary can't be read.
+  """
+
+  def __init__(self, options):
+    self._strategy = options.strategy
+    self._invalid_utf8 = options.invalid_utf8
+    # Unlike that of StreamOptions, its ids are int.
+    self._tokenizer = tokenization.FullTokenizer(
+        options.vocab_file, **dataclasses.asdict(options.tokenizer))
+
+  def build(self, epoch, chunk, options, rng):
+    """Returns the instances of a chunk, in the strategy's order.
+
+    Args:
+      epoch: int; chunk: corpus.Chunk.
+      options: config.InstanceConfig, validated.
+      rng: random.Random.
+
+    Returns:
+      list of TrainingInstance, with pieces as texts.
+
+    Raises:
+      ValueError: see strategies.Strategy.build; the chunk is not UTF-8.
+    """
+    lines, borrowed_lines = map(
+        file_io.split_lines, texts_of(chunk, self._invalid_utf8))
+    first = chunk.parts[0]
+    return self._strategy.build(
+        lines, self._tokenizer, rng, options,
+        ChunkPlace(first.path, first.offset, epoch), borrowed_lines)
+
+
 class ExampleBuilder:
   """Turns chunks into examples.
 
   It is pickled with its vocabulary, so that a worker reads no file.
 
   Args:
-    options: StreamOptions.
+    options: StreamOptions, validated if there is a strategy.
     held_out: text_lines.HeldOut, what should not be trained on.
 
   Raises:
@@ -78,6 +169,7 @@ class ExampleBuilder:
     self._held_out = held_out
     self._tokenizer = options.make_tokenizer()
     self._pieces = id_pieces(self._tokenizer)
+    self._strategy = StrategyBuilder(options) if options.strategy else None
 
   def build(self, epoch, chunk) -> List[bytes]:
     """Returns the examples of a chunk in an epoch, in their order.
@@ -90,16 +182,18 @@ class ExampleBuilder:
       list of bytes; see tf_example.ExampleSerializer.serialize.
 
     Raises:
-      ValueError: the chunk is not UTF-8.
+      ValueError: the chunk is not UTF-8; the strategy failed.
     """
     rng = derived_rng(self._options.random_seed, epoch, "chunk", *chunk.key)
-    invalid_utf8 = self._options.invalid_utf8
-    borrowed = chunk.borrowed and text_lines.part_text(
-        chunk.borrowed, invalid_utf8)
+    options = self._options.instances
+    if self._strategy:
+      return tf_example.create_instance_to_example_files(
+          self._strategy.build(epoch, chunk, options, rng), self._tokenizer,
+          options.max_seq_length, options.max_predictions_per_seq)
+    text, borrowed_text = texts_of(chunk, self._options.invalid_utf8)
     return instances_lib.examples_from_text(
-        corpus_lib.chunk_text(chunk, invalid_utf8), self._tokenizer,
-        self._pieces, self._options.instances, sampling.StreamSampler(rng),
-        borrowed or "")
+        text, self._tokenizer, self._pieces, options,
+        sampling.StreamSampler(rng), borrowed_text)
 
   def build_and_compare(self, epoch, chunk):
     """Returns (the examples of a chunk, what of its text is held out).

@@ -48,27 +48,40 @@ def mask_tokens(tokens, offsets, options, pieces, sampler):
   Source: google-research/bert, create_masked_lm_predictions, same result for
     the same random numbers, with neither n-grams nor spans.
   """
-  num_to_predict = min(
-      options.max_predictions_per_seq,
-      max(1, int(round(len(tokens) * options.masked_lm_prob))))
+  count = num_to_predict(
+      len(tokens), options.masked_lm_prob, options.max_predictions_per_seq)
   if options.span_geometric_p:
-    groups = _spans(_words(offsets, tokens, pieces, True), num_to_predict,
+    groups = _spans(_words(offsets, tokens, pieces, True), count,
                     options.span_geometric_p, options.span_upper, sampler)
   elif options.max_ngram_size > 1:
     units = [[offset] for offset in offsets]
     if options.do_whole_word_mask:
       units = _words(offsets, tokens, pieces, True)
-    groups = _ngrams(units, num_to_predict, options.max_ngram_size, sampler)
+    groups = _ngrams(units, count, options.max_ngram_size, sampler)
   elif options.do_whole_word_mask:
     groups = [_whole_words(
-        sampler.order(_words(offsets, tokens, pieces)), num_to_predict)]
+        sampler.order(_words(offsets, tokens, pieces)), count)]
   else:
-    groups = [sampler.subset(offsets, num_to_predict)]
+    groups = [sampler.subset(offsets, count)]
   ascending = sorted(itertools.chain.from_iterable(groups))
   labels = [tokens[position] for position in ascending]
   for positions in groups:
     _replace(tokens, positions, options, pieces, sampler)
   return ascending, labels
+
+
+def num_to_predict(num_tokens, masked_lm_prob, max_predictions_per_seq):
+  """Returns how many tokens of an example are masked.
+
+  Args:
+    num_tokens: int, tokens of the example, special ones included.
+    masked_lm_prob, max_predictions_per_seq: see config.InstanceConfig.
+
+  >>> num_to_predict(100, 0.15, 20), num_to_predict(3, 0.15, 20)
+  (15, 1)
+  """
+  return min(max_predictions_per_seq,
+             max(1, int(round(num_tokens * masked_lm_prob))))
 
 
 def _replace(tokens, positions, options, pieces, sampler):
@@ -82,8 +95,21 @@ def _replace(tokens, positions, options, pieces, sampler):
   if options.span_geometric_p or options.max_ngram_size > 1:
     choice, = sampler.replacements(1, pieces.mask, [_RANDOM], *probabilities)
     probabilities = float(choice == pieces.mask), float(choice is _RANDOM)
+  replace(tokens, positions, pieces, sampler, *probabilities)
+
+
+def replace(tokens, positions, pieces, sampler, mask_prob, random_prob):
+  """Replaces the pieces at some positions in place, or leaves them.
+
+  Args:
+    tokens: list of pieces, an example.
+    positions: sequence of int.
+    pieces: pieces.Pieces.
+    sampler: see this module.
+    mask_prob, random_prob: float, see sampling.ReferenceSampler.replacements.
+  """
   chosen = sampler.replacements(
-      len(positions), pieces.mask, pieces.vocabulary, *probabilities)
+      len(positions), pieces.mask, pieces.vocabulary, mask_prob, random_prob)
   for position, replacement in zip(positions, chosen):
     if replacement is not None:
       tokens[position] = replacement

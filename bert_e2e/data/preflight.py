@@ -99,6 +99,7 @@ class Preflight(NamedTuple):
     length_90: int, the 90th percentile of these.
     padding_share: of the positions of all examples.
     truncated_share: of the text's tokens; in no example, due to truncation.
+      None with a strategy, which may repeat or leave out text.
     random_pair_share: of the examples.
     unknown_share: [UNK] among the text's tokens.
     unknown_words: tuple of UnknownWord, the ten most frequent, in this order.
@@ -117,7 +118,8 @@ class Preflight(NamedTuple):
       empty in a preflight of an earlier version.
     matching_predictions: int, the value that fits to --masked_lm_prob.
     masked_share: masked tokens among those of the examples.
-    uncut_masked_share: the same if --max_predictions_per_seq cut off none.
+    uncut_masked_share: the same if --max_predictions_per_seq cut off none. None
+      with a strategy, which may mask any number.
     repeated_document_share, repeated_line_share: of the sample's documents and
       lines; they equal another one of the sample.
     text_kinds: tuple of FoundKind, what text that is not plain looks like.
@@ -130,6 +132,7 @@ class Preflight(NamedTuple):
     format_advice: Recommendation of another format; None for none.
     model: StartingModel, which the training starts from; None for new weights
       and for a training that has started before.
+    strategy: str, the name of the strategy that builds the examples, or None.
   """
   files: int
   num_bytes: int
@@ -152,7 +155,7 @@ class Preflight(NamedTuple):
   mean_length: float
   length_90: int
   padding_share: float
-  truncated_share: float
+  truncated_share: Optional[float]
   random_pair_share: float
   unknown_share: float
   unknown_words: Tuple[UnknownWord, ...]
@@ -178,6 +181,7 @@ class Preflight(NamedTuple):
   formats: Tuple[FormatShape, ...] = ()
   format_advice: Optional[Recommendation] = None
   model: Optional[StartingModel] = None
+  strategy: Optional[str] = None
 
 
 def check_text(corpus, options, *, held_out=text_lines.NOTHING_HELD_OUT,
@@ -197,14 +201,12 @@ def check_text(corpus, options, *, held_out=text_lines.NOTHING_HELD_OUT,
 
   Raises:
     OSError, ValueError: the vocabulary or a file can't be read, the text is not
-      UTF-8, or an option is out of range.
+      UTF-8, an option is out of range, or the strategy failed.
   """
   options = options.validated()
   check_vocabulary(options.vocab_file)
-  objective = options.instances.sentence_objective
   samples, is_whole = preflight_sample.take(
-      corpus, options.random_seed, max_bytes,
-      PAIRINGS[objective].needs_other_documents)
+      corpus, options.random_seed, max_bytes, options.needs_other_documents)
   counter = SampleCounter(options, is_whole)
   shared: Dict[bytes, str] = {}
   for sample in samples:
@@ -223,14 +225,18 @@ def check_text(corpus, options, *, held_out=text_lines.NOTHING_HELD_OUT,
       repeated_document_share=repeated.documents,
       repeated_line_share=repeated.lines, text_kinds=find_kinds(parts),
       is_split_into_words=not options.tokenizer.do_split_on_punc,
-      sentence_objective=objective,
+      sentence_objective=options.instances.sentence_objective,
       example_format=options.instances.example_format,
+      strategy=options.strategy and options.strategy.name,
       **_text_values(counter, 0 if is_whole else sum(map(bool, corpus.sizes)),
                      options.tokenizer.strip_accents),
       **_example_values(counter, options.instances))
-  shapes = counter.formats.shapes(options.instances)
-  found = found._replace(formats=shapes, format_advice=recommend(
-      shapes, found.example_format, found.one_sentence_share))
+  if found.strategy:
+    found = found._replace(truncated_share=None, uncut_masked_share=None)
+  else:
+    shapes = counter.formats.shapes(options.instances)
+    found = found._replace(formats=shapes, format_advice=recommend(
+        shapes, found.example_format, found.one_sentence_share))
   return plan(found, 0, 0, 0)
 
 
@@ -366,8 +372,10 @@ def _unknown(found):
 
 
 def _needs_pairs(found):
-  """Tells whether the model learns which text follows another one."""
-  return PAIRINGS[found.sentence_objective].needs_other_documents
+  """Tells whether the model learns which text follows another one, and the
+  built-in rules form the pairs."""
+  return not found.strategy and (
+      PAIRINGS[found.sentence_objective].needs_other_documents)
 
 
 def _one_document(found):
@@ -403,6 +411,8 @@ def _short(found):
 
 
 def _truncated(found):
+  if found.truncated_share is None:
+    return None
   if (found.long_sentence_share > MAX_LONG_SENTENCES or
       found.truncated_share > MAX_TRUNCATED):
     return ("%s of the lines are longer than an example of --max_seq_length=%d,"
@@ -415,6 +425,7 @@ def _truncated(found):
 
 def _masks(found):
   if (found.masked_share is not None and
+      found.uncut_masked_share is not None and
       found.masked_share < MIN_MASKED * found.uncut_masked_share):
     return ("Only %s of the examples' tokens are masked instead of %s, because "
             "of --max_predictions_per_seq=%d: pass "

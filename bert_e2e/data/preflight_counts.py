@@ -6,10 +6,13 @@ from typing import Dict
 
 import tokenization
 from bert_e2e.common import file_io
-from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import instances as instances_lib
-from bert_e2e.data import preflight_formats, sampling, text_lines, tf_example
-from bert_e2e.data.example_builder import derived_rng
+from bert_e2e.data import preflight_formats, sampling, tf_example
+from bert_e2e.data.example_builder import (
+  StrategyBuilder,
+  derived_rng,
+  texts_of,
+)
 from bert_e2e.data.pieces import id_pieces
 from bert_e2e.data.preflight_numbers import ratio
 
@@ -18,7 +21,7 @@ class SampleCounter:
   """Adds up counts over samples, each with its weight.
 
   Args:
-    options: example_builder.StreamOptions.
+    options: example_builder.StreamOptions, validated.
     is_whole: bool, whether the samples are the whole corpus.
 
   Attributes:
@@ -43,6 +46,7 @@ class SampleCounter:
     self._is_whole = is_whole
     self.tokenizer = options.make_tokenizer()
     self._pieces = id_pieces(self.tokenizer)
+    self._strategy = StrategyBuilder(options) if options.strategy else None
     self._unknown = self.tokenizer.vocab["[UNK]"]
     self._is_unknown: Dict[str, bool] = {}  # Of words that were tokenized.
     self.total: Dict[str, float] = collections.defaultdict(float)
@@ -54,27 +58,50 @@ class SampleCounter:
     """Counts what a preflight_sample.Sample contains.
 
     Raises:
-      ValueError: it is not UTF-8.
+      ValueError: it is not UTF-8; the strategy failed.
     """
     options = self._options.instances
-    text = corpus_lib.chunk_text(sample.chunk, self._options.invalid_utf8)
+    text, borrowed_text = texts_of(sample.chunk, self._options.invalid_utf8)
     documents = instances_lib.group_documents(
         self._segments(text, sample.weight))
     self._add(sample.weight, _text_counts(text))
     self._add(sample.weight, _document_counts(
         documents, sample, options.max_seq_length -
         instances_lib.EXAMPLE_FORMATS[options.example_format].num_special))
-    borrowed = sample.chunk.borrowed and text_lines.part_text(
-        sample.chunk.borrowed, self._options.invalid_utf8)
     borrowed = instances_lib.group_documents(
-        self.tokenizer.lines_to_ids(borrowed or ""))
+        self.tokenizer.lines_to_ids(borrowed_text))
     self.formats.add(documents, options, sample.weight)
-    for fraction, mixed in _mixture(options, self._is_whole):
+    for fraction, mixed in self._mixture():
       rng = derived_rng(
           self._options.random_seed, 0, "chunk", *sample.chunk.key)
-      instances = instances_lib.instances_from_documents(
-          documents, mixed, self._pieces, sampling.StreamSampler(rng), borrowed)
+      if self._strategy:
+        instances = self._strategy.build(0, sample.chunk, mixed, rng)
+      else:
+        instances = instances_lib.instances_from_documents(
+            documents, mixed, self._pieces, sampling.StreamSampler(rng),
+            borrowed)
       self._add_examples(fraction * sample.weight, instances)
+
+  def _mixture(self):
+    """Returns the options by which the examples of a sample are built.
+
+    A long document that is cut into short examples yields many of them. One in
+    ten is, and a sample might contain none of these, or several. So every
+    document is cut both ways, and the results are averaged.
+
+    Returns:
+      list of (fraction of the examples, InstanceConfig). If the samples are the
+      whole corpus, the very examples of the first epoch are built.
+    """
+    options, strategy = self._options.instances, self._options.strategy
+    row = instances_lib.EXAMPLE_FORMATS[options.example_format]
+    if self._is_whole or row.sequences or (
+        strategy and not strategy.accepts("short_seq_prob")):
+      return [(1.0, options)]
+    fractions = {0.0: 1 - options.short_seq_prob, 1.0: options.short_seq_prob}
+    return [
+        (fraction, dataclasses.replace(options, short_seq_prob=probability))
+        for probability, fraction in fractions.items() if fraction]
 
   def _add(self, weight, counts):
     for name, count in counts.items():
@@ -174,30 +201,6 @@ def _random_text_counts(instances):
   texts = [sum(instance.segment_ids) - 1 for instance in instances
            if instance.is_random_next]
   return {"random_pairs": len(texts), "kept": -sum(texts)}
-
-
-def _mixture(options, is_whole):
-  """Returns the options by which the examples of a sample are built.
-
-  A long document that is cut into short examples yields many of them. One in
-  ten is, and a sample might contain none of these, or several. So every
-  document is cut both ways, and the results are averaged.
-
-  Args:
-    options: config.InstanceConfig.
-    is_whole: bool, whether the samples are the whole corpus: then the very
-      examples of the first epoch are built.
-
-  Returns:
-    list of (fraction of the examples, InstanceConfig).
-  """
-  row = instances_lib.EXAMPLE_FORMATS[options.example_format]
-  if is_whole or row.sequences:
-    return [(1.0, options)]
-  fractions = {0.0: 1 - options.short_seq_prob, 1.0: options.short_seq_prob}
-  return [
-      (fraction, dataclasses.replace(options, short_seq_prob=probability))
-      for probability, fraction in fractions.items() if fraction]
 
 
 def vocabulary_shares(vocab, strip_accents=None):

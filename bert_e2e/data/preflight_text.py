@@ -131,10 +131,14 @@ def _text_rows(found):
       count(found.tokens), about + percent(found.unknown_share))
   if found.unknown_words:
     yield "", "most often for " + list_words(found)
-  yield "tokens truncated", about + percent(found.truncated_share)
+  if found.truncated_share is not None:
+    yield "tokens truncated", about + percent(found.truncated_share)
   yield "capitals in the text", about + percent(found.capital_share)
   yield "", "in the vocabulary's pieces %s; --do_lower_case=%s" % (
       percent(found.capital_piece_share), found.do_lower_case)
+  if found.strategy:
+    yield "strategy", found.strategy
+    yield "", "which tokens it truncates or leaves out is not counted"
   yield "examples per epoch", count(found.examples_per_epoch)
   yield "tokens per example", "%s%.1f of %d; 90th percentile %d" % (
       about, found.mean_length, found.max_seq_length, found.length_90)

@@ -129,6 +129,17 @@ class WindowLog:
     return None
 
 
+def _identity(value):
+  """Returns what counts of an option: of a strategy its source, by any name."""
+  return value["source"] if isinstance(value, dict) else value
+
+
+def _in_words(value):
+  """Returns an option's value for a message."""
+  return "%(name)s with the source %(source)s" % value if (
+      isinstance(value, dict)) else value
+
+
 class StreamRecord(NamedTuple):
   """The content of `stream.json`.
 
@@ -136,7 +147,8 @@ class StreamRecord(NamedTuple):
     first_example: int, the number of trained examples at which the stream
       starts; not 0 if a run switched to another corpus.
     text: dict, see corpus.Corpus.fingerprint.
-    options: dict of what else determines the stream.
+    options: dict of what else determines the stream: number, bool or str; of a
+      strategy a dict, see strategies.Strategy.record.
     version: int, STREAM_VERSION when it was written.
   """
   first_example: int
@@ -152,9 +164,10 @@ class StreamRecord(NamedTuple):
     for kind in ("text", "options"):
       before, now = getattr(self, kind), getattr(other, kind)
       found += [
-          "%s was %s and is %s" % (name, before.get(name), now.get(name))
+          "%s was %s and is %s" % (
+              name, _in_words(before.get(name)), _in_words(now.get(name)))
           for name in sorted(set(before) | set(now))
-          if before.get(name) != now.get(name)
+          if _identity(before.get(name)) != _identity(now.get(name))
       ]
     return found
 
@@ -225,8 +238,7 @@ def describe(text, vocab_file, options):
   Args:
     text: dict, see corpus.Corpus.fingerprint.
     vocab_file: path.
-    options: dict, name -> number, bool or str, of what else determines the
-      stream.
+    options: dict of what else determines the stream; see StreamRecord.
   """
   with file_io.open_binary(vocab_file) as stream:
     vocabulary = _digest(stream.read())

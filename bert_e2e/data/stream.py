@@ -25,7 +25,6 @@ from bert_e2e.data.example_builder import (  # noqa: F401  StreamOptions: for us
   StreamOptions,
   derived_rng,
 )
-from bert_e2e.data.instances import PAIRINGS
 
 logger = logging.getLogger(__name__)
 
@@ -154,8 +153,7 @@ class ExampleStream:
     self._builder = ExampleBuilder(options, held_out)
     self._held_out = held_out
     self._shared: Set[bytes] = set()
-    pairing = PAIRINGS[options.instances.sentence_objective]
-    self._lender = lending.Lender(corpus, pairing.needs_other_documents)
+    self._lender = lending.Lender(corpus, options.needs_other_documents)
     # Of each file that can't be split: bytes on disk per byte of text.
     self._compression: Dict[str, float] = {}
 

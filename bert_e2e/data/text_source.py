@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 # Of an evaluation text; the hashes take memory in each worker.
 _MAX_HASHED_BYTES = 1 << 26
 _LOGGED_SPLITS = 16
+# The arguments of `take_write_2_flow` that decide the examples.
+_OPTIONS = (*config.names_of(config.TokenizerConfig),
+            *config.names_of(config.InstanceConfig),
+            "random_seed", "chunk_lines", "invalid_utf8", "strategy")
 
 
 class TextSource:
@@ -50,7 +54,8 @@ class TextSource:
 
   @classmethod
   def from_arguments(cls, input_files, vocab_file, *, random_seed=12345,
-                     chunk_lines=1000, invalid_utf8="error", **options):
+                     chunk_lines=1000, invalid_utf8="error", strategy=None,
+                     **options):
     """Returns the TextSource of the arguments of `take_write_2_flow`."""
     tokenizer = {name: options.pop(name)
                  for name in config.names_of(config.TokenizerConfig)
@@ -58,7 +63,8 @@ class TextSource:
     return cls(expand(input_files), stream_lib.StreamOptions(
         vocab_file=vocab_file, tokenizer=config.TokenizerConfig(**tokenizer),
         instances=config.InstanceConfig(**options), random_seed=random_seed,
-        invalid_utf8=invalid_utf8), chunk_lines=chunk_lines)
+        invalid_utf8=invalid_utf8, strategy=strategy),
+               chunk_lines=chunk_lines)
 
   def check(self):
     """Checks that the text yields an example, unless that is known already.
@@ -140,6 +146,8 @@ class TextSource:
     options.update(
         random_seed=self.options.random_seed,
         chunk_lines=self.corpus.chunk_lines)
+    if self.options.strategy:
+      options["strategy"] = self.options.strategy.record()
     if num_hosts > 1:  # A record without the number is of one host.
       options["num_hosts"] = num_hosts
     return resume.describe(
@@ -190,7 +198,8 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
                       random_seed=12345, chunk_lines=1000, num_workers=0,
                       num_epochs=None, dupe_factor=1,
                       invalid_utf8="error", shard_index=0, num_shards=1,
-                      first_example=0, log=None, held_out=frozenset()):
+                      first_example=0, log=None, held_out=frozenset(),
+                      strategy=None):
   """Turns raw text into a stream of serialized tf.Examples.
 
   The text is read in chunks of `chunk_lines` lines, each extended to the end of
@@ -217,23 +226,23 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
     log: a resume.WindowLog, whose file this call reads and appends to: a later
       call finds its `first_example` there without building all before it.
     held_out: set of bytes, text_lines.document_hashes of what to warn of.
+    strategy: function to call for each chunk in place of fusion_input_and_out,
+      or its name, "package.module:function"; see strategies.find.
 
   Returns:
     stream.ExampleIterator of tf_example.ExampleSerializer's bytes.
 
   Raises:
     ValueError: no file, an unreadable or empty one, a vocabulary without the
-      special tokens, an option out of range. While iterating: text that is not
-      UTF-8, or a whole epoch without an example.
+      special tokens, an option out of range, a strategy that can't be used.
+      While iterating: text that is not UTF-8, a strategy that fails, or a whole
+      epoch without an example.
 
   >>> next(take_write_2_flow("a.txt", "vocab.txt"))  # doctest: +SKIP
   """
   arguments = locals()
   source = TextSource.from_arguments(input_files, vocab_file, **{
-      name: arguments[name] for name in (
-          *config.names_of(config.TokenizerConfig),
-          *config.names_of(config.InstanceConfig),
-          "random_seed", "chunk_lines", "invalid_utf8")})
+      name: arguments[name] for name in _OPTIONS})
   return source.open(
       shard=stream_lib.Shard(shard_index, num_shards), log=log,
       first_example=first_example, num_epochs=num_epochs,

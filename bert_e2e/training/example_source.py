@@ -22,6 +22,7 @@ class ExampleSource:
     vocab_file: path; may be None for TFRecords.
     max_seq_length, max_predictions_per_seq: int, L and P of the examples.
     is_skipped: see input_files.expand.
+    strategy: see strategies.find; for text only.
     **options: the other arguments of TextSource.from_arguments: random_seed,
       chunk_lines, invalid_utf8, and the fields of config.TokenizerConfig and
       InstanceConfig.
@@ -38,7 +39,8 @@ class ExampleSource:
   """
 
   def __init__(self, patterns, *, vocab_file, max_seq_length,
-               max_predictions_per_seq, is_skipped=None, **options):
+               max_predictions_per_seq, is_skipped=None, strategy=None,
+               **options):
     self.files = input_files.expand(patterns, is_skipped)
     self.text: Any = None
     self.flow: Any = None
@@ -47,6 +49,11 @@ class ExampleSource:
     self._num_hosts = 1
     self._lengths = max_seq_length, max_predictions_per_seq
     if input_validation.are_tfrecords(self.files):
+      if strategy:
+        raise ValueError(
+            "--strategy=%s builds instances of raw text, but %s holds examples "
+            "that were built before. Pass raw text, or leave out --strategy." %
+            (strategy, self.files[0]))
       input_validation.check_records(self.files, *self._lengths)
       return
     if not vocab_file:
@@ -55,7 +62,8 @@ class ExampleSource:
           self.files[0])
     self.text = TextSource.from_arguments(
         self.files, vocab_file, max_seq_length=max_seq_length,
-        max_predictions_per_seq=max_predictions_per_seq, **options)
+        max_predictions_per_seq=max_predictions_per_seq, strategy=strategy,
+        **options)
 
   def check(self):
     """Checks that there is an example, before a model is built.

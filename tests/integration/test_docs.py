@@ -3,7 +3,8 @@
 Every fenced `bash` and `python` block of README.md and docs/ is run, unless an
 HTML comment before it, `<!-- not run: reason -->`, says why it cannot be. The
 blocks of a page run in order, in a directory that holds a small corpus,
-vocabulary and model under the names that the documentation uses. `python` is a
+vocabulary and model under the names that the documentation uses. A block after
+the comment `<!-- file: name -->` is a file there instead. `python` is a
 wrapper there that appends flags which keep training short.
 """
 
@@ -74,6 +75,7 @@ WRITTEN = {
         "for_serving/saved_model.pb", "out/weight_sweep.jsonl",
         "result/hf/average.json", "averaged/average.json"),
     "data.md": ("out_preflight/preflight.json", "examples.tfrecord"),
+    "strategy.md": ("out/stream.json",),
     "training.md": (
         "out/best/checkpoint", "out/evaluations.jsonl", "out/preflight.json",
         "out/report.html", "out/runs.jsonl", "out/train.log",
@@ -84,6 +86,7 @@ WRITTEN = {
 
 _FENCE = re.compile(r"^```(\w*)\s*$")
 _NOT_RUN = re.compile(r"^<!-- not run: (\S.*) -->$")
+_FILE = re.compile(r"^<!-- file: (\S+) -->$")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
 _FLAG = re.compile(r"(?<![\w-])--([a-z]\w*)")
 _INLINE_CODE = re.compile(r"`([^`\n]+)`")
@@ -99,12 +102,14 @@ class Block(NamedTuple):
     language: str.
     code: str.
     not_run: str, the stated reason; None for a block that is to run.
+    file: str, the name of the file that the block is; None for others.
   """
   page: str
   line: int
   language: str
   code: str
   not_run: Optional[str]
+  file: Optional[str]
 
   def __str__(self):
     return "%s:%d\n%s" % (self.page, self.line, self.code)
@@ -120,11 +125,13 @@ def blocks_of(page) -> List[Block]:
     if start is None and fence:
       start, language = number, fence.group(1)
     elif start is not None and line.rstrip() == "```":
-      comment = _NOT_RUN.match(lines[start - 1]) if start else None
+      above = lines[start - 1] if start else ""
+      reason, file = _NOT_RUN.match(above), _FILE.match(above)
       found.append(Block(
           page.name, start + 1, language,
           "".join(line + "\n" for line in lines[start + 1:number]),
-          comment.group(1) if comment else None))
+          reason.group(1) if reason else None,
+          file.group(1) if file else None))
       start = None
   assert start is None, "%s: the fence on line %d is not closed" % (
       page.name, start + 1)
@@ -317,6 +324,10 @@ def run(command, workspace, blocks):
 def test_blocks_run(page, workspace):
   """Of Python blocks the later ones use names of the earlier ones."""
   blocks = [block for block in blocks_of(page) if block.not_run is None]
+  for block in blocks:
+    if block.file:
+      (workspace / block.file).write_text(block.code)
+  blocks = [block for block in blocks if not block.file]
   for block in blocks:
     if block.language == "bash":
       run(["bash", "-euo", "pipefail", "-c", block.code], workspace, [block])

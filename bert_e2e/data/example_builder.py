@@ -106,10 +106,9 @@ class ChunkPlace(NamedTuple):
   epoch: int
 
   def __str__(self):
-    # The number of the line that starts at the offset.
-    line = text_lines.line_number(self.path, self.offset + 1)
     return "the lines of %s from line %d, byte %d, on, in epoch %d" % (
-        self.path, line, self.offset, self.epoch)
+        self.path, text_lines.line_number(self.path, self.offset), self.offset,
+        self.epoch)
 
 
 class StrategyBuilder:

@@ -1,7 +1,8 @@
 """The program that a worker process runs; see worker_pool.py.
 
 A worker is a fresh interpreter that imports what the pickle of its function
-names, and nothing else of this project.
+names, and nothing else of this project. A strategy of the user is imported when
+it is called first; see strategies.py.
 """
 
 import gc

@@ -196,7 +196,8 @@ def unmasked(instance):
 
 
 @pytest.mark.parametrize("name", [
-    "bert_e2e.data.instances", "bert_e2e.common.file_io", "bert_e2e.config"])
+    "bert_e2e.data.instances", "bert_e2e.data.masking",
+    "bert_e2e.data.own_masks", "bert_e2e.common.file_io", "bert_e2e.config"])
 def test_the_examples_in_docstrings_run(name):
   result = doctest.testmod(importlib.import_module(name))
   assert result.attempted and not result.failed

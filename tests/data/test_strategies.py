@@ -513,7 +513,7 @@ def test_what_is_right_is_copied():
 
 @pytest.mark.parametrize("num_workers", KNOWN_WORKERS)
 def test_a_wrong_instance_in_a_stream(maker, modules, num_workers):
-  path = maker.write("a.txt", maker.documents(3))
+  path = maker.write("a.txt", "\n\n" + maker.documents(3))
   name = modules.write("""
       from create_pretraining_data import TrainingInstance
       def wrong(lines, tokenizer, rng, max_seq_length, **others):

@@ -20,7 +20,7 @@ from strategy_modules import BUILT_IN
 
 import create_pretraining_data as cpd
 import run_pretraining_e2e as e2e
-from bert_e2e.data import preflight_text, resume
+from bert_e2e.data import preflight, preflight_text, resume
 from bert_e2e.data.text_source import TextSource
 from bert_e2e.data.tf_example import parse_example
 
@@ -193,8 +193,7 @@ def test_the_preflight_of_the_built_in_strategy_is_the_default_one(
   name = modules.write(BUILT_IN) + ":built_in"
   for max_bytes in (1 << 21, 4000):  # The whole text, and a sample.
     monkeypatch.setitem(
-        e2e.prepare.__globals__["preflight_lib"].check_text.__kwdefaults__,
-        "max_bytes", max_bytes)
+        preflight.check_text.__kwdefaults__, "max_bytes", max_bytes)
     expected, found = preflight_of(files), preflight_of(files, strategy=name)
     assert expected.is_estimate == (max_bytes == 4000)
     different = {key for key, value in found._asdict().items()

@@ -27,9 +27,16 @@ from bert_e2e.config import (  # noqa: F401  Users import them from here.
   MIN_SEQ_LENGTH,
   InstanceConfig,
   TokenizerConfig,
+  check_chinese_words,
+)
+from bert_e2e.data import (
+  chinese_words,
+  masking,
+  pairing,
+  strategies,
+  text_lines,
 )
 from bert_e2e.data import instances as instances_lib
-from bert_e2e.data import masking, pairing, strategies, text_lines
 from bert_e2e.data.instances import (  # noqa: F401  Users import them from here.
   Document,
   TrainingInstance,
@@ -74,7 +81,8 @@ MaskedLmInstance = collections.namedtuple("MaskedLmInstance", "index label")
 _NUM_LOGGED_EXAMPLES = 20
 
 
-def documents_of_files(input_files, tokenizer, invalid_utf8="error"):
+def documents_of_files(input_files, tokenizer, invalid_utf8="error",
+                       pieces=None):
   """Reads whole files; their pieces are ids.
 
   Args:
@@ -82,6 +90,7 @@ def documents_of_files(input_files, tokenizer, invalid_utf8="error"):
       a file does not end a document.
     tokenizer: see pieces.packing_tokenizer.
     invalid_utf8: see text_lines.decode.
+    pieces: `id_pieces(tokenizer, ...)`, by default without Chinese words.
 
   Returns:
     list of Document.
@@ -89,10 +98,11 @@ def documents_of_files(input_files, tokenizer, invalid_utf8="error"):
   Raises:
     ValueError: a file can't be read or is not UTF-8.
   """
+  pieces = pieces or id_pieces(tokenizer)
   return group_documents(
       segment for path in input_files
       for text in text_lines.read_texts(path, invalid_utf8)
-      for segment in tokenizer.lines_to_ids(text))
+      for segment in instances_lib.segments_of_text(text, tokenizer, pieces))
 
 
 def _lines_of_files(input_files, invalid_utf8):
@@ -340,6 +350,8 @@ def _check_output(output_files):
 def _run(values):
   """Runs the program on parsed flags."""
   options = options_from_flags(values)
+  tokenizer_options = flags_lib.group_from_flags(TokenizerConfig, values)
+  check_chinese_words(tokenizer_options, options)
   strategy = strategies.find(values.strategy)
   if strategy:
     strategy.check_options(options)
@@ -354,17 +366,18 @@ def _run(values):
     logger.info("  %s", path)
   make_tokenizer = (
       tokenization.FullTokenizer if strategy else packing_tokenizer)
-  tokenizer = make_tokenizer(values.vocab_file, **dataclasses.asdict(
-      flags_lib.group_from_flags(TokenizerConfig, values)))
+  tokenizer = make_tokenizer(
+      values.vocab_file, **dataclasses.asdict(tokenizer_options))
   rng = random.Random(values.random_seed)
   if strategy:
     instances = strategy.build(
         list(_lines_of_files(input_files, values.invalid_utf8)), tokenizer,
         rng, options, "the text of --input_file=%s" % values.input_file)
   else:
+    pieces = id_pieces(tokenizer, chinese_words.find(options))
     instances = instances_from_documents(
-        documents_of_files(input_files, tokenizer, values.invalid_utf8),
-        options, id_pieces(tokenizer), ReferenceSampler(rng))
+        documents_of_files(input_files, tokenizer, values.invalid_utf8, pieces),
+        options, pieces, ReferenceSampler(rng))
   if not instances:
     raise ValueError("%s yields no example: it needs lines with text." %
                      values.input_file)

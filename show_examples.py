@@ -7,13 +7,15 @@
 These are the examples, in their order, that run_pretraining_e2e.py trains on
 with the same flags, decoded from the same bytes. A masked piece is printed as
 [MASK](original), one that was replaced by a random piece as
-replacement(original), one that was chosen and kept as =(original). TensorFlow
-is not needed.
+replacement(original), one that was chosen and kept as =(original). Pieces that
+were chosen together, as a word, an n-gram or a span, are joined by plus signs.
+TensorFlow is not needed.
 """
 
 import itertools
 import logging
 import sys
+from typing import List, Sequence
 
 from absl import flags
 
@@ -22,6 +24,7 @@ from bert_e2e import flags as flags_lib
 from bert_e2e.common import input_files
 from bert_e2e.config import InstanceConfig, TokenizerConfig
 from bert_e2e.data import stream as stream_lib
+from bert_e2e.data.example_builder import ExampleBuilder
 from bert_e2e.data.pieces import warn_of_repeated_pieces
 from bert_e2e.data.text_source import TextSource
 from bert_e2e.data.tf_example import parse_example
@@ -32,7 +35,45 @@ _RELATIONS = {False: "B follows A",
               "sop": "A follows B: they are swapped"}
 
 
-def _marked_texts(features, names):
+class ShownExample(bytes):
+  """A serialized tf.Example that knows what was masked together.
+
+  Attributes:
+    groups: list of lists of int, offsets; see masking.choose_groups. It has one
+      for each word, n-gram or span, and is empty where pieces are masked one by
+      one.
+  """
+
+  groups: Sequence[List[int]] = ()
+
+
+class _Builder(ExampleBuilder):
+  """Builds ShownExamples."""
+
+  def build(self, epoch, chunk):
+    options = self._options.instances
+    instances = self.build_instances(epoch, chunk)
+    examples = list(map(ShownExample, self.serialize(instances)))
+    if options.masks_groups:
+      for example, instance in zip(examples, instances):
+        # A strategy's instances may not tell.
+        example.groups = getattr(instance, "masked_groups", ())
+    return examples
+
+
+def _joined(shown, groups, start, end):
+  """Returns the text of some pieces, those of a group joined by plus signs."""
+  group_of = {place: number for number, places in enumerate(groups)
+              for place in places}
+  text = shown[start]
+  for place in range(start + 1, end):
+    group = group_of.get(place)
+    is_joined = group is not None and group_of.get(place - 1) == group
+    text += ("+" if is_joined else " ") + shown[place]
+  return text
+
+
+def _marked_texts(features, names, groups):
   """Returns (text of A, text of B), the masks marked."""
   length = sum(features["input_mask"])
   shown = [names[i] for i in features["input_ids"][:length]]
@@ -43,14 +84,15 @@ def _marked_texts(features, names):
       kept = shown[place] == names[label]
       shown[place] = "%s(%s)" % ("=" if kept else shown[place], names[label])
   start_b = length - sum(features["segment_ids"])
-  return " ".join(shown[:start_b]), " ".join(shown[start_b:])
+  return (_joined(shown, groups, 0, start_b),
+          _joined(shown, groups, start_b, length))
 
 
 def show(example, names, sentence_objective="nsp"):
   """Formats an example for people.
 
   Args:
-    example: bytes, a serialized tf.Example.
+    example: ShownExample, or other bytes, a serialized tf.Example.
     names: dict from id to piece.
     sentence_objective: str, see config.InstanceConfig.
 
@@ -58,7 +100,8 @@ def show(example, names, sentence_objective="nsp"):
     str of four lines; of three for a single sequence.
   """
   features = parse_example(example)
-  text_a, text_b = _marked_texts(features, names)
+  text_a, text_b = _marked_texts(
+      features, names, getattr(example, "groups", ()))
   is_changed = features["next_sentence_labels"] == [1]
   length = sum(features["input_mask"])
   relation = _RELATIONS[is_changed and sentence_objective]
@@ -81,12 +124,13 @@ def examples_at(corpus, options, epoch, first, count):
     count: int.
 
   Returns:
-    list of bytes; fewer than `count` at the end of the epoch.
+    list of ShownExample; fewer than `count` at the end of the epoch.
 
   Raises:
     ValueError: the text can't be read, or yields no example.
   """
-  stream = stream_lib.ExampleStream(corpus, options, num_epochs=epoch + 1)
+  stream = stream_lib.ExampleStream(
+      corpus, options, num_epochs=epoch + 1, make_builder=_Builder)
   examples = stream.examples(stream_lib.Position(epoch))
   found = list(itertools.islice(examples, first, first + count))
   examples.close()

@@ -279,6 +279,16 @@ def whitespace_tokenize(text):
   return text.split()
 
 
+def is_chinese(text):
+  """Returns whether `text` is ideographs alone, each of which is a word."""
+  return bool(_CJK_RUN.fullmatch(text))
+
+
+def count_chinese(text):
+  """Returns the number of ideographs in a text (str)."""
+  return sum(map(len, _CJK_RUN.findall(text)))
+
+
 def _is_whitespace(char):
   """Returns whether the rules treat a character as whitespace."""
   return (char in _WHITESPACE_CONTROLS or unicodedata.category(char) == "Zs")

@@ -2,7 +2,8 @@
 
     python benchmarks/building.py --text=english.txt,chinese.txt \
         --vocab_file=vocab.txt,vocab_zh.txt [--num_workers=0,1,2] \
-        [--reference=<checkout of google-research/bert>]
+        [--reference=<checkout of google-research/bert>] \
+        [--word_list=words.txt] [--segmenter=jieba]
 
 Builds one epoch of each text as `take_write_2_flow` does, from a cold start,
 and the same text with the reference's create_pretraining_data.py program (one
@@ -12,9 +13,13 @@ them alike. The results are medians over `--rounds`; compare the ratios. The
 reference is slow on a large text: `--reference_bytes` passes it the start of
 the text only (with less than a few MB, its startup time distorts the ratio).
 The fraction of examples whose segment B is random is counted separately.
+
+With a word list or a segmenter, whole words are masked as well, with and
+without Chinese words, and the segmenter is loaded in a process of its own.
 """
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -27,11 +32,12 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import create_pretraining_data as cpd
 from bert_e2e.data import corpus, stream as es
-text, vocab, workers, length, predictions = sys.argv[2:]
+import json
+text, vocab, workers, instances = sys.argv[2:]
 stream = es.ExampleStream(
     corpus.Corpus([text]),
     es.StreamOptions(vocab, instances=cpd.InstanceOptions(
-        int(length), int(predictions))),
+        **json.loads(instances))),
     num_epochs=1, num_workers=int(workers))
 """
 _OURS = _STREAM + """
@@ -53,22 +59,45 @@ labels = [
 print(sum(labels) / len(labels))
 """
 
+# With jieba's dictionary built, and then loaded from jieba's cache.
+_LOAD = """
+import resource, sys, tempfile, time
+sys.path.insert(0, sys.argv[1])
+from bert_e2e.data import chinese_words, example_builder
+
+def peak():
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+before, start = peak(), time.time()
+chinese_words.Jieba(sys.argv[2]).words_in("")
+print(time.time() - start, peak() - before)
+"""
+
 # Number of workers -> target.
 _TARGETS = {0: "20 times the reference, at least 12",
             2: "1.8 times one process"}
 
 
-def run_ours(code, text, vocab_file, num_workers, options):
-  """Runs code on the example stream; returns the results of common.run."""
+def run_ours(code, text, vocab_file, num_workers, options, **masks):
+  """Runs code on the example stream; returns the results of common.run.
+
+  Args:
+    code, text, vocab_file: str.
+    num_workers: int.
+    options: the parsed arguments.
+    **masks: fields of config.InstanceConfig.
+  """
   return common.run([
       sys.executable, "-c", code, common.ROOT, text, vocab_file,
-      str(num_workers), str(options.max_seq_length),
-      str(options.max_predictions_per_seq)])
+      str(num_workers), json.dumps(dict(
+          masks, max_seq_length=options.max_seq_length,
+          max_predictions_per_seq=options.max_predictions_per_seq))])
 
 
-def ours(text, vocab_file, num_workers, options):
+def ours(text, vocab_file, num_workers, options, **masks):
   """Returns (examples per wall-clock second, examples per CPU second)."""
-  output, seconds, cpu = run_ours(_OURS, text, vocab_file, num_workers, options)
+  output, seconds, cpu = run_ours(
+      _OURS, text, vocab_file, num_workers, options, **masks)
   count = int(output.split()[-1])
   return count / seconds, count / cpu
 
@@ -98,6 +127,44 @@ def reference(text, vocab_file, options):
         [sys.executable, "-c", _RANDOM_PAIRS_OF_RECORDS, records])
   count = int(output.split("Wrote ")[-1].split()[0])
   return count / seconds, count / cpu, float(random_pairs.split()[-1])
+
+
+def measure_words(text, vocab_file, options):
+  """Prints the rows for masks of whole words, with and without Chinese ones."""
+  def of_masks(**masks):
+    return lambda: ours(text, vocab_file, 0, options, do_whole_word_mask=True,
+                        **masks)
+
+  kinds: Dict[str, Callable] = {"whole words": of_masks()}
+  if options.word_list:
+    kinds["word list"] = of_masks(word_list=options.word_list)
+  if options.segmenter:
+    kinds[options.segmenter] = of_masks(segmenter=options.segmenter)
+  results = common.medians(kinds, options.rounds)
+  base = results["whole words"]
+  for name, (by_clock, by_cpu) in results.items():
+    common.row(
+        "building, %s (%s)" % (name, common.describe(text)),
+        "%.0f examples/s, %.0f per CPU second; %.2f and %.2f times the time of "
+        "whole words alone" % (
+            by_clock, by_cpu, base[0] / by_clock, base[1] / by_cpu), "")
+
+
+def measure_segmenter(options):
+  """Prints the row for loading the segmenter."""
+  def load(directory):
+    output, _, _ = common.run(
+        [sys.executable, "-c", _LOAD, common.ROOT, directory])
+    return tuple(map(float, output.split()[-2:]))
+
+  with tempfile.TemporaryDirectory() as directory:
+    built = load(directory)
+    [loaded] = common.medians(
+        {"loaded": lambda: load(directory)}, options.rounds).values()
+  common.row(
+      "loading %s" % options.segmenter,
+      "%.1f s and %.0f MB with its cache, %.1f s and %.0f MB without" % (
+          *loaded, *built), "")
 
 
 def measure(text, vocab_file, options):
@@ -148,6 +215,8 @@ def main():
   parser.add_argument("--max_seq_length", type=int, default=128)
   parser.add_argument("--max_predictions_per_seq", type=int, default=20)
   parser.add_argument("--rounds", type=int, default=3)
+  parser.add_argument("--word_list", help="see run_pretraining_e2e.py")
+  parser.add_argument("--segmenter", choices=["jieba"])
   options = parser.parse_args()
   texts = options.text.split(",")
   vocab_files = options.vocab_file.split(",")
@@ -159,6 +228,10 @@ def main():
   print(common.machine())
   for text, vocab_file in zip(texts, vocab_files):
     measure(text, vocab_file, options)
+    if options.word_list or options.segmenter:
+      measure_words(text, vocab_file, options)
+  if options.segmenter:
+    measure_segmenter(options)
 
 
 if __name__ == "__main__":

@@ -29,12 +29,13 @@ EXAMPLE_FORMATS = ("segment_pair", "full_sentences", "doc_sentences",
 OPTIMIZERS = ("adamw", "lamb")
 KEEP_BEST_METRICS = ("masked_lm_loss", "probe")
 PRECISIONS = ("fp32", "fp16", "bfloat16")
+SEGMENTERS = ("none", "jieba")
 SENTENCE_OBJECTIVES = ("nsp", "sop", "none")
 
 # Fields of InstanceConfig that decide what is masked.
 _MASKING = ("masked_lm_prob", "do_whole_word_mask", "mask_replace_prob",
             "random_replace_prob", "max_ngram_size", "span_geometric_p",
-            "span_upper")
+            "span_upper", "word_list", "segmenter", "segmenter_cache")
 # The value of a flag that the program chooses.
 AUTO = "auto"
 # [CLS] A [SEP] B [SEP] with one piece in each of A and B.
@@ -283,6 +284,18 @@ class InstanceConfig(_Group):
   span_upper: int = _integer(
       10, "Maximum number of words of a span.", minimum=1,
       fingerprint="if_changed")
+  # What the next two choose is recorded by chinese_words.ChineseWords.
+  word_list: Any = _path(
+      None, "A file of Chinese words, one per line; what follows a space or a "
+      "tab is ignored. For masks of whole words, the characters of a word are "
+      "one word: the longest of the list at each place.",
+      default_text="each Chinese character is a word")
+  segmenter: str = _enum(
+      SEGMENTERS, "What finds Chinese words in each line, besides "
+      "--word_list: jieba, a package to install separately.")
+  segmenter_cache: Optional[str] = _path(
+      None, "Directory in which jieba keeps its dictionary in a form that "
+      "loads faster.", default_text="the system's for temporary files")
 
   def validated(self):
     """Returns self with a number for each "auto"; see _Group.validated."""
@@ -302,10 +315,41 @@ class InstanceConfig(_Group):
         not self.span_geometric_p):
       raise ValueError("--span_upper=%d requires --span_geometric_p." %
                        self.span_upper)
+    self._check_chinese_words()
     if self.max_predictions_per_seq != AUTO:
       return self
     return dataclasses.replace(self, max_predictions_per_seq=(
         matching_predictions(self.masked_lm_prob, self.max_seq_length)))
+
+  @property
+  def replaces_groups(self):
+    """bool, whether the pieces that are masked together are all replaced in one
+    way."""
+    return bool(self.span_geometric_p) or self.max_ngram_size > 1
+
+  @property
+  def masks_groups(self):
+    """bool, whether several pieces are masked together."""
+    return self.replaces_groups or self.do_whole_word_mask
+
+  @property
+  def finds_chinese_words(self):
+    """bool, whether Chinese words of several characters are found."""
+    return self.word_list is not None or self.segmenter != "none"
+
+  def _check_chinese_words(self):
+    """Raises ValueError if an option of Chinese words has no effect."""
+    if self.segmenter_cache is not None and self.segmenter == "none":
+      raise ValueError(
+          "--segmenter_cache=%s requires --segmenter=jieba, which keeps its "
+          "dictionary there." % self.segmenter_cache)
+    if self.finds_chinese_words and not (
+        self.do_whole_word_mask or self.span_geometric_p):
+      raise ValueError(
+          "%s tells which Chinese characters are masked together as a word; it "
+          "requires --do_whole_word_mask or --span_geometric_p." % (
+              "--segmenter=%s" % self.segmenter if self.word_list is None else
+              "--word_list"))
 
   def _check_format(self):
     """Raises ValueError for options that are for sentence pairs only."""
@@ -326,7 +370,7 @@ class InstanceConfig(_Group):
     """Raises ValueError for an option that has no effect on TFRecords."""
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
-      if (field.metadata["option"].fingerprint == "if_changed" and
+      if (field.metadata["option"].fingerprint != "always" and
           field.name != "sentence_objective" and value != field.default):
         raise ValueError(
             "--%s=%s has no effect on TFRecords, whose examples are complete: "
@@ -667,6 +711,24 @@ def check_value(name, value):
     value = ",".join(map(str, value))
   raise ValueError("--%s=%s is out of range: it must be %s." % (
       name, value, option.bounds() or "a finite number"))
+
+
+def check_chinese_words(tokenizer, instances):
+  """Checks that Chinese words can be found.
+
+  Args:
+    tokenizer: TokenizerConfig; instances: InstanceConfig.
+
+  Raises:
+    ValueError: words are to be found, but characters are no pieces of their
+      own.
+  """
+  if instances.finds_chinese_words and not tokenizer.tokenize_chinese_chars:
+    raise ValueError(
+        "--word_list and --segmenter join Chinese characters, each of which "
+        "has to be a WordPiece, but --tokenize_chinese_chars=False leaves them "
+        "in the words of the text. Pass --tokenize_chinese_chars, or leave "
+        "--word_list and --segmenter out.")
 
 
 def stream_options(*groups) -> Dict[str, Any]:

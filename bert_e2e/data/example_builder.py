@@ -11,10 +11,21 @@ from typing import Any, List, NamedTuple, Tuple
 
 import tokenization
 from bert_e2e.common import file_io
-from bert_e2e.config import InstanceConfig, TokenizerConfig, check_value
+from bert_e2e.config import (
+  InstanceConfig,
+  TokenizerConfig,
+  check_chinese_words,
+  check_value,
+)
+from bert_e2e.data import (
+  chinese_words,
+  sampling,
+  strategies,
+  text_lines,
+  tf_example,
+)
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import instances as instances_lib
-from bert_e2e.data import sampling, strategies, text_lines, tf_example
 from bert_e2e.data.pieces import id_pieces, packing_tokenizer
 
 
@@ -41,10 +52,11 @@ class StreamOptions(NamedTuple):
     """Returns self with a number for each "auto", and a strategies.Strategy.
 
     Raises:
-      ValueError: a value is out of its range; the strategy can't be imported,
-        or does not accept an option.
+      ValueError: a value is out of its range, or contradicts another one; the
+        strategy can't be imported, or does not accept an option.
     """
     check_value("invalid_utf8", self.invalid_utf8)
+    check_chinese_words(self.tokenizer, self.instances)
     instances = self.instances.validated()
     strategy = strategies.find(self.strategy)
     if strategy:
@@ -65,6 +77,10 @@ class StreamOptions(NamedTuple):
     """Returns the tokenizer; see pieces.packing_tokenizer."""
     return packing_tokenizer(
         self.vocab_file, **dataclasses.asdict(self.tokenizer))
+
+  def make_pieces(self, tokenizer):
+    """Returns the pieces.Pieces of the tokenizer of `make_tokenizer`."""
+    return id_pieces(tokenizer, chinese_words.find(self.instances))
 
 
 def derived_rng(*place):
@@ -153,21 +169,23 @@ class StrategyBuilder:
 class ExampleBuilder:
   """Turns chunks into examples.
 
-  It is pickled with its vocabulary, so that a worker reads no file.
+  It is pickled with its vocabulary and its Chinese words, so that a worker
+  reads no file.
 
   Args:
     options: StreamOptions, validated if there is a strategy.
     held_out: text_lines.HeldOut, what should not be trained on.
 
   Raises:
-    OSError, ValueError: the vocabulary can't be read.
+    OSError, ValueError: the vocabulary can't be read; see
+      chinese_words.ChineseWords.
   """
 
   def __init__(self, options, held_out=text_lines.NOTHING_HELD_OUT):
     self._options = options
     self._held_out = held_out
     self._tokenizer = options.make_tokenizer()
-    self._pieces = id_pieces(self._tokenizer)
+    self._pieces = options.make_pieces(self._tokenizer)
     self._strategy = StrategyBuilder(options) if options.strategy else None
 
   def build(self, epoch, chunk) -> List[bytes]:
@@ -183,14 +201,24 @@ class ExampleBuilder:
     Raises:
       ValueError: the chunk is not UTF-8; the strategy failed.
     """
+    return self.serialize(self.build_instances(epoch, chunk))
+
+  def serialize(self, instances):
+    """Returns the list of the serialized examples of instances."""
+    options = self._options.instances
+    return tf_example.create_instance_to_example_files(
+        instances, self._tokenizer, options.max_seq_length,
+        options.max_predictions_per_seq)
+
+  def build_instances(self, epoch, chunk):
+    """Returns the same as a list of instances.TrainingInstance, with pieces as
+    encoded ids; see `build`."""
     rng = derived_rng(self._options.random_seed, epoch, "chunk", *chunk.key)
     options = self._options.instances
     if self._strategy:
-      return tf_example.create_instance_to_example_files(
-          self._strategy.build(epoch, chunk, options, rng), self._tokenizer,
-          options.max_seq_length, options.max_predictions_per_seq)
+      return self._strategy.build(epoch, chunk, options, rng)
     text, borrowed_text = texts_of(chunk, self._options.invalid_utf8)
-    return instances_lib.examples_from_text(
+    return instances_lib.instances_from_text(
         text, self._tokenizer, self._pieces, options,
         sampling.StreamSampler(rng), borrowed_text)
 

@@ -10,8 +10,16 @@ import functools
 from typing import Any, Callable, Iterator, List, NamedTuple, Optional
 
 import tokenization
+from bert_e2e.common import file_io
 from bert_e2e.config import InstanceConfig, names_of
-from bert_e2e.data import masking, pairing, sampling, sequences, tf_example
+from bert_e2e.data import (
+  chinese_words,
+  masking,
+  pairing,
+  sampling,
+  sequences,
+  tf_example,
+)
 from bert_e2e.data.pieces import text_pieces
 
 
@@ -48,17 +56,21 @@ class TrainingInstance:
     masked_lm_labels: list of pieces, the original ones at these offsets.
     is_random_next: bool, whether B is not the text that follows A: a random
       text or, under --sentence_objective=sop, the one before A.
+    masked_groups: list of lists of int, the offsets that were masked together:
+      see masking.choose_groups. Not part of an example.
 
-  Source: google-research/bert, create_pretraining_data.py, same attributes.
+  Source: google-research/bert, create_pretraining_data.py, same attributes,
+    except for `masked_groups`.
   """
 
   def __init__(self, tokens, segment_ids, masked_lm_positions, masked_lm_labels,
-               is_random_next):
+               is_random_next, masked_groups=()):
     self.tokens = tokens
     self.segment_ids = segment_ids
     self.masked_lm_positions = masked_lm_positions
     self.masked_lm_labels = masked_lm_labels
     self.is_random_next = is_random_next
+    self.masked_groups = masked_groups
 
   def __str__(self):
     names = ("tokens", "segment_ids", "is_random_next", "masked_lm_positions",
@@ -126,6 +138,20 @@ def tokenized(lines, tokenizer):
     yield tokenizer.tokenize(line) if line else None
 
 
+def segments_of_text(text, tokenizer, pieces):
+  """Returns each line's pieces as ids, None for a blank line; fast.
+
+  Args:
+    text: str.
+    tokenizer: see pieces.packing_tokenizer.
+    pieces: `id_pieces(tokenizer, ...)`.
+
+  Returns:
+    iterable.
+  """
+  return pieces.marked(file_io.split_lines(text), tokenizer.lines_to_ids(text))
+
+
 def instances_from_documents(documents, options, pieces, sampler, borrowed=()):
   """Builds the instances of some documents.
 
@@ -175,10 +201,8 @@ def _single_sequences(form, documents, borrowed, options, pieces, sampler):
       tokens += text[start:end]
       tokens.append(pieces.sep)
     length_a = len(tokens) - SINGLE_SPECIAL if len(texts) == 1 else None
-    positions, labels = masking.mask_tokens(
-        tokens, masking.maskable_positions(tokens, pieces, length_a), options,
-        pieces, sampler)
-    yield TrainingInstance(tokens, [0] * len(tokens), positions, labels, False)
+    yield _masked(tokens, [0] * len(tokens), length_a, False, options, pieces,
+                  sampler)
 
 
 # Special tokens of a pair, [CLS] A [SEP] B [SEP], and of a single text.
@@ -235,12 +259,27 @@ def document_instances(document, others, options, pieces, sampler):
         sampler)
     tokens = [pieces.cls, *pair.pieces_a[start_a:end_a], pieces.sep,
               *pair.pieces_b[start_b:end_b], pieces.sep]
-    positions, labels = masking.mask_tokens(
-        tokens, masking.maskable_positions(tokens, pieces, end_a - start_a),
-        options, pieces, sampler)
     segment_ids = [0] * (end_a - start_a + 2) + [1] * (end_b - start_b + 1)
-    yield TrainingInstance(tokens, segment_ids, positions, labels,
-                           pair.is_random)
+    yield _masked(tokens, segment_ids, end_a - start_a, pair.is_random,
+                  options, pieces, sampler)
+
+
+def _masked(tokens, segment_ids, length_a, is_random_next, options, pieces,
+            sampler):
+  """Returns the TrainingInstance of tokens (a list), which are masked in place.
+
+  Args:
+    tokens, segment_ids, is_random_next: see TrainingInstance.
+    length_a: see masking.maskable_positions.
+    options, pieces, sampler: see instances_from_documents.
+  """
+  groups = masking.choose_groups(
+      tokens, masking.maskable_positions(tokens, pieces, length_a), options,
+      pieces, sampler)
+  positions, labels = masking.replace_groups(
+      tokens, groups, options, pieces, sampler)
+  return TrainingInstance(
+      tokens, segment_ids, positions, labels, is_random_next, groups)
 
 
 def _instances_from_segments(segments, borrowed, options, pieces, sampler):
@@ -258,7 +297,8 @@ def fusion_input_and_out(lines, tokenizer, rng, *, max_seq_length=128,
                          example_format="segment_pair",
                          sentence_objective="nsp", mask_replace_prob=0.8,
                          random_replace_prob=0.1, max_ngram_size=1,
-                         span_geometric_p=None, span_upper=10,
+                         span_geometric_p=None, span_upper=10, word_list=None,
+                         segmenter="none", segmenter_cache=None,
                          borrowed_lines=()):
   """Builds the instances of a chunk of lines, as the stream does.
 
@@ -270,7 +310,9 @@ def fusion_input_and_out(lines, tokenizer, rng, *, max_seq_length=128,
     max_seq_length, max_predictions_per_seq, masked_lm_prob, short_seq_prob,
       dupe_factor, do_whole_word_mask, example_format, sentence_objective,
       mask_replace_prob, random_replace_prob, max_ngram_size, span_geometric_p,
-      span_upper: see config.InstanceConfig.
+      span_upper, segmenter, segmenter_cache: see config.InstanceConfig.
+    word_list: path of a file of words, which is read once, or a collection of
+      words (str).
     borrowed_lines: iterable of str, lines of other documents. If `lines` are a
       single document, random next texts come from these; without them every B
       follows its A.
@@ -279,7 +321,7 @@ def fusion_input_and_out(lines, tokenizer, rng, *, max_seq_length=128,
     list of TrainingInstance, with pieces as texts, shuffled.
 
   Raises:
-    ValueError: an option is out of range.
+    ValueError: an option is out of range; see chinese_words.ChineseWords.
 
   >>> import random
   >>> class Words:
@@ -297,9 +339,33 @@ def fusion_input_and_out(lines, tokenizer, rng, *, max_seq_length=128,
   arguments = locals()
   options = InstanceConfig(**{
       name: arguments[name] for name in names_of(InstanceConfig)}).validated()
+  pieces = text_pieces(list(tokenizer.vocab), chinese_words.find(options))
+  lines, borrowed_lines = list(lines), list(borrowed_lines)
   return _instances_from_segments(
-      tokenized(lines, tokenizer), tokenized(borrowed_lines, tokenizer),
-      options, text_pieces(list(tokenizer.vocab)), sampling.StreamSampler(rng))
+      pieces.marked(lines, tokenized(lines, tokenizer)),
+      pieces.marked(borrowed_lines, tokenized(borrowed_lines, tokenizer)),
+      options, pieces, sampling.StreamSampler(rng))
+
+
+def instances_from_text(text, tokenizer, pieces, options, sampler,
+                        borrowed_text=""):
+  """Builds the instances of a chunk of text, with pieces as ids, fast.
+
+  Args:
+    text: str, a sentence per line; blank lines end documents.
+    tokenizer: see pieces.packing_tokenizer.
+    pieces: `id_pieces(tokenizer, ...)`.
+    options: config.InstanceConfig.
+    sampler: sampling.ReferenceSampler or StreamSampler.
+    borrowed_text: str, of other documents; see instances_from_documents.
+
+  Returns:
+    list of TrainingInstance, shuffled.
+  """
+  return _instances_from_segments(
+      segments_of_text(text, tokenizer, pieces),
+      segments_of_text(borrowed_text, tokenizer, pieces),
+      options, pieces, sampler)
 
 
 def examples_from_text(text, tokenizer, pieces, options, sampler,
@@ -307,22 +373,16 @@ def examples_from_text(text, tokenizer, pieces, options, sampler,
   """Builds the serialized examples of a chunk of text, fast.
 
   Args:
-    text: str, a sentence per line; blank lines end documents.
-    tokenizer: see pieces.packing_tokenizer.
-    pieces: `id_pieces(tokenizer)`.
-    options: config.InstanceConfig.
-    sampler: sampling.ReferenceSampler or StreamSampler.
-    borrowed_text: str, of other documents; see instances_from_documents.
+    text, tokenizer, pieces, options, sampler, borrowed_text: see
+      instances_from_text.
 
   Returns:
     list of bytes, shuffled; see tf_example.ExampleSerializer.serialize.
   """
-  instances = _instances_from_segments(
-      tokenizer.lines_to_ids(text), tokenizer.lines_to_ids(borrowed_text),
-      options, pieces, sampler)
   return tf_example.create_instance_to_example_files(
-      instances, tokenizer, options.max_seq_length,
-      options.max_predictions_per_seq)
+      instances_from_text(
+          text, tokenizer, pieces, options, sampler, borrowed_text),
+      tokenizer, options.max_seq_length, options.max_predictions_per_seq)
 
 
 def printable(value):

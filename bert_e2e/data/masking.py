@@ -48,6 +48,20 @@ def mask_tokens(tokens, offsets, options, pieces, sampler):
   Source: google-research/bert, create_masked_lm_predictions, same result for
     the same random numbers, with neither n-grams nor spans.
   """
+  groups = choose_groups(tokens, offsets, options, pieces, sampler)
+  return replace_groups(tokens, groups, options, pieces, sampler)
+
+
+def choose_groups(tokens, offsets, options, pieces, sampler):
+  """Chooses what to mask of an example.
+
+  Args:
+    tokens, offsets, options, pieces, sampler: see `mask_tokens`.
+
+  Returns:
+    list of lists of int, offsets: those of each word, n-gram or span; of pieces
+    that are masked one by one, a single list.
+  """
   count = num_to_predict(
       len(tokens), options.masked_lm_prob, options.max_predictions_per_seq)
   if options.span_geometric_p:
@@ -59,13 +73,29 @@ def mask_tokens(tokens, offsets, options, pieces, sampler):
       units = _words(offsets, tokens, pieces, True)
     groups = _ngrams(units, count, options.max_ngram_size, sampler)
   elif options.do_whole_word_mask:
-    groups = [_whole_words(
-        sampler.order(_words(offsets, tokens, pieces)), count)]
+    # A rest of a Chinese word at the start of B is a word of its own.
+    is_adjacent = pieces.marker is not None
+    groups = _whole_words(sampler.order(
+        _words(offsets, tokens, pieces, is_adjacent)), count)
   else:
     groups = [sampler.subset(offsets, count)]
-  ascending = sorted(itertools.chain.from_iterable(groups))
+  return groups
+
+
+def replace_groups(tokens, groups, options, pieces, sampler):
+  """Masks the chosen offsets of an example in place.
+
+  Args:
+    tokens, options, pieces, sampler: see `mask_tokens`.
+    groups: list of lists of int, see `choose_groups`.
+
+  Returns:
+    See `mask_tokens`.
+  """
+  chosen = list(itertools.chain.from_iterable(groups))
+  ascending = sorted(chosen)
   labels = [tokens[position] for position in ascending]
-  for positions in groups:
+  for positions in groups if options.replaces_groups else [chosen]:
     _replace(tokens, positions, options, pieces, sampler)
   return ascending, labels
 
@@ -92,7 +122,7 @@ def _replace(tokens, positions, options, pieces, sampler):
     tensorflow/models, see `_ngrams`.
   """
   probabilities = options.mask_replace_prob, options.random_replace_prob
-  if options.span_geometric_p or options.max_ngram_size > 1:
+  if options.replaces_groups:
     choice, = sampler.replacements(1, pieces.mask, [_RANDOM], *probabilities)
     probabilities = float(choice == pieces.mask), float(choice is _RANDOM)
   replace(tokens, positions, pieces, sampler, *probabilities)
@@ -116,14 +146,16 @@ def replace(tokens, positions, pieces, sampler, mask_prob, random_prob):
 
 
 def _whole_words(words, num_to_predict):
-  """Returns the offsets of words, in their order, as far as they fit."""
-  positions: List[int] = []
+  """Returns words, lists of offsets, in their order, as far as they fit."""
+  chosen: List[List[int]] = []
+  left = num_to_predict
   for word in words:
-    if len(positions) + len(word) <= num_to_predict:
-      positions.extend(word)
-      if len(positions) == num_to_predict:
+    if len(word) <= left:
+      chosen.append(word)
+      left -= len(word)
+      if not left:
         break
-  return positions
+  return chosen
 
 
 def _ngrams(units, num_to_predict, max_size, sampler):

@@ -6,13 +6,14 @@ reference's names take and return) or as its id, encoded as an example stores it
 """
 
 import collections
+import functools
 import logging
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import tokenization
 from bert_e2e.common import file_io
 from bert_e2e.common.messages import list_names
-from bert_e2e.data import file_types, tf_example
+from bert_e2e.data import chinese_words, file_types, tf_example
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ class Pieces(NamedTuple):
     is_continuation: function from a piece to whether it continues a word.
     special_in_text: bool, whether `cls` or `sep` may occur in text: a custom
       tokenizer may produce them, FullTokenizer never does.
+    marker: chinese_words.Marker of the pieces that continue a Chinese word;
+      None if each Chinese character is a word.
   """
   cls: Any
   sep: Any
@@ -35,12 +38,33 @@ class Pieces(NamedTuple):
   vocabulary: Sequence[Any]
   is_continuation: Callable[[Any], bool]
   special_in_text: bool
+  marker: Optional[chinese_words.Marker] = None
+
+  def marked(self, lines, segments):
+    """Returns the pieces of lines, those that continue a Chinese word marked.
+
+    Args:
+      lines: iterable of str.
+      segments: iterable that gives for each line its pieces, an iterable, or
+        None for a blank line.
+
+    Returns:
+      An iterable like `segments`.
+    """
+    return self.marker.mark(lines, segments) if self.marker else segments
 
 
-def text_pieces(vocab_words):
-  """Returns the Pieces that are texts, for a list of all WordPieces."""
-  return Pieces("[CLS]", "[SEP]", "[MASK]", vocab_words,
-                lambda piece: piece.startswith("##"), True)
+def text_pieces(vocab_words, words=None):
+  """Returns the Pieces that are texts.
+
+  Args:
+    vocab_words: list of str, all WordPieces.
+    words: chinese_words.ChineseWords, or None.
+  """
+  return _with_words(
+      Pieces("[CLS]", "[SEP]", "[MASK]", vocab_words,
+             lambda piece: piece.startswith("##"), True),
+      words, zip(vocab_words, vocab_words))
 
 
 def packing_tokenizer(vocab_file, do_lower_case=True, **options):
@@ -56,12 +80,42 @@ def packing_tokenizer(vocab_file, do_lower_case=True, **options):
       vocab_file, do_lower_case, **options).with_ids(tf_example.varint)
 
 
-def id_pieces(tokenizer):
-  """Returns the Pieces that are a FullTokenizer's ids, encoded or not."""
+def id_pieces(tokenizer, words=None):
+  """Returns the Pieces that are a FullTokenizer's ids, encoded or not.
+
+  Args:
+    tokenizer: tokenization.FullTokenizer.
+    words: chinese_words.ChineseWords, or None.
+  """
   vocab = tokenizer.vocab
-  return Pieces(vocab["[CLS]"], vocab["[SEP]"], vocab["[MASK]"],
-                list(vocab.values()), tokenizer.continuation_ids.__contains__,
-                False)
+  return _with_words(
+      Pieces(vocab["[CLS]"], vocab["[SEP]"], vocab["[MASK]"],
+             list(vocab.values()), tokenizer.continuation_ids.__contains__,
+             False),
+      words, vocab.items())
+
+
+def _with_words(pieces, words, vocab):
+  """Returns Pieces with the marker of Chinese words.
+
+  Args:
+    pieces: Pieces without it.
+    words: chinese_words.ChineseWords; None returns them unchanged.
+    vocab: iterable of (text of a piece, piece).
+  """
+  if words is None:
+    return pieces
+  marker = chinese_words.Marker(words, {
+      piece: text for text, piece in vocab
+      if len(text) == 1 and tokenization.is_chinese(text)})
+  return pieces._replace(marker=marker, is_continuation=functools.partial(
+      _is_continuation, pieces.is_continuation))
+
+
+def _is_continuation(is_plain_continuation, piece):
+  """Tells whether a piece continues a word, a Chinese one or another."""
+  return (isinstance(piece, chinese_words.Continued) or
+          is_plain_continuation(piece))
 
 
 def lines_of_pieces(vocab_file) -> Dict[str, List[int]]:

@@ -56,6 +56,9 @@ MAX_UNREACHABLE = 0.05
 # more capitals among its letters is a cased one.
 MIN_CAPITAL_PIECES = 0.01
 MAX_CAPITALS = 0.005
+# Fraction of the text's tokens that are Chinese characters, from which on it is
+# Chinese text.
+MIN_CHINESE = 0.5
 
 
 class UnknownWord(NamedTuple):
@@ -130,6 +133,9 @@ class Preflight(NamedTuple):
     example_format: str, as requested.
     formats: tuple of FormatShape, one for each format.
     format_advice: Recommendation of another format; None for none.
+    chinese_share: Chinese characters among the text's tokens.
+    masks_characters: bool, whether whole words are masked, and each Chinese
+      character is one.
     model: StartingModel, which the training starts from; None for new weights
       and for a training that has started before.
     strategy: str, the name of the strategy that builds the examples, or None.
@@ -180,6 +186,8 @@ class Preflight(NamedTuple):
   example_format: str = "segment_pair"
   formats: Tuple[FormatShape, ...] = ()
   format_advice: Optional[Recommendation] = None
+  chinese_share: float = 0.0
+  masks_characters: bool = False
   model: Optional[StartingModel] = None
   strategy: Optional[str] = None
 
@@ -227,6 +235,8 @@ def check_text(corpus, options, *, held_out=text_lines.NOTHING_HELD_OUT,
       is_split_into_words=not options.tokenizer.do_split_on_punc,
       sentence_objective=options.instances.sentence_objective,
       example_format=options.instances.example_format,
+      masks_characters=(options.instances.do_whole_word_mask and
+                        not options.instances.finds_chinese_words),
       strategy=options.strategy and options.strategy.name,
       **_text_values(counter, 0 if is_whole else sum(map(bool, corpus.sizes)),
                      options.tokenizer.strip_accents),
@@ -291,6 +301,7 @@ def _text_values(counter, least_documents, strip_accents):
       "unknown_words": tuple(
           UnknownWord(word, round(times)) for word, times in words),
       "capital_share": ratio(total["capitals"], total["cased_letters"]),
+      "chinese_share": ratio(total["chinese"], total["tokens"]),
       "capital_piece_share": capitals, "unreachable_piece_share": unreachable,
   }
 
@@ -435,6 +446,15 @@ def _masks(found):
   return None
 
 
+def _characters(found):
+  if found.masks_characters and found.chinese_share > MIN_CHINESE:
+    return ("%s of the tokens are Chinese characters, each of which counts as "
+            "a word, so --do_whole_word_mask has no effect on them: pass "
+            "--word_list with a list of words, or --segmenter=jieba." %
+            percent(found.chinese_share))
+  return None
+
+
 def _not_plain(found):
   if found.text_kinds and found.text_kinds[0].share > MAX_NOT_PLAIN:
     kind = found.text_kinds[0]
@@ -517,6 +537,7 @@ WARNINGS = {
     "truncated": _truncated,
     "repeated": _repeated,
     "masks": _masks,
+    "characters": _characters,
     "epochs": _epochs,
     "warmup": _warmup,
 }

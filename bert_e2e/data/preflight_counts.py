@@ -13,7 +13,6 @@ from bert_e2e.data.example_builder import (
   derived_rng,
   texts_of,
 )
-from bert_e2e.data.pieces import id_pieces
 from bert_e2e.data.preflight_numbers import ratio
 
 
@@ -31,7 +30,8 @@ class SampleCounter:
       those `started` in a sample, and the `single` ones of one sentence among
       them; `examples` with their `example_tokens` and `bytes`, the
       `random_pairs` among them, the tokens of the text `kept` in them and the
-      `masked` ones; `cased_letters` and the `capitals` among these.
+      `masked` ones; `cased_letters` and the `capitals` among these; `chinese`
+      characters.
     formats: preflight_formats.FormatCounter.
     lengths: dict from the number of tokens of an example to the weighted number
       of examples.
@@ -45,7 +45,7 @@ class SampleCounter:
     self._options = options
     self._is_whole = is_whole
     self.tokenizer = options.make_tokenizer()
-    self._pieces = id_pieces(self.tokenizer)
+    self._pieces = options.make_pieces(self.tokenizer)
     self._strategy = StrategyBuilder(options) if options.strategy else None
     self._unknown = self.tokenizer.vocab["[UNK]"]
     self._is_unknown: Dict[str, bool] = {}  # Of words that were tokenized.
@@ -68,8 +68,8 @@ class SampleCounter:
     self._add(sample.weight, _document_counts(
         documents, sample, options.max_seq_length -
         instances_lib.EXAMPLE_FORMATS[options.example_format].num_special))
-    borrowed = instances_lib.group_documents(
-        self.tokenizer.lines_to_ids(borrowed_text))
+    borrowed = instances_lib.group_documents(instances_lib.segments_of_text(
+        borrowed_text, self.tokenizer, self._pieces))
     self.formats.add(documents, options, sample.weight)
     for fraction, mixed in self._mixture():
       rng = derived_rng(
@@ -122,7 +122,8 @@ class SampleCounter:
   def _segments(self, text, weight):
     """Yields each line's tokens, None for a blank line; counts [UNK]."""
     lines = file_io.split_lines(text)
-    for line, tokens in zip(lines, self.tokenizer.lines_to_ids(text)):
+    for line, tokens in zip(lines, instances_lib.segments_of_text(
+        text, self.tokenizer, self._pieces)):
       if tokens is not None:
         tokens = list(tokens)
         if self._unknown in tokens:
@@ -145,7 +146,8 @@ def _text_counts(text):
   """Returns a dict of the counts of a text (str): see SampleCounter."""
   capitals = sum(map(str.isupper, text))
   return {"capitals": capitals,
-          "cased_letters": capitals + sum(map(str.islower, text))}
+          "cased_letters": capitals + sum(map(str.islower, text)),
+          "chinese": tokenization.count_chinese(text)}
 
 
 def _document_counts(documents, sample, max_tokens):

@@ -133,6 +133,8 @@ class ExampleStream:
       the corpus, in every epoch.
     held_out: text_lines.HeldOut; the first document or line of it that is found
       is warned of, and all are counted.
+    make_builder: function from (options, held_out) to the ExampleBuilder, whose
+      examples are passed on as they are.
 
   Raises:
     OSError, ValueError: the vocabulary can't be read, or an option, num_workers
@@ -140,7 +142,8 @@ class ExampleStream:
   """
 
   def __init__(self, corpus, options, *, num_epochs=None, num_workers=0,
-               shard=Shard(), held_out=text_lines.NOTHING_HELD_OUT):
+               shard=Shard(), held_out=text_lines.NOTHING_HELD_OUT,
+               make_builder=ExampleBuilder):
     _check_num_workers(num_workers)
     if not 0 <= shard.host < shard.num_hosts:
       raise ValueError("There is no host %d among %d; they count from 0." %
@@ -150,7 +153,7 @@ class ExampleStream:
     self._num_epochs = num_epochs
     self._num_workers = num_workers
     self._shard = shard
-    self._builder = ExampleBuilder(options, held_out)
+    self._builder = make_builder(options, held_out)
     self._held_out = held_out
     self._shared: Set[bytes] = set()
     self._lender = lending.Lender(corpus, options.needs_other_documents)

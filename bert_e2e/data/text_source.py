@@ -11,8 +11,8 @@ from typing import Any, Dict, Optional
 
 from bert_e2e import config
 from bert_e2e.common.input_files import expand
+from bert_e2e.data import chinese_words, preflight, resume, text_lines
 from bert_e2e.data import corpus as corpus_lib
-from bert_e2e.data import preflight, resume, text_lines
 from bert_e2e.data import stream as stream_lib
 from bert_e2e.data.pieces import check_vocabulary
 
@@ -42,12 +42,13 @@ class TextSource:
   Raises:
     OSError, ValueError: a file can't be read, there is none, or all are empty;
       the vocabulary can't be read or has no special tokens; an option is out of
-      range.
+      range; see chinese_words.ChineseWords.
   """
 
   def __init__(self, files, options, *, chunk_lines=1000):
     self.options = options.validated()
     check_vocabulary(options.vocab_file)
+    self._words = chinese_words.find(options.instances)
     self.corpus = corpus_lib.Corpus(files, chunk_lines=chunk_lines)
     self._fingerprint: Optional[Dict[str, Any]] = None
     self._has_example = False
@@ -148,6 +149,8 @@ class TextSource:
         chunk_lines=self.corpus.chunk_lines)
     if self.options.strategy:
       options["strategy"] = self.options.strategy.record()
+    if self._words:
+      options.update(self._words.identity())
     if num_hosts > 1:  # A record without the number is of one host.
       options["num_hosts"] = num_hosts
     return resume.describe(
@@ -194,12 +197,12 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
                       masked_lm_prob=0.15, short_seq_prob=0.1,
                       mask_replace_prob=0.8,
                       random_replace_prob=0.1, max_ngram_size=1,
-                      span_geometric_p=None, span_upper=10,
-                      random_seed=12345, chunk_lines=1000, num_workers=0,
-                      num_epochs=None, dupe_factor=1,
-                      invalid_utf8="error", shard_index=0, num_shards=1,
-                      first_example=0, log=None, held_out=frozenset(),
-                      strategy=None):
+                      span_geometric_p=None, span_upper=10, word_list=None,
+                      segmenter="none", segmenter_cache=None, random_seed=12345,
+                      chunk_lines=1000, num_workers=0, num_epochs=None,
+                      dupe_factor=1, invalid_utf8="error", shard_index=0,
+                      num_shards=1, first_example=0, log=None,
+                      held_out=frozenset(), strategy=None):
   """Turns raw text into a stream of serialized tf.Examples.
 
   The text is read in chunks of `chunk_lines` lines, each extended to the end of
@@ -215,16 +218,16 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
     do_whole_word_mask, example_format, sentence_objective, max_seq_length,
       max_predictions_per_seq, masked_lm_prob, short_seq_prob,
       mask_replace_prob, random_replace_prob, max_ngram_size, span_geometric_p,
-      span_upper, dupe_factor: see config.InstanceConfig.
-    random_seed: int, seed of all random choices.
-    chunk_lines: int, lines that are turned into examples at once.
+      span_upper, word_list, segmenter, segmenter_cache, dupe_factor: see
+      config.InstanceConfig; `word_list` may be a collection of words, too.
+    random_seed, chunk_lines: see config.DataConfig.
     num_workers: int, processes that build examples; 0 builds in this one.
     num_epochs: int, passes over the text; None continues indefinitely.
     invalid_utf8: "error" or "replace".
     shard_index, num_shards: which part of the text this host reads.
     first_example: int, examples at the start of the stream to skip.
-    log: a resume.WindowLog, whose file this call reads and appends to: a later
-      call finds its `first_example` there without building all before it.
+    log: a resume.WindowLog, whose file tells a later call where its
+      `first_example` is.
     held_out: set of bytes, text_lines.document_hashes of what to warn of.
     strategy: function to call for each chunk in place of fusion_input_and_out,
       or its name, "package.module:function"; see strategies.find.

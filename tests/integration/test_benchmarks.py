@@ -110,6 +110,24 @@ def test_fraction_of_random_pairs(files):
   assert 0 <= float(re.findall(r"^([0-9.]+) %$", value)[0]) <= 100
 
 
+def test_chinese_words(files, tmp_path):
+  """The words' characters need not be in the text."""
+  words = tmp_path / "words.txt"
+  words.write_text("\u4eba\u6743\n", encoding="utf-8")
+  result = run("building", [
+      "--text=" + files["train"], "--num_workers=0", "--rounds=1",
+      "--vocab_file=" + files["vocab"], "--word_list=%s" % words,
+      "--segmenter=jieba"])
+  assert result.returncode == 0, result.stderr
+  found = {figure.split(" (")[0]: value
+           for figure, value, _ in rows(result.stdout)}
+  assert found["building, whole words"].endswith(
+      "; 1.00 and 1.00 times the time of whole words alone")
+  assert {"building, word list", "building, jieba"} < set(found)
+  assert re.match(r"[0-9.]+ s and \d+ MB with its cache, ",
+                  found["loading jieba"])
+
+
 def test_the_kernel_may_count_nothing():
   assert disk.counted(1024) == "the kernel counted 1024 bytes written"
   assert disk.counted(0) == "the kernel counted no bytes written"

@@ -56,8 +56,7 @@ class _Builder(ExampleBuilder):
     examples = list(map(ShownExample, self.serialize(instances)))
     if options.masks_groups:
       for example, instance in zip(examples, instances):
-        # A strategy's instances may not tell.
-        example.groups = getattr(instance, "masked_groups", ())
+        example.groups = instance.masked_groups
     return examples
 
 
@@ -65,11 +64,11 @@ def _joined(shown, groups, start, end):
   """Returns the text of some pieces, those of a group joined by plus signs."""
   group_of = {place: number for number, places in enumerate(groups)
               for place in places}
-  text = shown[start]
-  for place in range(start + 1, end):
+  text = ""
+  for place in range(start, end):
     group = group_of.get(place)
     is_joined = group is not None and group_of.get(place - 1) == group
-    text += ("+" if is_joined else " ") + shown[place]
+    text += ("+" if is_joined else " " if text else "") + shown[place]
   return text
 
 

@@ -68,7 +68,8 @@ def _checked(instance, vocabulary, options):
     raise ValueError("has is_random_next=%s. Set it to True or False." %
                      _shown(instance.is_random_next))
   return TrainingInstance(tokens, segment_ids, positions, labels,
-                          bool(instance.is_random_next))
+                          bool(instance.is_random_next),
+                          getattr(instance, "masked_groups", ()))
 
 
 def _shown(value):

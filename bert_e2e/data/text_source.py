@@ -224,13 +224,12 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
     num_workers: int, processes that build examples; 0 builds in this one.
     num_epochs: int, passes over the text; None continues indefinitely.
     invalid_utf8: "error" or "replace".
-    shard_index, num_shards: which part of the text this host reads.
+    shard_index, num_shards: the part of the text that this host reads.
     first_example: int, examples at the start of the stream to skip.
     log: a resume.WindowLog, whose file tells a later call where its
       `first_example` is.
     held_out: set of bytes, text_lines.document_hashes of what to warn of.
-    strategy: function to call for each chunk in place of fusion_input_and_out,
-      or its name, "package.module:function"; see strategies.find.
+    strategy: function to call instead of fusion_input_and_out, or its name.
 
   Returns:
     stream.ExampleIterator of tf_example.ExampleSerializer's bytes.

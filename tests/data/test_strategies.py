@@ -507,7 +507,7 @@ def test_what_is_right_is_copied():
   assert vars(found[1]) == {
       "tokens": ["[CLS]", "w1", "[SEP]"], "segment_ids": [0, 0, 0],
       "masked_lm_positions": [1], "masked_lm_labels": ["w2"],
-      "is_random_next": True}
+      "is_random_next": True, "masked_groups": ()}
   assert instance_checks.checked(iter(()), VOCAB, OPTIONS) == []
 
 

@@ -199,7 +199,7 @@ def test_the_preflight_of_the_built_in_strategy_is_the_default_one(
     different = {key for key, value in found._asdict().items()
                  if value != getattr(expected, key)}
     assert different <= {"strategy", "truncated_share", "uncut_masked_share",
-                         "warnings"}
+                         "formats", "format_advice", "warnings"}
     assert {"strategy", "truncated_share"} <= different
 
 

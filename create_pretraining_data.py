@@ -26,6 +26,7 @@ from bert_e2e.common import input_files as input_files_lib
 from bert_e2e.config import (  # noqa: F401  Users import them from here.
   MIN_SEQ_LENGTH,
   InstanceConfig,
+  ReaderConfig,
   TokenizerConfig,
   check_chinese_words,
 )
@@ -33,6 +34,7 @@ from bert_e2e.data import (
   chinese_words,
   masking,
   pairing,
+  sentences,
   strategies,
   text_lines,
 )
@@ -79,36 +81,54 @@ ReferenceDraws = ReferenceSampler
 MaskedLmInstance = collections.namedtuple("MaskedLmInstance", "index label")
 
 _NUM_LOGGED_EXAMPLES = 20
+# As the reference reads all files.
+_INPUT_FORMAT = "text"
+
+
+def _read_texts(input_files, **options):
+  """Yields the text of files, str of whole lines, a sentence per line.
+
+  Args:
+    input_files: list of paths.
+    **options: fields of config.ReaderConfig.
+  """
+  reader = ReaderConfig(**dict(
+      {"input_format": _INPUT_FORMAT}, **options)).validated()
+  for path in input_files:
+    for text in text_lines.read_texts(path, reader):
+      yield sentences.split(text, reader.sentence_split)
 
 
 def documents_of_files(input_files, tokenizer, invalid_utf8="error",
-                       pieces=None):
+                       pieces=None, **reader):
   """Reads whole files; their pieces are ids.
 
   Args:
     input_files: list of paths, read in this order, repeats included; the end of
-      a file does not end a document.
+      a file of plain text does not end a document.
     tokenizer: see pieces.packing_tokenizer.
-    invalid_utf8: see text_lines.decode.
+    invalid_utf8: see config.ReaderConfig.
     pieces: `id_pieces(tokenizer, ...)`, by default without Chinese words.
+    **reader: the other fields of config.ReaderConfig. The default of
+      `input_format` is "text", whatever the files' extensions are.
 
   Returns:
     list of Document.
 
   Raises:
-    ValueError: a file can't be read or is not UTF-8.
+    ValueError: a file can't be read or is not UTF-8, or a record has no text.
   """
   pieces = pieces or id_pieces(tokenizer)
   return group_documents(
-      segment for path in input_files
-      for text in text_lines.read_texts(path, invalid_utf8)
+      segment for text in _read_texts(
+          input_files, invalid_utf8=invalid_utf8, **reader)
       for segment in instances_lib.segments_of_text(text, tokenizer, pieces))
 
 
-def _lines_of_files(input_files, invalid_utf8):
+def _lines_of_files(input_files, **reader):
   """Returns an iterator over the lines of files; see `documents_of_files`."""
   return itertools.chain.from_iterable(
-      text_lines.read_lines(path, invalid_utf8) for path in input_files)
+      map(file_io.split_lines, _read_texts(input_files, **reader)))
 
 
 class _SegmentLists:
@@ -135,23 +155,25 @@ class _SegmentLists:
 def create_training_instances(input_files, tokenizer, max_seq_length,
                               dupe_factor, short_seq_prob, masked_lm_prob,
                               max_predictions_per_seq, rng, *,
-                              do_whole_word_mask=False, invalid_utf8="error"):
+                              do_whole_word_mask=False, invalid_utf8="error",
+                              **reader):
   """Builds the instances of whole files, with pieces as texts.
 
   Args:
     input_files: list of paths, read in this order, repeats included; the end of
-      a file does not end a document.
+      a file of plain text does not end a document.
     tokenizer: has `tokenize(line)` and `vocab`.
     max_seq_length, dupe_factor, short_seq_prob, masked_lm_prob,
       max_predictions_per_seq, do_whole_word_mask: see config.InstanceConfig.
     rng: random.Random.
-    invalid_utf8: see text_lines.decode.
+    invalid_utf8, **reader: see `documents_of_files`.
 
   Returns:
     list of TrainingInstance, shuffled; all of them in memory.
 
   Raises:
-    ValueError: a file can't be read or is not UTF-8; an option is out of range.
+    ValueError: a file can't be read or is not UTF-8, or a record has no text;
+      an option is out of range.
 
   Source: google-research/bert, function of the same name, same result for the
     same `rng`. Changed: whole-word masking is an argument, not a flag.
@@ -160,7 +182,8 @@ def create_training_instances(input_files, tokenizer, max_seq_length,
       max_seq_length, max_predictions_per_seq, masked_lm_prob, short_seq_prob,
       dupe_factor, do_whole_word_mask).validated()
   documents = group_documents(instances_lib.tokenized(
-      _lines_of_files(input_files, invalid_utf8), tokenizer))
+      _lines_of_files(input_files, invalid_utf8=invalid_utf8, **reader),
+      tokenizer))
   return instances_from_documents(
       documents, options, text_pieces(list(tokenizer.vocab)),
       ReferenceSampler(rng))
@@ -316,7 +339,8 @@ def define_instance_flags(dupe_factor):
   Args:
     dupe_factor: int, the default of --dupe_factor.
   """
-  flags_lib.define(flags_lib.INSTANCE_FLAGS, dupe_factor=dupe_factor)
+  flags_lib.define(flags_lib.INSTANCE_FLAGS, dupe_factor=dupe_factor,
+                   input_format=_INPUT_FORMAT)
 
 
 def define_flags():
@@ -368,15 +392,16 @@ def _run(values):
       tokenization.FullTokenizer if strategy else packing_tokenizer)
   tokenizer = make_tokenizer(
       values.vocab_file, **dataclasses.asdict(tokenizer_options))
+  reader = dataclasses.asdict(flags_lib.group_from_flags(ReaderConfig, values))
   rng = random.Random(values.random_seed)
   if strategy:
     instances = strategy.build(
-        list(_lines_of_files(input_files, values.invalid_utf8)), tokenizer,
-        rng, options, "the text of --input_file=%s" % values.input_file)
+        list(_lines_of_files(input_files, **reader)), tokenizer, rng, options,
+        "the text of --input_file=%s" % values.input_file)
   else:
     pieces = id_pieces(tokenizer, chinese_words.find(options))
     instances = instances_from_documents(
-        documents_of_files(input_files, tokenizer, values.invalid_utf8, pieces),
+        documents_of_files(input_files, tokenizer, pieces=pieces, **reader),
         options, pieces, ReferenceSampler(rng))
   if not instances:
     raise ValueError("%s yields no example: it needs lines with text." %

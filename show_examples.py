@@ -12,6 +12,7 @@ were chosen together, as a word, an n-gram or a span, are joined by plus signs.
 TensorFlow is not needed.
 """
 
+import dataclasses
 import itertools
 import logging
 import sys
@@ -22,7 +23,7 @@ from absl import flags
 import tokenization
 from bert_e2e import flags as flags_lib
 from bert_e2e.common import input_files
-from bert_e2e.config import InstanceConfig, TokenizerConfig
+from bert_e2e.config import InstanceConfig, ReaderConfig, TokenizerConfig
 from bert_e2e.data import stream as stream_lib
 from bert_e2e.data.example_builder import ExampleBuilder
 from bert_e2e.data.pieces import warn_of_repeated_pieces
@@ -157,7 +158,8 @@ def _run(values):
       values.vocab_file,
       flags_lib.group_from_flags(TokenizerConfig, values),
       flags_lib.group_from_flags(InstanceConfig, values), values.random_seed,
-      values.invalid_utf8, values.strategy)
+      strategy=values.strategy,
+      **dataclasses.asdict(flags_lib.group_from_flags(ReaderConfig, values)))
   source = TextSource(input_files.expand(values.input_file), options,
                       chunk_lines=values.chunk_lines)
   warn_of_repeated_pieces(values.vocab_file)

@@ -23,6 +23,8 @@ from typing import (
 CLUSTERS = ("tf_config", "slurm")
 DECAYS = ("linear", "constant", "cosine")
 DISTRIBUTION_STRATEGIES = ("none", "mirrored", "multi_worker_mirrored")
+INPUT_FORMATS = ("auto", "text", "jsonl", "csv", "tsv", "parquet")
+INVALID_RECORDS_CHOICES = ("error", "skip")
 INVALID_UTF8_CHOICES = ("error", "replace")
 EXAMPLE_FORMATS = ("segment_pair", "full_sentences", "doc_sentences",
                    "line_by_line")
@@ -31,6 +33,7 @@ KEEP_BEST_METRICS = ("masked_lm_loss", "probe")
 PRECISIONS = ("fp32", "fp16", "bfloat16")
 SEGMENTERS = ("none", "jieba")
 SENTENCE_OBJECTIVES = ("nsp", "sop", "none")
+SENTENCE_SPLITS = ("line", "rule")
 
 # Fields of InstanceConfig that decide what is masked.
 _MASKING = ("masked_lm_prob", "do_whole_word_mask", "mask_replace_prob",
@@ -168,21 +171,18 @@ class _Group:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig(_Group):
-  """The text to train on, and how it is read."""
+  """The text to train on, and its order."""
 
   input_file: Optional[str] = _string(
       None, "Raw text, or TFRecords of examples: files, glob patterns (`**` is "
       "any number of directories) or directories, separated by commas (`\\,` "
       "is a comma in a name). Text has one sentence per line and a blank line "
-      "between documents.", is_required=True, in_original=True)
+      "between documents; see --input_format for records.", is_required=True,
+      in_original=True)
   vocab_file: Optional[str] = _path(
       None, "The vocabulary that the model was trained with: one WordPiece per "
       "line, or a tokenizer.json or vocab.json. By default the one beside "
       "--init_checkpoint.", in_original=True)
-  invalid_utf8: str = _enum(
-      INVALID_UTF8_CHOICES, "What to do with text that is not UTF-8: stop with "
-      "an error that names the place, or read each invalid byte as U+FFFD, "
-      "which the tokenizer drops.")
   chunk_lines: int = _integer(
       1000, "Number of lines that are turned into examples at once.",
       minimum=1, fingerprint="always")
@@ -203,6 +203,32 @@ class DataConfig(_Group):
       False, "Continue from a checkpoint although the corpus, the vocabulary "
       "or the options differ from those it was trained with. Training "
       "continues at the start of the new example stream.")
+
+
+@dataclasses.dataclass(frozen=True)
+class ReaderConfig(_Group):
+  """How raw text is read from files. These flags apply to --input_file,
+  --eval_input_file and --general_eval_input_file."""
+
+  input_format: str = _enum(
+      INPUT_FORMATS, "Format of the raw text: text (a sentence per line), or "
+      "records of which each is a document: jsonl (a JSON object per line), "
+      "csv or tsv (with a header row), parquet. auto: by each file's extension;"
+      " without one of these, text.")
+  text_field: str = _string(
+      "text", "Name of the field or column of a record that contains its text. "
+      "A line of it is a sentence.", fingerprint="if_changed")
+  invalid_records: str = _enum(
+      INVALID_RECORDS_CHOICES, "What to do with a record that can't be parsed "
+      "or has no text: stop with an error that names the place, or skip it.")
+  invalid_utf8: str = _enum(
+      INVALID_UTF8_CHOICES, "What to do with text that is not UTF-8: stop with "
+      "an error that names the place, or read each invalid byte as U+FFFD, "
+      "which the tokenizer drops.")
+  sentence_split: str = _enum(
+      SENTENCE_SPLITS, "What a sentence is: a line of the text, or what a rule "
+      "finds in each line, by punctuation and abbreviations, for paragraphs as "
+      "lines.", fingerprint="if_changed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -596,6 +622,7 @@ class Config:
   """
   run: RunConfig = RunConfig()
   data: DataConfig = DataConfig()
+  reader: ReaderConfig = ReaderConfig()
   tokenizer: TokenizerConfig = TokenizerConfig()
   instances: InstanceConfig = InstanceConfig()
   optimizer: OptimizerConfig = OptimizerConfig()
@@ -626,8 +653,8 @@ class Config:
 
 
 GROUPS = {
-    "run": RunConfig, "data": DataConfig, "tokenizer": TokenizerConfig,
-    "instances": InstanceConfig,
+    "run": RunConfig, "data": DataConfig, "reader": ReaderConfig,
+    "tokenizer": TokenizerConfig, "instances": InstanceConfig,
     "optimizer": OptimizerConfig, "evaluation": EvaluationConfig,
     "checkpoint": CheckpointConfig, "hardware": HardwareConfig}
 

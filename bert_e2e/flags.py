@@ -19,7 +19,8 @@ _BOOLEANS = dict(
     {word: True for word in ("true", "t", "1", "yes", "y", "on")},
     **{word: False for word in ("false", "f", "0", "no", "n", "off")})
 # What create_pretraining_data.py and show_examples.py need to build instances.
-INSTANCE_FLAGS = ("vocab_file", "random_seed", "invalid_utf8", "strategy",
+INSTANCE_FLAGS = ("vocab_file", "random_seed", "strategy",
+                  *config_lib.names_of(config_lib.ReaderConfig),
                   *config_lib.names_of(config_lib.TokenizerConfig),
                   *config_lib.names_of(config_lib.InstanceConfig))
 
@@ -229,7 +230,8 @@ def check_no_arguments(arguments):
 
 
 _TITLES = {
-    "run": "What to do", "data": "Data", "tokenizer": "Tokenizer",
+    "run": "What to do", "data": "Data", "reader": "Reading text",
+    "tokenizer": "Tokenizer",
     "instances": "Training instances",
     "optimizer": "Optimizer and schedule", "evaluation": "Evaluation",
     "checkpoint": "Model and checkpoints", "hardware": "Hardware"}

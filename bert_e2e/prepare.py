@@ -313,9 +313,10 @@ def _make_source(config, patterns):
   data = config.data
   return ExampleSource(
       patterns, vocab_file=data.vocab_file, random_seed=data.random_seed,
-      chunk_lines=data.chunk_lines, invalid_utf8=data.invalid_utf8,
-      strategy=data.strategy, is_skipped=lambda path: output_files.is_output(
+      chunk_lines=data.chunk_lines, strategy=data.strategy,
+      is_skipped=lambda path: output_files.is_output(
           path, config.checkpoint.output_dir, _export_dirs(config).values()),
+      **dataclasses.asdict(config.reader),
       **dataclasses.asdict(config.tokenizer),
       **dataclasses.asdict(config.instances))
 
@@ -355,7 +356,7 @@ def _make_probe(config):
   return ProbeSource(
       options, vocab_file=data.vocab_file, tokenizer=config.tokenizer,
       max_seq_length=config.instances.max_seq_length,
-      random_seed=data.random_seed, invalid_utf8=data.invalid_utf8)
+      random_seed=data.random_seed, invalid_utf8=config.reader.invalid_utf8)
 
 
 def _prepare_training(config, engine, latest, eval_sources, probe):

@@ -17,6 +17,7 @@ from typing import Any, Dict, FrozenSet, Optional, Set
 
 import tokenization
 from bert_e2e.common import file_io
+from bert_e2e.config import ReaderConfig
 from bert_e2e.data import readers, text_encodings, text_lines
 
 # Stands for a piece that is not one Chinese character.
@@ -24,8 +25,7 @@ _OTHER = "\0"
 # Word lists that are kept after they were read.
 _KEPT_LISTS = 4
 _BYTE_ORDER_MARK = "\ufeff"
-# How much of a word list is examined for its encoding.
-_EXAMINED_BYTES = 1 << 16
+_READER = ReaderConfig(input_format="text")
 
 
 class Continued:
@@ -275,7 +275,8 @@ def read_word_list(path) -> FrozenSet[str]:
   a dictionary of jieba's.
 
   Args:
-    path: str, local or with a scheme; see readers.FORMATS for compressed files.
+    path: str, local or with a scheme; see readers.COMPRESSIONS for compressed
+      files.
 
   Returns:
     frozenset of str, all words.
@@ -286,17 +287,15 @@ def read_word_list(path) -> FrozenSet[str]:
   """
   words: Set[str] = set()
   try:
-    for line in text_lines.read_lines(path):
+    for line in text_lines.read_lines(path, _READER):
       words.update(line.lstrip(_BYTE_ORDER_MARK).split(None, 1)[:1])
   except text_lines.InvalidUtf8 as e:
-    _, byte, offset, place, reason = e.args
-    encoding = text_encodings.guess(
-        readers.read_text(path, offset - place + 1, _EXAMINED_BYTES))
+    _, byte, offset, _, reason, text, _ = e.args
     raise ValueError(
         "--word_list=%s, line %d: byte 0x%02x is not UTF-8 (%s). Convert the "
         "list with `iconv -f %s -t UTF-8`." % (
-            path, text_lines.line_number(path, offset), byte, reason,
-            encoding or "ENCODING")) from e
+            path, readers.text_file(path, _READER).number_at(offset), byte,
+            reason, text_encodings.guess(text) or "ENCODING")) from e
   except ValueError as e:
     raise ValueError("--word_list: %s" % e) from e
   return frozenset(words)

@@ -22,8 +22,8 @@ import logging
 from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 from bert_e2e.common import file_io
-from bert_e2e.config import check_value
-from bert_e2e.data import line_cutter, readers, text_lines
+from bert_e2e.config import ReaderConfig, check_value
+from bert_e2e.data import line_cutter, readers, records, text_lines
 from bert_e2e.data.text_lines import DOCUMENT_END, Part
 
 logger = logging.getLogger(__name__)
@@ -80,18 +80,18 @@ class Chunk(NamedTuple):
     return part
 
 
-def chunk_text(chunk, invalid_utf8="error"):
+def chunk_text(chunk, options=ReaderConfig()):
   """Returns the text of a chunk, decoded.
 
   Args:
     chunk: a Chunk.
-    invalid_utf8: see text_lines.decode.
+    options: config.ReaderConfig.
 
   Returns:
     str of whole lines, each with its end; a blank line is added at the end of
     each file but the last, because it ends a document.
   """
-  texts = [text_lines.part_text(part, invalid_utf8) for part in chunk.parts]
+  texts = [text_lines.part_text(part, options) for part in chunk.parts]
   return "\n".join(
       text if text.endswith("\n") else text + "\n" for text in texts)
 
@@ -123,14 +123,17 @@ class Corpus:
     num_hosts: int, how many hosts share the corpus; a small corpus is divided
       into finer splits for several.
     split_bytes: int, size of a split; None chooses a megabyte or so.
+    reader: config.ReaderConfig, how the files are read.
 
   Attributes:
     files: list of str.
+    texts: list of readers.TextFile, in the order of `files`.
     sizes: list of int, bytes on disk of each file.
     starts: list of int, the offset of each file in the concatenated files, and
       the end of the last one.
     num_bytes: int, the sum of the sizes.
     num_cut_documents: int, how often `chunks` has cut a document so far.
+    skips: records.SkipLog of the records that `chunks` has left out so far.
 
   Raises:
     ValueError: a file can't be read or is not text, there is none, or all are
@@ -138,13 +141,13 @@ class Corpus:
   """
 
   def __init__(self, files, *, chunk_lines=1000, num_hosts=1,
-               split_bytes=None):
+               split_bytes=None, reader=ReaderConfig()):
     check_value("chunk_lines", chunk_lines)
     self.files = list(dict.fromkeys(files))
     self.chunk_lines = chunk_lines
     # Which also checks that the files are text that can be read.
-    self._are_splittable = [
-        readers.format_of(path).is_splittable for path in self.files]
+    self.texts = [readers.text_file(path, reader) for path in self.files]
+    self._text_of = dict(zip(self.files, self.texts))
     self.sizes = [_size(path) for path in self.files]
     self.starts = [0, *itertools.accumulate(self.sizes)]
     self.num_bytes = self.starts[-1]
@@ -155,12 +158,14 @@ class Corpus:
     self._fixed_split_bytes = split_bytes
     self._split_bytes = self._choose_split_bytes(num_hosts)
     self.num_cut_documents = 0
+    self.skips = records.SkipLog()
 
   def with_num_hosts(self, num_hosts) -> "Corpus":
     """Returns the same files, not opened again, for another number of hosts."""
     other = copy.copy(self)
     other._split_bytes = self._choose_split_bytes(num_hosts)
     other.num_cut_documents = 0
+    other.skips = records.SkipLog()
     return other
 
   def _choose_split_bytes(self, num_hosts):
@@ -197,6 +202,22 @@ class Corpus:
         "sizes": sizes[:16], "text": text.hexdigest()[:16],
     }
 
+  def formats(self) -> str:
+    """Describes the formats of the files, so that another one can be detected.
+
+    Returns:
+      str: the names of the formats, with a digest of each file's if there are
+      several; "" if all files are plain text.
+    """
+    names = [file.format.name for file in self.texts]
+    if not any(file.has_records for file in self.texts):
+      return ""
+    found = ", ".join(sorted(set(names)))
+    if len(set(names)) == 1:
+      return found
+    digest = hashlib.sha256(" ".join(names).encode("ascii")).hexdigest()
+    return "%s (%s)" % (found, digest[:16])
+
   def splits(self) -> List[Split]:
     """Returns all splits in the files' order; together they are the corpus.
 
@@ -206,7 +227,7 @@ class Corpus:
     start = 0
     for end in range(self._split_bytes, self.num_bytes, self._split_bytes):
       index, offset = self.locate(end)
-      if offset and not self.is_splittable(index):
+      if offset and not self.texts[index].is_splittable:
         end = self.starts[index + 1]
       if start < end < self.num_bytes:
         found.append(Split(start, end))
@@ -226,13 +247,14 @@ class Corpus:
       Chunk, in the order of the text.
 
     Raises:
-      ValueError: a file can't be read.
+      ValueError: a file can't be read, or a record has no text.
     """
     start, end = self.boundary(split.start), self.boundary(split.end)
     parts: List[Part] = []
     lines = first = 0
     for index, low, high in self._ranges(start.offset, end.offset):
-      cutter = line_cutter.LineCutter(self.files[index], low, high)
+      cutter = line_cutter.LineCutter(
+          self.texts[index], low, high, on_skip=self.skips)
       while True:
         run = cutter.cut(self.chunk_lines - lines)
         if run is None:
@@ -257,15 +279,16 @@ class Corpus:
     index = bisect.bisect_right(self.starts, offset) - 1
     return index, offset - self.starts[index]
 
-  def is_splittable(self, index) -> bool:
-    """Returns whether the file of a number can be read from any byte."""
-    return self._are_splittable[index]
+  def text_of(self, path) -> readers.TextFile:
+    """Returns the TextFile of one of the files."""
+    return self._text_of[path]
 
   def boundary(self, offset) -> Boundary:
     """Aligns an offset to where the corpus may be cut: a pure function of it.
 
     That is the first document boundary after it within CARRY_BYTES, else the
-    last line end within these, or the next one after them. A file's start is a
+    last line end within these, or the next one after them. In JSON lines it is
+    the next line end, because a record is a document. A file's start is a
     boundary, and a file that can't be split has none inside.
     """
     if offset >= self.num_bytes:
@@ -274,10 +297,13 @@ class Corpus:
     if not within:
       return Boundary(offset, True)
     start, end = self.starts[index:index + 2]
-    if not self.is_splittable(index):
+    file = self.texts[index]
+    if not file.is_splittable:
       return Boundary(end, True)
+    if file.splits_by_record:
+      return Boundary(start + file.next_record(within), True)
     cutter = line_cutter.LineCutter(
-        self.files[index], within - 1, self.sizes[index], _BOUNDARY_BLOCK_BYTES)
+        file, within - 1, self.sizes[index], _BOUNDARY_BLOCK_BYTES)
     run = cutter.cut(1)
     if run is None or cutter.at_end():
       return Boundary(end, True)
@@ -289,7 +315,7 @@ class Corpus:
     index = max(0, bisect.bisect_right(self.starts, start) - 1)
     while index < len(self.files) and self.starts[index] < end:
       base = self.starts[index]
-      if not self.is_splittable(index):
+      if not self.texts[index].is_splittable:
         yield index, 0, None
       else:
         low = max(start - base, 0)
@@ -305,13 +331,14 @@ class Corpus:
       index: int, number of the file; offset: int, where in it the cut is.
     """
     self.num_cut_documents += 1
-    count = str(self.num_cut_documents)
-    if count.strip("0") == "1":
+    if records.is_power_of_ten(self.num_cut_documents):
       logger.warning(
           "A document in %s extends more than %d bytes beyond its chunk, so it "
-          "is cut at a line end, at byte %d (cut number %s). Are blank lines "
-          "between documents missing?", self.files[index],
-          line_cutter.CARRY_BYTES, offset, count)
+          "is cut at a line end, at byte %d (cut number %d).%s",
+          self.files[index], line_cutter.CARRY_BYTES, offset,
+          self.num_cut_documents,
+          "" if self.texts[index].has_records else
+          " Are blank lines between documents missing?")
 
 
 def _size(path):

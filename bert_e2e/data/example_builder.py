@@ -13,13 +13,16 @@ import tokenization
 from bert_e2e.common import file_io
 from bert_e2e.config import (
   InstanceConfig,
+  ReaderConfig,
   TokenizerConfig,
   check_chinese_words,
-  check_value,
+  names_of,
 )
 from bert_e2e.data import (
   chinese_words,
+  readers,
   sampling,
+  sentences,
   strategies,
   text_lines,
   tf_example,
@@ -37,7 +40,8 @@ class StreamOptions(NamedTuple):
     tokenizer: config.TokenizerConfig.
     instances: config.InstanceConfig.
     random_seed: int.
-    invalid_utf8: see text_lines.decode.
+    invalid_utf8, input_format, text_field, invalid_records, sentence_split: see
+      config.ReaderConfig.
     strategy: the user's function that builds instances, see strategies.find;
       None for the built-in rules.
   """
@@ -46,7 +50,17 @@ class StreamOptions(NamedTuple):
   instances: InstanceConfig = InstanceConfig()
   random_seed: int = 12345
   invalid_utf8: str = "error"
+  input_format: str = "auto"
+  text_field: str = "text"
+  invalid_records: str = "error"
+  sentence_split: str = "line"
   strategy: Any = None
+
+  @property
+  def reader(self) -> ReaderConfig:
+    """How text is read, as a group of the config."""
+    return ReaderConfig(**{
+        name: getattr(self, name) for name in names_of(ReaderConfig)})
 
   def validated(self):
     """Returns self with a number for each "auto", and a strategies.Strategy.
@@ -55,7 +69,7 @@ class StreamOptions(NamedTuple):
       ValueError: a value is out of its range, or contradicts another one; the
         strategy can't be imported, or does not accept an option.
     """
-    check_value("invalid_utf8", self.invalid_utf8)
+    self.reader.validated()
     check_chinese_words(self.tokenizer, self.instances)
     instances = self.instances.validated()
     strategy = strategies.find(self.strategy)
@@ -96,19 +110,25 @@ def derived_rng(*place):
   return random.Random(int.from_bytes(digest[:16], "big"))
 
 
-def texts_of(chunk, invalid_utf8):
-  """Returns (the text of a chunk, the text that it borrows), two str.
+def sentence_texts(chunk, options):
+  """Returns the texts of a chunk, decoded, a sentence per line.
 
   Args:
     chunk: corpus.Chunk.
-    invalid_utf8: see text_lines.decode.
+    options: config.ReaderConfig.
+
+  Returns:
+    (str, the chunk's text; str, the text that it borrows, "" if it borrows
+    none).
 
   Raises:
-    ValueError: it is not UTF-8.
+    ValueError: the text is not UTF-8.
   """
-  borrowed = chunk.borrowed and text_lines.part_text(
-      chunk.borrowed, invalid_utf8)
-  return corpus_lib.chunk_text(chunk, invalid_utf8), borrowed or ""
+  borrowed = chunk.borrowed and text_lines.part_text(chunk.borrowed, options)
+  return (
+      sentences.split(
+          corpus_lib.chunk_text(chunk, options), options.sentence_split),
+      sentences.split(borrowed or "", options.sentence_split))
 
 
 class ChunkPlace(NamedTuple):
@@ -116,15 +136,17 @@ class ChunkPlace(NamedTuple):
 
   Attributes:
     path: of the file; offset: int, byte of its text; epoch: int.
+    reader: config.ReaderConfig.
   """
   path: str
   offset: int
   epoch: int
+  reader: ReaderConfig
 
   def __str__(self):
+    file = readers.text_file(self.path, self.reader)
     return "the lines of %s from line %d, byte %d, on, in epoch %d" % (
-        self.path, text_lines.line_number(self.path, self.offset), self.offset,
-        self.epoch)
+        self.path, file.number_at(self.offset), self.offset, self.epoch)
 
 
 class StrategyBuilder:
@@ -139,7 +161,7 @@ class StrategyBuilder:
 
   def __init__(self, options):
     self._strategy = options.strategy
-    self._invalid_utf8 = options.invalid_utf8
+    self._reader = options.reader
     # Unlike that of StreamOptions, its ids are int.
     self._tokenizer = tokenization.FullTokenizer(
         options.vocab_file, **dataclasses.asdict(options.tokenizer))
@@ -159,11 +181,12 @@ class StrategyBuilder:
       ValueError: see strategies.Strategy.build; the chunk is not UTF-8.
     """
     lines, borrowed_lines = map(
-        file_io.split_lines, texts_of(chunk, self._invalid_utf8))
+        file_io.split_lines, sentence_texts(chunk, self._reader))
     first = chunk.parts[0]
     return self._strategy.build(
         lines, self._tokenizer, rng, options,
-        ChunkPlace(first.path, first.offset, epoch), borrowed_lines)
+        ChunkPlace(first.path, first.offset, epoch, self._reader),
+        borrowed_lines)
 
 
 class ExampleBuilder:
@@ -183,6 +206,7 @@ class ExampleBuilder:
 
   def __init__(self, options, held_out=text_lines.NOTHING_HELD_OUT):
     self._options = options
+    self._reader = options.reader
     self._held_out = held_out
     self._tokenizer = options.make_tokenizer()
     self._pieces = options.make_pieces(self._tokenizer)
@@ -217,7 +241,7 @@ class ExampleBuilder:
     options = self._options.instances
     if self._strategy:
       return self._strategy.build(epoch, chunk, options, rng)
-    text, borrowed_text = texts_of(chunk, self._options.invalid_utf8)
+    text, borrowed_text = sentence_texts(chunk, self._reader)
     return instances_lib.instances_from_text(
         text, self._tokenizer, self._pieces, options,
         sampling.StreamSampler(rng), borrowed_text)
@@ -233,5 +257,5 @@ class ExampleBuilder:
     found: List[Tuple[bytes, str]] = []
     if self._held_out:
       found = list(self._held_out.find(
-          corpus_lib.chunk_text(chunk, self._options.invalid_utf8)))
+          corpus_lib.chunk_text(chunk, self._reader)))
     return self.build(epoch, chunk), found

@@ -69,7 +69,7 @@ TYPES = tuple(
         ("a Word, Excel or PowerPoint document",
          rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", _EXPORT),
         ("a DjVu document", rb"AT&TFORM", _EXPORT),
-        ("a Parquet file", rb"PAR1\x15", _WRITE),
+        ("a Parquet file", rb"PAR1\x15", "pass --input_format=parquet"),
         ("an Arrow or Feather file", rb"ARROW1\0|FEA1\0|\xff{4}.{2}\0\0",
          _WRITE),
         ("an Avro file", rb"Obj\x01", _WRITE),

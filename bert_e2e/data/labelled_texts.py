@@ -4,6 +4,7 @@ import logging
 from typing import List, NamedTuple
 
 from bert_e2e.common.messages import list_names
+from bert_e2e.config import ReaderConfig
 from bert_e2e.data import text_lines
 from bert_e2e.data.example_builder import derived_rng
 
@@ -32,7 +33,8 @@ def read(path, invalid_utf8="error"):
   A text may contain tabs.
 
   Args:
-    path: str, local or with a scheme; see readers.FORMATS for compressed files.
+    path: str, local or with a scheme. The file may be compressed; see
+      readers.COMPRESSIONS.
     invalid_utf8: see text_lines.decode.
 
   Returns:
@@ -43,7 +45,8 @@ def read(path, invalid_utf8="error"):
       has no tab, no label or no text. The message names file and line.
   """
   found = LabelledTexts(path, [], [])
-  for number, line in enumerate(text_lines.read_lines(path, invalid_utf8), 1):
+  options = ReaderConfig(input_format="text", invalid_utf8=invalid_utf8)
+  for number, line in enumerate(text_lines.read_lines(path, options), 1):
     if number == 1 and line.startswith(_BYTE_ORDER_MARK):
       line = line[1:]
     if not line.strip():

@@ -8,7 +8,7 @@ only, has no such text, so it borrows some from elsewhere in the corpus.
 import logging
 from typing import Optional, Tuple
 
-from bert_e2e.data import readers, text_lines
+from bert_e2e.data import records, text_lines
 from bert_e2e.data.corpus import Chunk
 from bert_e2e.data.text_lines import DOCUMENT_END, Part
 
@@ -83,8 +83,9 @@ class Lender:
     than the one of the Part `own`; else None."""
     corpus = self._corpus
     index, _ = corpus.locate(offset)
+    file = corpus.texts[index]
     start, starts_document = 0, True
-    if corpus.is_splittable(index):
+    if file.is_splittable:
       start, starts_document = corpus.boundary(offset)
       start -= corpus.starts[index]
     if corpus.files[index] != own.path:
@@ -94,7 +95,10 @@ class Lender:
       # A document that starts after the chunk's start is another one.
       return self._lines_at(index, start) if starts_document else None
     # One that starts before it is another one if it also ends before it.
-    end = self._document_end(index, start, min(own_start, start + _LENT_BYTES))
+    stop = own_start
+    if not file.splits_by_record:
+      stop = min(stop, start + _LENT_BYTES)
+    end = self._document_end(index, start, stop)
     return self._lines_at(index, start, end) if end else None
 
   def _nearest_other(self, own) -> Optional[Part]:
@@ -106,7 +110,8 @@ class Lender:
       part = self._lines_at(other % len(files), 0)
       if part:
         return part
-    start = text_lines.text_start(readers.read_text(own.path, 0, _LENT_BYTES))
+    start = text_lines.text_start(
+        self._corpus.texts[index].read_text(0, _LENT_BYTES))
     end = self._document_end(index, start, own.offset)
     if end:
       return self._lines_at(index, start, end)
@@ -137,25 +142,38 @@ class Lender:
       limit = min(stop, limit)
     if searched >= limit:
       return None
+    file = self._corpus.texts[index]
+    if file.splits_by_record:
+      end = file.next_record(start + 1)
+      if end < self._corpus.sizes[index]:
+        return end if end <= limit else None
+      self._note_without_end(index, start, float("inf"))
+      return None
     at, rest = searched, b""
+    # The blank line that ends a record may be long.
+    max_overlap = (records.MAX_RECORD_BYTES if file.has_records else
+                   _MAX_OVERLAP_BYTES)
     # One byte more shows that something follows the blank lines.
-    for block in readers.read_blocks(
-        self._corpus.files[index], searched, limit + 1):
+    for block in file.read_blocks(searched, limit + 1):
       block = rest + block
       found = DOCUMENT_END.search(block)
       end = found and found.end()
       if end and end < len(block):
         return at + end
       # Blank lines that continue, or one that has just begun.
-      rest = block[-min(_MAX_OVERLAP_BYTES,
-                        len(block) - len(block.rstrip()) + 1):]
+      rest = block[-min(max_overlap, len(block) - len(block.rstrip()) + 1):]
       at += len(block) - len(rest)
     if at + len(rest) <= limit:
       at = float("inf")  # The file ends here.
-    if known == index and start <= high and low <= at:
-      start, at = min(start, low), max(at, high)
-    self._without_end = index, start, at
+    self._note_without_end(index, start, at)
     return None
+
+  def _note_without_end(self, index, start, end):
+    """Notes that no document ends in a range of a file."""
+    known, low, high = self._without_end
+    if known == index and start <= high and low <= end:
+      start, end = min(start, low), max(end, high)
+    self._without_end = index, start, end
 
   def _lines_at(self, index, start, end=None) -> Optional[Part]:
     """Returns whole lines of a file from the start of one, about _LENT_BYTES,
@@ -163,9 +181,25 @@ class Lender:
     limit = start + _LENT_BYTES
     if end is not None and end <= limit:
       limit = end
-    path = self._corpus.files[index]
-    data = readers.read_text(path, start, limit - start)
+    file = self._corpus.texts[index]
+    data = file.read_text(start, limit - start)
     if len(data) == _LENT_BYTES:
-      data = data[:data.rfind(b"\n") + 1]
-    part = Part(path, start, data)
+      data = _whole_lines(data, file.has_records)
+    part = Part(file.path, start, data)
     return part if part.has_text else None
+
+
+def _whole_lines(data, has_records):
+  """Cuts off the line that a text, bytes, ends in.
+
+  A text of records, which may have no other line, is then cut within that: at
+  the last space, or else before its last character.
+  """
+  end = data.rfind(b"\n") + 1
+  if has_records and not data[:end].strip():
+    end = data.rfind(b" ") + 1
+    if not data[:end].strip():
+      end = len(data) - 1
+      while end and data[end] & 0xC0 == 0x80:
+        end -= 1
+  return data[:end]

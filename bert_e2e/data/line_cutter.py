@@ -2,13 +2,13 @@
 
 from typing import NamedTuple, Optional
 
-from bert_e2e.data import readers
+from bert_e2e.data import readers, records
 from bert_e2e.data.text_lines import DOCUMENT_END, Part
 
 # How many bytes past its lines a run is extended to reach a document's end.
 CARRY_BYTES = 1 << 20
 # No sentence is longer; a file without a line end for so long is not text.
-MAX_LINE_BYTES = 1 << 24
+MAX_LINE_BYTES = records.MAX_RECORD_BYTES
 
 
 class Run(NamedTuple):
@@ -30,12 +30,13 @@ class LineCutter:
   Holds one run and a block in memory, not the range.
 
   Args:
-    path, start, end, block_bytes: see readers.read_blocks.
+    file: readers.TextFile.
+    start, end, block_bytes, on_skip: see readers.TextFile.read_blocks.
   """
 
-  def __init__(self, path, start, end, block_bytes=None):
-    self._path = path
-    self._blocks = readers.read_blocks(path, start, end, block_bytes)
+  def __init__(self, file, start, end, block_bytes=None, on_skip=None):
+    self._path = file.path
+    self._blocks = file.read_blocks(start, end, block_bytes, on_skip)
     self._buffer = b""
     self._buffer_offset = start  # Of the buffer, in the file.
     self._start = 0  # Offset in the buffer of what is not yet cut off.

@@ -50,6 +50,8 @@ MAX_NOT_PLAIN = 0.05
 # Of the tokens that --masked_lm_prob masks, the least fraction that
 # --max_predictions_per_seq leaves.
 MIN_MASKED = 0.9
+# Fraction of the records that are skipped.
+MAX_SKIPPED = 0.05
 # Fraction of a vocabulary's pieces that can't occur in lower-cased text.
 MAX_UNREACHABLE = 0.05
 # A vocabulary with fewer pieces with capitals is an uncased one; a text with
@@ -139,6 +141,7 @@ class Preflight(NamedTuple):
     model: StartingModel, which the training starts from; None for new weights
       and for a training that has started before.
     strategy: str, the name of the strategy that builds the examples, or None.
+    skipped_record_share: of the records; left out by --invalid_records=skip.
   """
   files: int
   num_bytes: int
@@ -190,6 +193,7 @@ class Preflight(NamedTuple):
   masks_characters: bool = False
   model: Optional[StartingModel] = None
   strategy: Optional[str] = None
+  skipped_record_share: float = 0
 
 
 def check_text(corpus, options, *, held_out=text_lines.NOTHING_HELD_OUT,
@@ -221,9 +225,9 @@ def check_text(corpus, options, *, held_out=text_lines.NOTHING_HELD_OUT,
     counter.add(sample)
     if held_out:
       shared.update(held_out.find(
-          corpus_lib.chunk_text(sample.chunk, options.invalid_utf8)))
+          corpus_lib.chunk_text(sample.chunk, options.reader)))
   parts = [part for sample in samples for part in sample.chunk.parts]
-  repeated = repetitions.count(parts, options.invalid_utf8)
+  repeated = repetitions.count(parts, options.reader)
   found = Preflight(
       files=len(corpus.files), num_bytes=corpus.num_bytes,
       looked_at=sum(sample.chunk.num_bytes for sample in samples),
@@ -231,7 +235,8 @@ def check_text(corpus, options, *, held_out=text_lines.NOTHING_HELD_OUT,
       train_batch_size=0, do_lower_case=bool(options.tokenizer.do_lower_case),
       held_out=tuple(shared.values()),
       repeated_document_share=repeated.documents,
-      repeated_line_share=repeated.lines, text_kinds=find_kinds(parts),
+      repeated_line_share=repeated.lines,
+      text_kinds=find_kinds(parts, options.reader),
       is_split_into_words=not options.tokenizer.do_split_on_punc,
       sentence_objective=options.instances.sentence_objective,
       example_format=options.instances.example_format,
@@ -297,6 +302,8 @@ def _text_values(counter, least_documents, strip_accents):
       "one_sentence_share": ratio(total["single"], total["started"]),
       "long_sentence_share": ratio(
           total["long_sentences"], total["sentences"]),
+      "skipped_record_share": ratio(
+          total["skipped"], total["skipped"] + documents),
       "unknown_share": ratio(total["unknown"], total["tokens"]),
       "unknown_words": tuple(
           UnknownWord(word, round(times)) for word, times in words),
@@ -463,6 +470,14 @@ def _not_plain(found):
   return None
 
 
+def _skipped(found):
+  if found.skipped_record_share > MAX_SKIPPED:
+    return ("%s of the sampled records have no text and are skipped: read what "
+            "the log says of the first one, and check --text_field." %
+            percent(found.skipped_record_share))
+  return None
+
+
 def _repeated(found):
   if found.examples_per_epoch and (
       (found.repeated_document_share or 0) > MAX_REPEATED_DOCUMENTS or
@@ -529,6 +544,7 @@ def _case(found):
 WARNINGS = {
     "empty": _empty,
     "not_plain": _not_plain,
+    "skipped": _skipped,
     "unknown": _unknown,
     "case": _case,
     "one_document": _one_document,

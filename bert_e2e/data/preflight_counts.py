@@ -11,7 +11,7 @@ from bert_e2e.data import preflight_formats, sampling, tf_example
 from bert_e2e.data.example_builder import (
   StrategyBuilder,
   derived_rng,
-  texts_of,
+  sentence_texts,
 )
 from bert_e2e.data.preflight_numbers import ratio
 
@@ -27,11 +27,11 @@ class SampleCounter:
     tokenizer: tokenization.FullTokenizer.
     total: dict from a name to a weighted sum over the samples: of `lines`,
       `sentences`, `long_sentences`, `tokens`, `unknown` tokens; `documents`;
-      those `started` in a sample, and the `single` ones of one sentence among
-      them; `examples` with their `example_tokens` and `bytes`, the
-      `random_pairs` among them, the tokens of the text `kept` in them and the
-      `masked` ones; `cased_letters` and the `capitals` among these; `chinese`
-      characters.
+      `skipped` records; those `started` in a sample, and the `single` ones of
+      one sentence among them; `examples` with their `example_tokens` and
+      `bytes`, the `random_pairs` among them, the tokens of the text `kept` in
+      them and the `masked` ones; `cased_letters` and the `capitals` among
+      these; `chinese` characters.
     formats: preflight_formats.FormatCounter.
     lengths: dict from the number of tokens of an example to the weighted number
       of examples.
@@ -61,7 +61,7 @@ class SampleCounter:
       ValueError: it is not UTF-8; the strategy failed.
     """
     options = self._options.instances
-    text, borrowed_text = texts_of(sample.chunk, self._options.invalid_utf8)
+    text, borrowed_text = sentence_texts(sample.chunk, self._options.reader)
     documents = instances_lib.group_documents(
         self._segments(text, sample.weight))
     self._add(sample.weight, _text_counts(text))
@@ -171,6 +171,7 @@ def _document_counts(documents, sample, max_tokens):
       "tokens": sum(lengths),
       "documents": (len(documents) if num_documents is None else
                     num_documents),
+      "skipped": sample.num_skipped,
       "started": len(started),
       "single": sum(len(document.starts) == 2 for document in ended),
   }

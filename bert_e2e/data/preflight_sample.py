@@ -5,7 +5,8 @@ the stream's first epoch. Of a larger one the text after each of some evenly
 spread offsets is read, aligned to document boundaries if these are near. Each
 place stands for an equal part of the bytes on disk.
 
-A file that can't be split is sampled at its start.
+JSON lines are sampled from the next record on. A file that can't be split is
+sampled at its start.
 """
 
 import bisect
@@ -14,9 +15,9 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from bert_e2e.common import file_io
 from bert_e2e.data import corpus as corpus_lib
-from bert_e2e.data import lending, readers
+from bert_e2e.data import lending
 from bert_e2e.data.example_builder import derived_rng
-from bert_e2e.data.text_lines import Part
+from bert_e2e.data.text_lines import DOCUMENT_END, Part
 
 _PLACES = 64
 _GOLDEN_RATIO = 0.6180339887498949
@@ -41,12 +42,14 @@ class Sample(NamedTuple):
     num_documents: float, how many documents start in that much text; None if
       all that do are in it. (The sample may be aligned to documents, so this is
       counted in what was read.)
+    num_skipped: int, records without a text that were left out of it.
   """
   chunk: corpus_lib.Chunk
   weight: float = 1.0
   starts_document: bool = True
   ends_document: bool = True
   num_documents: Optional[float] = None
+  num_skipped: int = 0
 
 
 def take(corpus, random_seed, max_bytes, needs_other_documents=True) -> (
@@ -71,10 +74,10 @@ def take(corpus, random_seed, max_bytes, needs_other_documents=True) -> (
   return _spread(corpus, max_bytes), False
 
 
-def _read(path, start, size):
-  """Returns (`size` bytes of a file's text from `start`, whether it ends).
-  """
-  data = readers.read_text(path, start, size + 1)
+def _read(file, start, size, on_skip=None):
+  """Returns (`size` bytes of the text of a readers.TextFile from `start`,
+  whether it ends)."""
+  data = b"".join(file.read_blocks(start, start + size + 1, on_skip=on_skip))
   return data[:size], len(data) <= size
 
 
@@ -84,8 +87,8 @@ def _fits(corpus, max_bytes):
   if corpus.num_bytes > left:
     return False
   for index, size in enumerate(corpus.sizes):
-    if not corpus.is_splittable(index):
-      data, at_end = _read(corpus.files[index], 0, left)
+    if not corpus.texts[index].is_splittable:
+      data, at_end = _read(corpus.texts[index], 0, left)
       if not at_end:
         return False
       size = len(data)
@@ -98,12 +101,16 @@ def _fits(corpus, max_bytes):
 def _whole(corpus, random_seed, needs_other_documents):
   """Returns a corpus as Samples: the chunks of its first epoch."""
   lender = lending.Lender(corpus, needs_other_documents)
-  chunks = [chunk for split in corpus.splits()
-            for chunk in corpus.chunks(split)]
+  found = []
+  num_skipped = corpus.skips.count
+  for split in corpus.splits():
+    for chunk in corpus.chunks(split):
+      found.append(Sample(chunk, num_skipped=corpus.skips.count - num_skipped))
+      num_skipped = corpus.skips.count
   return [
-      Sample(lender.lend(chunk, derived_rng(
-          random_seed, 0, "lend", *chunk.key)))
-      for chunk in chunks
+      sample._replace(chunk=lender.lend(sample.chunk, derived_rng(
+          random_seed, 0, "lend", *sample.chunk.key)))
+      for sample in found
   ]
 
 
@@ -117,7 +124,8 @@ def _places(corpus, count):
 
   Returns:
     dict from (number of a file, offset in it) to the number of parts that the
-    place stands for: a file that can't be split has one place, its start.
+    place stands for: a file that can't be split has one place, its start, and
+    in JSON lines each place is the start of a record.
   """
   places: Dict[Tuple[int, int], int] = collections.defaultdict(int)
   for part in range(count):
@@ -125,8 +133,23 @@ def _places(corpus, count):
     place = int((part + within) * corpus.num_bytes / count)
     index = bisect.bisect_right(corpus.starts, place) - 1
     offset = place - corpus.starts[index]
-    places[index, offset if corpus.is_splittable(index) else 0] += 1
+    places[index, _first_offset(corpus, index, offset)] += 1
   return places
+
+
+def _first_offset(corpus, index, offset):
+  """Returns from where on a file is sampled for a place in it."""
+  file = corpus.texts[index]
+  if not file.splits_by_record:
+    return offset if file.is_splittable else 0
+  start = file.next_record(offset)
+  # After the last record, the first one follows.
+  return start if start < corpus.sizes[index] else 0
+
+
+def _is_document_start(file, offset):
+  """Returns whether a document starts at an offset of `_places`."""
+  return not offset or file.splits_by_record
 
 
 def _spread(corpus, max_bytes):
@@ -160,12 +183,13 @@ def _has_several_documents(corpus, max_bytes):
   """
   if len(corpus.files) > 1:
     return True
-  path = corpus.files[0]
+  file = corpus.texts[0]
   for num_places, size in ((_PLACES, max_bytes // _PLACES),
                            (_SEARCHED_PLACES, _SEARCHED_BYTES)):
     for (_, offset), count in _places(corpus, num_places).items():
-      data, _ = _read(path, offset, count * size)
-      if _count_document_starts(data, not offset) > (not offset):
+      data, _ = _read(file, offset, count * size)
+      is_start = _is_document_start(file, offset)
+      if _count_document_starts(data, is_start) > (not offset):
         return True
   return False
 
@@ -185,26 +209,30 @@ def _text_after(corpus, index, offset, size):
     ValueError: a file can't be read.
   """
   parts: List[Part] = []
-  on_disk, num_starts, num_read = 0.0, 0, 0
-  starts_document, near = not offset, int(_NEAR * size)
+  on_disk = num_documents = 0.0
+  num_read, skipped = 0, []
+  starts_document = _is_document_start(corpus.texts[index], offset)
+  near = int(_NEAR * size)
   for number in range(index, min(index + _FILES_PER_PLACE, len(corpus.files))):
-    path = corpus.files[number]
-    data, at_end = _read(path, offset, size - num_read)
+    file = corpus.texts[number]
+    is_start = _is_document_start(file, offset)
+    data, at_end = _read(file, offset, size - num_read, skipped.append)
     num_read += len(data)
-    num_starts += _count_document_starts(data, not offset)
-    part, starts, ends_document = _align(Part(path, offset, data), at_end, near)
+    part, starts, ends_document = _align(
+        Part(file.path, offset, data), is_start, at_end, near)
     if part.data:
       starts_document = starts if not parts else starts_document
       parts.append(part)
-      on_disk += _bytes_on_disk(
-          part, corpus.sizes[number], at_end and not offset)
+      part_on_disk, part_documents = _measure(
+          file, part, data, is_start, ends_document)
+      on_disk += corpus.sizes[number] if at_end and not offset else part_on_disk
+      num_documents += part_documents
     if not at_end or num_read >= size:
       break
     offset = 0
-  chunk = corpus_lib.Chunk(index, parts)
   return Sample(
-      chunk, 1.0, starts_document, ends_document,
-      num_starts * chunk.num_bytes / max(1, num_read)), on_disk
+      corpus_lib.Chunk(index, parts), 1.0, starts_document, ends_document,
+      num_documents, len(skipped)), on_disk
 
 
 def _count_document_starts(data, is_start):
@@ -221,33 +249,45 @@ def _count_document_starts(data, is_start):
              for before, blank in zip(blanks, blanks[1:]))
 
 
-def _bytes_on_disk(part, size, is_all):
-  """Returns how many bytes a part takes on disk; an estimate if the file can't
-  be split.
+def _measure(file, part, data, is_start, ends_document):
+  """Measures a part of a file.
 
   Args:
-    part: Part, not empty.
-    size: int, bytes of its file on disk; is_all: bool, whether it is all of it.
+    file: readers.TextFile.
+    part: Part, not empty: what is left of `data`, bytes, after `_align`.
+    is_start: bool, whether a document starts at the start of `data`.
+    ends_document: bool, whether one ends at the end of the part.
+
+  Returns:
+    (about how many bytes the part takes on disk, about how many documents of
+    the file it amounts to), floats.
 
   Raises:
     ValueError: the file can't be read.
   """
-  kind = readers.format_of(part.path)
-  num_bytes = len(part.data)
-  if is_all or kind.is_splittable:
-    return size if is_all else num_bytes
-  text_bytes = size * num_bytes / len(kind.compress(part.data))
-  stated = kind.stated_text_bytes(part.path, size)
-  if stated and 0.75 * text_bytes <= stated <= 4 * text_bytes:
-    text_bytes = stated
-  return size * num_bytes / text_bytes
+  size = len(part.data)
+  if not file.splits_by_record:
+    return (size * file.disk_ratio(),
+            _count_document_starts(data, is_start) * size / len(data))
+  # The last record may be cut, and its other fields follow its text.
+  start = 0 if ends_document else max(
+      (end.end() for end in DOCUMENT_END.finditer(part.data)), default=0)
+  if ends_document or start == size:
+    return size, _count_document_starts(part.data, is_start)
+  first = part.offset + start
+  record_bytes = file.next_record(first + 1) - first
+  text = file.read_text(first, record_bytes).rstrip()
+  fraction = min(1.0, (size - start) / max(1, len(text)))
+  return (start + fraction * record_bytes, fraction +
+          _count_document_starts(part.data[:start], is_start))
 
 
-def _align(part, at_end, near):
+def _align(part, is_start, at_end, near):
   """Cuts what was read of a file to whole lines or, if near, to documents.
 
   Args:
     part: Part; it may start and end within a line.
+    is_start: bool, whether a document starts with it.
     at_end: bool, whether the file ends with it.
     near: int, bytes within which a document boundary is near.
 
@@ -258,7 +298,7 @@ def _align(part, at_end, near):
     is, except for incomplete characters.
   """
   data = part.data
-  start, starts = 0, not part.offset
+  start, starts = 0, is_start
   end, ends = len(data), at_end
   if not starts:
     start, starts = _document_start(data, near)

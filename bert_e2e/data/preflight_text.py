@@ -123,6 +123,9 @@ def _text_rows(found):
   yield "documents", "%s of %s%.1f sentences; %s of one only" % (
       count(found.documents), about, found.sentences_per_document,
       about + percent(found.one_sentence_share))
+  if found.skipped_record_share:
+    yield "skipped", "%s of the records, which have no text" % (
+        about + percent(found.skipped_record_share))
   if found.repeated_document_share is not None:
     yield "repeated", "%s of the sampled documents, %s of the lines" % (
         percent(found.repeated_document_share),

@@ -3,6 +3,7 @@
 from typing import Dict, Iterator, NamedTuple, Set
 
 from bert_e2e.common import file_io
+from bert_e2e.config import ReaderConfig
 from bert_e2e.data import text_lines
 from bert_e2e.data.preflight_numbers import ratio
 from bert_e2e.data.text_lines import Part
@@ -19,13 +20,13 @@ class Repetitions(NamedTuple):
   lines: float
 
 
-def count(parts, invalid_utf8="error") -> Repetitions:
+def count(parts, options=ReaderConfig()) -> Repetitions:
   """Counts repeated documents and lines.
 
   Args:
     parts: iterable of text_lines.Part. What is in several of them because they
       overlap in a file does not count as repeated.
-    invalid_utf8: see text_lines.decode.
+    options: config.ReaderConfig.
 
   Returns:
     Repetitions. Of a sample of a large text, these are lower bounds, because
@@ -38,7 +39,7 @@ def count(parts, invalid_utf8="error") -> Repetitions:
   lines: Set[str] = set()
   num_documents = num_lines = 0
   for part in _without_overlaps(parts):
-    text = text_lines.part_text(part, invalid_utf8)
+    text = text_lines.part_text(part, options)
     for digest, _ in text_lines.document_hashes(text):
       documents.add(digest)
       num_documents += 1

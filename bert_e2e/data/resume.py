@@ -28,6 +28,9 @@ STREAM_FILE = "stream.json"
 WINDOWS_FILE = "stream_windows.txt"
 # Incremented when the same text and options give another stream.
 STREAM_VERSION = 2
+# The option of a record that names the formats of the files, see
+# corpus.Corpus.formats. A record without it is of plain text.
+FORMATS = "input_formats"
 # Windows between the one being built and the one being trained on, at most.
 _RECENT_WINDOWS = 1000
 # Of a line that a killed process wrote in part the ";" is missing; the next one
@@ -164,8 +167,7 @@ class StreamRecord(NamedTuple):
     for kind in ("text", "options"):
       before, now = getattr(self, kind), getattr(other, kind)
       found += [
-          "%s was %s and is %s" % (
-              name, _in_words(before.get(name)), _in_words(now.get(name)))
+          _describe_change(name, before.get(name), now.get(name))
           for name in sorted(set(before) | set(now))
           if _identity(before.get(name)) != _identity(now.get(name))
       ]
@@ -182,6 +184,14 @@ class StreamRecord(NamedTuple):
       if name.startswith(root):
         file_io.remove(os.path.join(output_dir, name))
     json_files.write_record(path, self)
+
+
+def _describe_change(name, before, now):
+  """Says that a value was another one before, a clause."""
+  if name == FORMATS and before is None:
+    return ("the input was read as plain text and is now read as %s: pass "
+            "--input_format=text to read it as before" % now)
+  return "%s was %s and is %s" % (name, _in_words(before), _in_words(now))
 
 
 def exists(output_dir):

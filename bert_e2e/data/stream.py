@@ -15,11 +15,11 @@ stream. TensorFlow is not needed here.
 import itertools
 import logging
 import os
-from typing import Dict, Iterator, List, NamedTuple, Set, Tuple
+from typing import Iterator, List, NamedTuple, Set, Tuple
 
 from bert_e2e.config import check_value
 from bert_e2e.data import corpus as corpus_lib
-from bert_e2e.data import lending, readers, sampling, text_lines, worker_pool
+from bert_e2e.data import lending, sampling, text_lines, worker_pool
 from bert_e2e.data.example_builder import (  # noqa: F401  StreamOptions: for users.
   ExampleBuilder,
   StreamOptions,
@@ -157,8 +157,6 @@ class ExampleStream:
     self._held_out = held_out
     self._shared: Set[bytes] = set()
     self._lender = lending.Lender(corpus, options.needs_other_documents)
-    # Of each file that can't be split: bytes on disk per byte of text.
-    self._compression: Dict[str, float] = {}
 
   def examples(self, start: Position = Position()) -> ExampleIterator:
     """Returns an ExampleIterator from a position on; see `windows`."""
@@ -303,13 +301,8 @@ class ExampleStream:
 
   def _bytes_on_disk(self, chunk) -> float:
     """Estimates how many bytes of its files a chunk takes up."""
-    total = 0.0
-    for path, _, data in chunk.parts:
-      kind = readers.format_of(path)
-      if not kind.is_splittable and path not in self._compression:
-        self._compression[path] = len(kind.compress(data)) / max(1, len(data))
-      total += len(data) * self._compression.get(path, 1.0)
-    return total
+    return sum(len(part.data) * self._corpus.text_of(part.path).disk_ratio()
+               for part in chunk.parts)
 
   def _group(self, epoch, group, splits):
     """Yields a group's windows: lists of chunks, in shuffled order."""

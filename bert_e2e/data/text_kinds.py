@@ -10,6 +10,7 @@ import io
 import re
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
+from bert_e2e.config import ReaderConfig
 from bert_e2e.data import readers, text_encodings
 from bert_e2e.data.preflight_numbers import ratio
 
@@ -127,18 +128,20 @@ def _widths(text, delimiter):
 
 _WRITE = ("write %s to a text file, one sentence per line, with a blank line "
           "between documents")
+_READ_AS = ("if each %s is a document, pass --input_format=%s and the name of "
+            "the %s with the text by --text_field")
 _CONVERT = "convert it with `iconv`"
 KINDS = (
     Kind("binary data", "name files with text only", _is_binary),
     Kind("text that is not UTF-8", _CONVERT, _is_other_encoding),
     Kind("lines that end with a carriage return alone",
          "convert them with `tr '\\r' '\\n'`", _has_lone_returns),
-    Kind("JSON lines", _WRITE % "the text of each record",
+    Kind("JSON lines", _READ_AS % ("line", "jsonl", "field"),
          lambda sampled: sampled.fraction(_JSON_RECORD.match) >= 0.5),
     Kind("JSON", _WRITE % "the text in it",
          lambda sampled: sampled.fraction(_JSON_PART.match) >= 0.5),
-    Kind("a table (CSV or TSV)", _WRITE % "the column with the text",
-         _is_table),
+    Kind("a table (CSV or TSV)",
+         _READ_AS % ("row", "csv (or tsv)", "column"), _is_table),
     Kind("HTML or XML", _WRITE % "the text without the markup", _is_markup),
     Kind("MediaWiki markup", _WRITE % "the text without the markup",
          _is_wiki),
@@ -162,11 +165,12 @@ class FoundKind(NamedTuple):
   file: str
 
 
-def find_kinds(parts) -> Tuple[FoundKind, ...]:
+def find_kinds(parts, options=ReaderConfig()) -> Tuple[FoundKind, ...]:
   """Finds which kinds of text, other than plain, a sample has.
 
   Args:
     parts: iterable of text_lines.Part.
+    options: config.ReaderConfig.
 
   Returns:
     tuple of FoundKind, the largest share first; empty for plain text.
@@ -179,7 +183,7 @@ def find_kinds(parts) -> Tuple[FoundKind, ...]:
   total = 0
   for part in parts:
     total += len(part.data)
-    kind = _kind_of(part)
+    kind = _kind_of(part, options)
     if kind:
       sizes[kind] += len(part.data)
       files.setdefault(kind, part.path)
@@ -188,12 +192,13 @@ def find_kinds(parts) -> Tuple[FoundKind, ...]:
       for kind, size in sorted(sizes.items(), key=lambda item: -item[1]))
 
 
-def _kind_of(part) -> Optional[Tuple[str, str]]:
+def _kind_of(part, options) -> Optional[Tuple[str, str]]:
   """Returns (name, remedy) of the kind of a Part; None if it is plain text."""
   found = _kind_of_text(part.data)
   if not found and part.offset and b"\n" not in part.data:
     # A piece of a long line may not tell, but the start of the file does.
-    found = _kind_of_text(readers.read_text(part.path, 0, _EXAMINED_BYTES))
+    found = _kind_of_text(
+        readers.text_file(part.path, options).read_text(0, _EXAMINED_BYTES))
   return found
 
 

@@ -11,7 +11,8 @@ from typing import FrozenSet, NamedTuple, Tuple
 
 import tokenization
 from bert_e2e.common import file_io
-from bert_e2e.data import readers, text_encodings
+from bert_e2e.config import ReaderConfig
+from bert_e2e.data import readers, records, text_encodings
 
 # How much of a text is examined for its encoding.
 _ADVISED_BYTES = 1 << 16
@@ -72,31 +73,50 @@ class InvalidUtf8(ValueError):
     byte: int, the invalid one; offset: int, where in the text it is.
     place: int, which byte of its line it is, from 1.
     reason: str, what is wrong with it.
+    text: bytes, some of the text from the start of the line on.
+    options: config.ReaderConfig.
   """
 
-  def __init__(self, path, byte, offset, place, reason):
-    super().__init__(path, byte, offset, place, reason)  # What is pickled.
+  def __init__(self, path, byte, offset, place, reason, text, options):
+    # What is pickled.
+    super().__init__(path, byte, offset, place, reason, text, options)
 
   def __str__(self):
-    path, byte, offset, place, reason = self.args
-    text = readers.read_text(path, offset - place + 1, _ADVISED_BYTES)
+    path, byte, offset, place, reason, text, options = self.args
+    file = readers.text_file(path, options)
+    if file.has_records:
+      return self._describe_record(file)
     return (
         "%s is not UTF-8: byte 0x%02x at byte offset %d, line %d, byte %d of "
         "that line (%s). %s" % (
-            path, byte, offset, line_number(path, offset), place, reason,
-            text_encodings.advise(
-                text, path, readers.format_of(path).unpacker)))
+            path, byte, offset, file.number_at(offset), place, reason,
+            text_encodings.advise(text, path, file.compression.unpacker)))
+
+  def _describe_record(self, file):
+    path, byte, offset, _, reason, text, _ = self.args
+    said = (
+        "%s, %s %d: the text of the record is not UTF-8: byte 0x%02x (%s)" % (
+            path, file.format.converter.unit, file.number_at(offset), byte,
+            reason))
+    if byte == records.INVALID_BYTE:
+      said += ", which also stands for half a character, such as \"\\ud800\""
+    invalid, _ = text_encodings.count_invalid(text)
+    if invalid == text.count(byte) or not file.is_text:
+      return ("%s. Correct the text, or pass --invalid_utf8=replace to drop "
+              "such bytes." % said)
+    return "%s. %s" % (said, text_encodings.advise(
+        text, path, file.compression.unpacker))
 
 
-def decode(data, path, offset, invalid_utf8="error"):
+def decode(data, path, offset, options=ReaderConfig()):
   """Decodes UTF-8 text.
 
   Args:
     data: bytes, whole lines.
     path: the file that they come from, for the error.
     offset: their offset in the file, in bytes, for the error.
-    invalid_utf8: "error", or "replace" to read each invalid byte as U+FFFD
-      (which the tokenizer drops).
+    options: config.ReaderConfig; with `invalid_utf8` of "replace", each invalid
+      byte is read as U+FFFD (which the tokenizer drops).
 
   Returns:
     str, with every "\\r" deleted.
@@ -106,58 +126,39 @@ def decode(data, path, offset, invalid_utf8="error"):
   """
   try:
     text = data.decode(
-        "utf-8", "replace" if invalid_utf8 == "replace" else "strict")
+        "utf-8", "replace" if options.invalid_utf8 == "replace" else "strict")
   except UnicodeDecodeError as e:
     line_start = data.rfind(b"\n", 0, e.start) + 1
-    raise InvalidUtf8(path, data[e.start], offset + e.start,
-                      e.start - line_start + 1, e.reason) from None
+    raise InvalidUtf8(
+        path, data[e.start], offset + e.start, e.start - line_start + 1,
+        e.reason, data[line_start:line_start + _ADVISED_BYTES],
+        options) from None
   return text.replace("\r", "")
 
 
-def part_text(part, invalid_utf8="error"):
+def part_text(part, options=ReaderConfig()):
   """Returns the text of a Part, decoded; see `decode`."""
-  return decode(part.data, part.path, part.offset, invalid_utf8)
+  return decode(part.data, part.path, part.offset, options)
 
 
-def line_number(path, offset):
-  """Counts the lines up to a byte, for an error message.
-
-  Args:
-    path: a file of text.
-    offset: int, the byte's offset in its text.
-
-  Returns:
-    The 1-based number of the line that contains the byte.
-  """
-  number = 1
-  with readers.open_text(path) as stream:
-    while offset > 0:
-      block = stream.read(min(offset, readers.BLOCK_BYTES))
-      if not block:
-        break
-      number += block.count(b"\n")
-      offset -= len(block)
-  return number
-
-
-def read_texts(path, invalid_utf8="error"):
+def read_texts(path, options=ReaderConfig()):
   """Reads a text file, about a megabyte at a time.
 
   Args:
-    path: a file of text.
-    invalid_utf8: see `decode`.
+    path: str.
+    options: config.ReaderConfig.
 
   Yields:
-    str, whole lines; joined they are the file, without its "\\r".
+    str, whole lines; joined they are the text of the file, without its "\\r".
 
   Raises:
     ValueError: the file can't be read or is not UTF-8.
   """
-  for part in _whole_lines(path):
-    yield part_text(part, invalid_utf8)
+  for part in _whole_lines(readers.text_file(path, options)):
+    yield part_text(part, options)
 
 
-def read_lines(path, invalid_utf8="error"):
+def read_lines(path, options=ReaderConfig()):
   """Reads a text file line by line.
 
   Args, raises: see `read_texts`.
@@ -165,26 +166,27 @@ def read_lines(path, invalid_utf8="error"):
   Yields:
     str, each line without its end, as file_io.split_lines splits them.
   """
-  for text in read_texts(path, invalid_utf8):
+  for text in read_texts(path, options):
     yield from file_io.split_lines(text)
 
 
-def _whole_lines(path):
-  """Yields a file as Parts of whole lines, each of about a block."""
+def _whole_lines(file):
+  """Yields a readers.TextFile as Parts of whole lines, each of about a block.
+  """
   offset = 0
   rest = []
-  for block in readers.read_blocks(path):
+  for block in file.read_blocks(on_skip=records.SkipLog()):
     end = block.rfind(b"\n") + 1
     if not end:
       rest.append(block)
       continue
     data = b"".join(rest + [block[:end]])
-    yield Part(path, offset, data)
+    yield Part(file.path, offset, data)
     offset += len(data)
     rest = [block[end:]]
   data = b"".join(rest)
   if data:
-    yield Part(path, offset, data)
+    yield Part(file.path, offset, data)
 
 
 def document_hashes(text):

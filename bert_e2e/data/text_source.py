@@ -22,9 +22,10 @@ logger = logging.getLogger(__name__)
 _MAX_HASHED_BYTES = 1 << 26
 _LOGGED_SPLITS = 16
 # The arguments of `take_write_2_flow` that decide the examples.
-_OPTIONS = (*config.names_of(config.TokenizerConfig),
+_OPTIONS = (*config.names_of(config.ReaderConfig),
+            *config.names_of(config.TokenizerConfig),
             *config.names_of(config.InstanceConfig),
-            "random_seed", "chunk_lines", "invalid_utf8", "strategy")
+            "random_seed", "chunk_lines", "strategy")
 
 
 class TextSource:
@@ -49,23 +50,23 @@ class TextSource:
     self.options = options.validated()
     check_vocabulary(options.vocab_file)
     self._words = chinese_words.find(options.instances)
-    self.corpus = corpus_lib.Corpus(files, chunk_lines=chunk_lines)
+    self.corpus = corpus_lib.Corpus(
+        files, chunk_lines=chunk_lines, reader=options.reader)
     self._fingerprint: Optional[Dict[str, Any]] = None
     self._has_example = False
 
   @classmethod
   def from_arguments(cls, input_files, vocab_file, *, random_seed=12345,
-                     chunk_lines=1000, invalid_utf8="error", strategy=None,
-                     **options):
+                     chunk_lines=1000, strategy=None, **options):
     """Returns the TextSource of the arguments of `take_write_2_flow`."""
-    tokenizer = {name: options.pop(name)
-                 for name in config.names_of(config.TokenizerConfig)
-                 if name in options}
+    tokenizer, reader = (
+        {name: options.pop(name) for name in config.names_of(group)
+         if name in options}
+        for group in (config.TokenizerConfig, config.ReaderConfig))
     return cls(expand(input_files), stream_lib.StreamOptions(
         vocab_file=vocab_file, tokenizer=config.TokenizerConfig(**tokenizer),
         instances=config.InstanceConfig(**options), random_seed=random_seed,
-        invalid_utf8=invalid_utf8, strategy=strategy),
-               chunk_lines=chunk_lines)
+        strategy=strategy, **reader), chunk_lines=chunk_lines)
 
   def check(self):
     """Checks that the text yields an example, unless that is known already.
@@ -117,7 +118,7 @@ class TextSource:
     corpus = self.corpus.with_num_hosts(1)
     for chunk in itertools.chain.from_iterable(
         map(corpus.chunks, corpus.splits())):
-      text = corpus_lib.chunk_text(chunk, self.options.invalid_utf8)
+      text = corpus_lib.chunk_text(chunk, self.options.reader)
       hashes.update(digest for digest, _ in text_lines.document_hashes(text))
       num_bytes += chunk.num_bytes
       if num_bytes > _MAX_HASHED_BYTES:
@@ -141,9 +142,10 @@ class TextSource:
       num_hosts: int, how many hosts share the text.
     """
     options = config.stream_options(
-        self.options.tokenizer, self.options.instances)
+        self.options.reader, self.options.tokenizer, self.options.instances)
     # A run that met an invalid byte may be resumed with --invalid_utf8=replace:
-    # up to there the stream is the same. So that option is not recorded.
+    # up to there the stream is the same. So that option is not recorded, and
+    # neither is --invalid_records.
     options.update(
         random_seed=self.options.random_seed,
         chunk_lines=self.corpus.chunk_lines)
@@ -151,6 +153,9 @@ class TextSource:
       options["strategy"] = self.options.strategy.record()
     if self._words:
       options.update(self._words.identity())
+    formats = self.corpus.formats()
+    if formats:  # A record without them is of plain text.
+      options[resume.FORMATS] = formats
     if num_hosts > 1:  # A record without the number is of one host.
       options["num_hosts"] = num_hosts
     return resume.describe(
@@ -200,9 +205,11 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
                       span_geometric_p=None, span_upper=10, word_list=None,
                       segmenter="none", segmenter_cache=None, random_seed=12345,
                       chunk_lines=1000, num_workers=0, num_epochs=None,
-                      dupe_factor=1, invalid_utf8="error", shard_index=0,
-                      num_shards=1, first_example=0, log=None,
-                      held_out=frozenset(), strategy=None):
+                      dupe_factor=1, input_format="auto", text_field="text",
+                      invalid_records="error", invalid_utf8="error",
+                      sentence_split="line", shard_index=0, num_shards=1,
+                      first_example=0, log=None, held_out=frozenset(),
+                      strategy=None):
   """Turns raw text into a stream of serialized tf.Examples.
 
   The text is read in chunks of `chunk_lines` lines, each extended to the end of
@@ -223,7 +230,8 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
     random_seed, chunk_lines: see config.DataConfig.
     num_workers: int, processes that build examples; 0 builds in this one.
     num_epochs: int, passes over the text; None continues indefinitely.
-    invalid_utf8: "error" or "replace".
+    input_format, text_field, invalid_records, invalid_utf8, sentence_split:
+      see config.ReaderConfig.
     shard_index, num_shards: the part of the text that this host reads.
     first_example: int, examples at the start of the stream to skip.
     log: a resume.WindowLog, whose file tells a later call where its

@@ -24,7 +24,7 @@ class ExampleSource:
     is_skipped: see input_files.expand.
     strategy: see strategies.find; for text only.
     **options: the other arguments of TextSource.from_arguments: random_seed,
-      chunk_lines, invalid_utf8, and the fields of config.TokenizerConfig and
+      chunk_lines, and the fields of config.ReaderConfig, TokenizerConfig and
       InstanceConfig.
 
   Attributes:

@@ -7,6 +7,7 @@ import random
 import pytest
 
 from bert_e2e.common import file_io
+from bert_e2e.config import ReaderConfig
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import line_cutter, readers, text_lines
 from bert_e2e.data.corpus import Corpus
@@ -38,9 +39,10 @@ def random_text(rng, num_documents, prefix):
   return text + rng.choice(["", "\n", "\n\n", "\r\n"])
 
 
-def chunk_lines(chunk, invalid_utf8="error"):
+def chunk_lines(chunk, **reader):
   """Returns the lines of a chunk."""
-  return file_io.split_lines(corpus_lib.chunk_text(chunk, invalid_utf8))
+  return file_io.split_lines(corpus_lib.chunk_text(
+      chunk, ReaderConfig(**reader)))
 
 
 def texts(chunks):
@@ -175,14 +177,14 @@ def test_each_byte_is_read_a_few_times_only(write, monkeypatch):
   monkeypatch.setattr(readers, "BLOCK_BYTES", 1 << 12)
   monkeypatch.setattr(corpus_lib, "_BOUNDARY_BLOCK_BYTES", 1 << 8)
   read = []
-  blocks = readers.read_blocks
+  blocks = readers.TextFile.read_blocks
 
   def noting(*args, **options):
     for block in blocks(*args, **options):
       read.append(len(block))
       yield block
 
-  monkeypatch.setattr(readers, "read_blocks", noting)
+  monkeypatch.setattr(readers.TextFile, "read_blocks", noting)
   text = ("word " * 2000 + "\n") * 10 + "short\n\n" * 2000
   corpus = Corpus([write("a.txt", text)], chunk_lines=1, split_bytes=1 << 14)
   found = texts(c for s in corpus.splits() for c in corpus.chunks(s))
@@ -227,7 +229,7 @@ def test_invalid_utf8_names_file_line_and_byte(write, monkeypatch):
   corpus = Corpus([path], chunk_lines=10, split_bytes=500)
   with pytest.raises(ValueError, match=message):
     texts(c for s in corpus.splits() for c in corpus.chunks(s))
-  replaced = [chunk_lines(c, "replace") for s in corpus.splits()
+  replaced = [chunk_lines(c, invalid_utf8="replace") for s in corpus.splits()
               for c in corpus.chunks(s)]
   assert "caf\ufffd au lait" in [line for lines in replaced for line in lines]
 

@@ -1,4 +1,4 @@
-"""readers.py: the table of input formats is the only place that knows them."""
+"""readers.py: its tables are the only place that knows how files are read."""
 
 import ast
 import bz2
@@ -41,39 +41,42 @@ def write(tmp_path):
 
 
 @pytest.mark.parametrize("suffix, name", [
-    ("txt", "text"), ("gz", "gzip"), ("bz2", "bzip2"), ("xz", "xz"),
+    ("txt", "none"), ("gz", "gzip"), ("bz2", "bzip2"), ("xz", "xz"),
     ("lzma", "xz")])
 @pytest.mark.parametrize("data", [LINES, b"x", b""])
-def test_the_format_is_recognized_by_the_content(tmp_path, suffix, name, data):
+def test_the_compression_is_recognized_by_the_content(
+    tmp_path, suffix, name, data):
   """Whatever the file is called."""
   for called in ("a", "a.txt", "a.GZ", "a.bz2", "b.gz"):
     path = tmp_path / called
     path.write_bytes(COMPRESSORS[suffix](data))
-    assert readers.format_of(str(path)).name == name
-    assert b"".join(readers.read_blocks(str(path))) == data
+    file = readers.text_file(str(path))
+    assert (file.compression.name, file.format.name) == (name, "text")
+    assert b"".join(file.read_blocks()) == data
 
 
 @pytest.mark.parametrize("start", [
     b"BZh9 is no header", b"PK or not", b"]x", b"7zip", b"%PDF", b"Rar!"])
 def test_text_may_start_like_another_format(write, start):
   path = write("a.txt", start + LINES)
-  assert readers.read_text(path, 0, 99) == (start + LINES)[:99]
+  assert readers.text_file(path).read_text(0, 99) == (start + LINES)[:99]
 
 
 def test_a_file_that_changes_is_recognized_again(write, tmp_path):
   path = write("a.gz")
-  assert readers.format_of(path).name == "gzip"
+  assert readers.text_file(path).compression.name == "gzip"
   (tmp_path / "a.gz").write_bytes(b"text\n")
-  assert readers.format_of(path).name == "text"
+  assert readers.text_file(path).compression.name == "none"
 
 
 @pytest.mark.parametrize("name", ["a.txt", *COMPRESSED])
 def test_all_formats_give_the_same_text(write, name, monkeypatch):
   path = write(name)
-  assert b"".join(readers.read_blocks(path)) == LINES
-  assert readers.read_text(path, 0, 100) == LINES[:100]
+  file = readers.text_file(path)
+  assert b"".join(file.read_blocks()) == LINES
+  assert file.read_text(0, 100) == LINES[:100]
   monkeypatch.setattr(readers, "BLOCK_BYTES", 1000)
-  blocks = list(readers.read_blocks(path, 0, 2500, block_bytes=300))
+  blocks = list(file.read_blocks(0, 2500, block_bytes=300))
   assert list(map(len, blocks)) == [300, 600, 1000, 600]
   assert b"".join(blocks) == LINES[:2500]
   lines = list(text_lines.read_lines(path))
@@ -81,10 +84,10 @@ def test_all_formats_give_the_same_text(write, name, monkeypatch):
 
 
 def test_text_is_read_from_any_byte(write):
-  path = write("a.txt")
-  assert readers.read_text(path, 77, 1000) == LINES[77:1077]
-  assert b"".join(readers.read_blocks(path, len(LINES) - 5)) == LINES[-5:]
-  assert readers.read_text(path, len(LINES), 5) == b""
+  file = readers.text_file(write("a.txt"))
+  assert file.read_text(77, 1000) == LINES[77:1077]
+  assert b"".join(file.read_blocks(len(LINES) - 5)) == LINES[-5:]
+  assert file.read_text(len(LINES), 5) == b""
 
 
 def test_raw_bytes_are_those_on_disk(write):
@@ -95,10 +98,10 @@ def test_raw_bytes_are_those_on_disk(write):
 
 def test_a_gzip_file_states_the_size_of_its_text(write):
   path = write("a.gz")
-  kind = readers.format_of(path)
-  assert kind.stated_text_bytes(path, file_io.size(path)) == len(LINES)
+  kind = readers.text_file(path).compression
+  assert kind.stated_bytes(path, file_io.size(path)) == len(LINES)
   path = write("a.txt")
-  assert readers.format_of(path).stated_text_bytes(path, 9) is None
+  assert readers.text_file(path).compression.stated_bytes(path, 9) is None
 
 
 @pytest.mark.parametrize("name", COMPRESSED)
@@ -110,17 +113,17 @@ def test_a_damaged_file_is_one_error(write, name, damage):
     stream.write(data[:len(data) // 2] if damage == "cut" else
                  data[:40] + bytes(200) + data[240:])
   with pytest.raises(ValueError, match=r"a\.\w+ cannot be read"):
-    list(readers.read_blocks(path))
+    list(readers.text_file(path).read_blocks())
 
 
 def test_a_missing_file_is_one_error(tmp_path):
   with pytest.raises(ValueError, match=r"none\.txt cannot be read"):
-    list(readers.read_blocks(str(tmp_path / "none.txt")))
+    readers.text_file(str(tmp_path / "none.txt"))
 
 
 @pytest.fixture
 def with_turned(monkeypatch):
-  """A format more: a row of the table. Each byte of the text is turned."""
+  """A compression more: a row of the table. Each byte is turned."""
 
   def turn(data):
     return bytes(byte ^ 0x80 for byte in data)
@@ -130,14 +133,15 @@ def with_turned(monkeypatch):
     def __init__(self, stream):
       super().__init__(turn(stream.read()))
 
-  monkeypatch.setattr(readers, "FORMATS", (
-      readers.Format("turned", lambda path, head: path.endswith(".turned"),
-                     Turned), *readers.FORMATS))
+  monkeypatch.setattr(readers, "COMPRESSIONS", (
+      readers.Compression(
+          "turned", lambda path, head: path.endswith(".turned"), (".turned",),
+          Turned), *readers.COMPRESSIONS))
   monkeypatch.setitem(COMPRESSORS, "turned", turn)
-  readers._format_of.cache_clear()
+  readers._text_file.cache_clear()
 
 
-def test_a_row_is_all_that_a_format_needs(with_turned, write, tmp_path):
+def test_a_row_is_all_that_a_compression_needs(with_turned, write, tmp_path):
   """Splits, chunks, the stream and the preflight follow the table."""
   name = "a.turned"
   words = ["w%d" % i for i in range(3000)]
@@ -217,7 +221,7 @@ REFUSED: Dict[str, Tuple[Callable[[], bytes], str]] = {
     "7z": (lambda: b"7z\xbc\xaf\x27\x1c\x00\x04" + LINES, "is a 7z archive"),
     "pdf": (lambda: b"%PDF-1.5\n" + LINES, "is a PDF document.*pdftotext"),
     "doc": (lambda: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + LINES, "is a Word"),
-    "parquet": (lambda: b"PAR1\x15\x04" + LINES, "is a Parquet file.*write"),
+    "parquet": (lambda: b"PAR1\x15\x04" + LINES, "is a Parquet file.*parquet"),
     "arrow": (lambda: b"\xff\xff\xff\xff\x10\x02\x00\x00" + LINES,
               "is an Arrow"),
     "sqlite": (database, "is a SQLite database"),
@@ -235,7 +239,8 @@ def test_other_files_are_refused_with_what_they_are(tmp_path, kind):
   content, said = REFUSED[kind]
   path = tmp_path / "a.txt"  # The name does not tell.
   path.write_bytes(content())
-  for function in (readers.format_of, lambda path: Corpus([path]),
+  for function in (lambda path: readers.text_file(path),
+                   lambda path: Corpus([path]),
                    lambda path: list(text_lines.read_lines(path))):
     with pytest.raises(ValueError, match=r"a\.txt .*" + said) as caught:
       function(str(path))

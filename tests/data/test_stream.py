@@ -286,7 +286,7 @@ def test_lending_reads_little_of_a_large_document(maker, monkeypatch):
   chunks = [c for split in corpus.splits() for c in corpus.chunks(split)]
   for chunk in chunks:
     lender.lend(chunk, random.Random(1))
-  read = _calls(monkeypatch, readers, "read_blocks")
+  read = _calls(monkeypatch, readers.TextFile, "read_blocks")
   for chunk in chunks:
     assert lender.lend(chunk, random.Random(2)).borrowed is None
   assert not read

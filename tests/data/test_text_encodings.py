@@ -93,7 +93,8 @@ def write(tmp_path):
 def refused(path):
   """Returns what all that reads a file says about it."""
   said = set()
-  for function in (readers.format_of, lambda path: Corpus([path]),
+  for function in (lambda path: readers.text_file(path),
+                   lambda path: Corpus([path]),
                    lambda path: list(text_lines.read_texts(path))):
     with pytest.raises(ValueError) as caught:
       function(path)
@@ -119,7 +120,7 @@ def test_wide_characters_are_refused(write, language, codec, name):
 
 def test_a_byte_order_mark_of_utf8_is_no_problem(write):
   path = write("a.txt", b"\xef\xbb\xbfone\ntwo\n")
-  assert readers.format_of(path).name == "text"
+  assert readers.text_file(path).compression.name == "none"
 
 
 def test_binary_data_is_refused(write):
@@ -138,7 +139,7 @@ def test_binary_data_is_refused(write):
 def test_lone_carriage_returns_are_no_line_ends(write, data, is_fine):
   path = write("my text", data)
   if is_fine:
-    assert readers.format_of(path).name == "text"
+    assert readers.text_file(path).compression.name == "none"
     return
   said = refused(path)
   assert "carriage return" in said

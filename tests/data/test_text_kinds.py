@@ -116,7 +116,7 @@ def test_few_invalid_bytes_do_not_change_what_text_is():
 
 def test_a_line_that_is_longer_than_a_sample(tmp_path):
   """The start of its file tells."""
-  path = tmp_path / "a.jsonl"
+  path = tmp_path / "a.txt"
   text = json.dumps({"text": "word " * 99999}) + "\n"
   path.write_text(text * 2)
   part = Part(str(path), 1000, text[1000:30000].encode("ascii"))

@@ -51,7 +51,7 @@ def opened(monkeypatch):
     return open_binary(path, mode)
 
   monkeypatch.setattr(file_io, "open_binary", noting)
-  readers._format_of.cache_clear()
+  readers._text_file.cache_clear()
   return paths
 
 
@@ -179,7 +179,7 @@ class TestRecord:
     options = dict(source.record().options)
     assert len(options.pop("vocabulary")) == 16
     assert options == config.stream_options(
-        config.DataConfig(), config.TokenizerConfig(),
+        config.DataConfig(), config.ReaderConfig(), config.TokenizerConfig(),
         config.InstanceConfig(**LENGTHS))
     assert source.record().first_example == 0
     assert source.record().version == resume.STREAM_VERSION

@@ -230,6 +230,14 @@ class ReaderConfig(_Group):
       "finds in each line, by punctuation and abbreviations, for paragraphs as "
       "lines.", fingerprint="if_changed")
 
+  def check_for_plain_text(self):
+    """Raises ValueError for an option that has no effect on plain text."""
+    if self.text_field != default_of("text_field"):
+      raise ValueError(
+          "--text_field=%s has no effect: no file of --input_file is read as "
+          "records. Name their format, such as --input_format=jsonl; it is "
+          "known by extensions such as .jsonl." % self.text_field)
+
 
 @dataclasses.dataclass(frozen=True)
 class TokenizerConfig(_Group):

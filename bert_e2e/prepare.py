@@ -364,6 +364,8 @@ def _prepare_training(config, engine, latest, eval_sources, probe):
   source = _make_source(config, config.data.input_file)
   if not source.text:
     config.instances.check_for_records()
+  elif not source.text.corpus.formats():
+    config.reader.check_for_plain_text()
   held_out = _hash_held_out(source, eval_sources, probe)
   record = preflight = plan = None
   if source.text:

@@ -435,7 +435,8 @@ def _truncated(found):
       found.truncated_share > MAX_TRUNCATED):
     return ("%s of the lines are longer than an example of --max_seq_length=%d,"
             " and %s of the text's tokens are truncated: write one sentence per"
-            " line, or raise --max_seq_length." % (
+            " line, pass --sentence_split=rule if lines are paragraphs, or "
+            "raise --max_seq_length." % (
                 percent(found.long_sentence_share), found.max_seq_length,
                 percent(found.truncated_share)))
   return None

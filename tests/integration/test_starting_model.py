@@ -160,6 +160,13 @@ def test_what_is_asked_for_is_not_suggested(prepare, tmp_path):
   assert model.kind == "encoder"
 
 
+def test_a_field_of_plain_text_is_refused(prepare, tmp_path):
+  with pytest.raises(ValueError, match=(
+      "--text_field=body has no effect: no file of --input_file is read as "
+      "records. Name their format, such as --input_format=jsonl")):
+    prepare(init_checkpoint=write_model(tmp_path / "model"), text_field="body")
+
+
 def test_tfrecords_keep_their_pairs(prepare, files, tmp_path):
   records = str(tmp_path / "records")
   with tf.io.TFRecordWriter(records) as writer:

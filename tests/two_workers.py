@@ -51,7 +51,7 @@ def stopped_in_evaluation(workers):
   """The chief gets a signal while it evaluates the checkpoint of step 6."""
   log = os.path.join(workers.output_dir, "train.log")
   workers.wait_for(0, "evaluation at step 0")
-  while "Evaluation [300/3000]" not in read(log).partition(
+  while "Evaluation [100/1000]" not in read(log).partition(
       "model.ckpt-6\n")[2]:
     time.sleep(0.05)
   workers.processes[0].send_signal(signal.SIGTERM)

@@ -179,27 +179,54 @@ def test_a_run_that_gets_worse_ends(files, evaluated):
   assert rows_of(more["out"])[-1]["step"] == 15
 
 
-def test_several_devices_train_while_one_evaluates(files, evaluated):
-  both = trained(files, "both", distribution_strategy="mirrored",
-                 devices="cpu:0,cpu:1", general_eval_input_file=None,
-                 **probed(files))
-  rows = [row for row in rows_of(both["out"]) if row["text"] != "probe"]
+MIRRORED = dict(distribution_strategy="mirrored", devices="cpu:0,cpu:1")
+
+
+@pytest.fixture(scope="module")
+def mirrored(files):
+  """A run on two devices with evaluations and a probe."""
+  return trained(files, "mirrored", general_eval_input_file=None,
+                 **MIRRORED, **probed(files))
+
+
+def test_several_devices_train_while_one_evaluates(evaluated, mirrored):
+  rows = [row for row in rows_of(mirrored["out"]) if row["text"] != "probe"]
   assert len(rows) == 3
-  assert [row["step"] for row in rows_of(both["out"])
+  assert [row["step"] for row in rows_of(mirrored["out"])
           if row["text"] == "probe"] == [0, 5, 10]
   for mine, theirs in zip(rows, domain_rows_of(evaluated["out"])):
     assert mine["step"] == theirs["step"] and mine["set"] == theirs["set"]
     # Dropout and initial weights differ.
     assert mine["masked_lm_loss"] == pytest.approx(
         theirs["masked_lm_loss"], abs=0.5)
+  assert os.path.exists(os.path.join(mirrored["out"], "eval_results.txt"))
 
 
-def test_several_machines_evaluate_and_end_together(files):
+def test_several_devices_resume_where_they_were_killed(files, mirrored):
+  """Bitwise, with dropout, and without evaluations."""
+  killed = dict(files, out=files["out"] + "_mirrored_killed")
+  arguments = command(killed, log_every_steps=1, **dict(
+      RUN, eval_every_steps=0, save_checkpoints_steps=5, **MIRRORED))
+  with started(arguments, "step 6/10"):
+    pass  # Killed by SIGKILL at once.
+  last = run_program(arguments)
+  assert last.returncode == 0, last.stdout
+  assert "resuming from step 5" in last.stdout
+  expected, found = tensors(mirrored["out"], 10), tensors(killed["out"], 10)
+  assert sorted(found) == sorted(expected)
+  for name, value in expected.items():
+    np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_several_machines_evaluate_and_end_together(files, evaluated):
+  """At once, as above."""
   out = files["out"] + "_two"
   codes, said = train_by_two(
       "undisturbed", files, out, num_train_steps=50, num_warmup_steps=0,
       learning_rate=1.0, eval_every_steps=5, early_stopping_patience=2,
-      eval_input_file=files["eval"], do_eval=True, **probed(files))
+      init_checkpoint=evaluated["out"] + "/model.ckpt-10",
+      eval_input_file=files["eval"], do_eval=True, max_eval_steps=2,
+      **probed(files))
   assert codes == [0, 0]
   assert said[0][-1] == said[1][-1]
   last = int(said[0][-1][0])

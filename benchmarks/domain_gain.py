@@ -83,7 +83,7 @@ _QUICK = {
     "num_steps": 2, "num_head_steps": 2, "train_batch_size": 4, "draws": 2,
     "fine_tuning_seeds": 1, "validation_draws": 1, "rates": [1e-4],
     "epochs": [1], "num_texts": 24, "eval_sequences": 32,
-    "pretraining_seeds": 1}
+    "pretraining_seeds": 1, "replicates": 100}
 
 
 def log(line):
@@ -141,14 +141,17 @@ class Experiment:
     path = os.path.join(options.output_dir, "models", "%s_%s_%d" % (
         task.name, "plain" if arm == PLAIN else "half" if arm in HALVES else
         "recommended", seed))
-    if not os.path.exists(path):
+    # The losses of a control are reported with its own task only.
+    held_out = (task.held_out if seed == 1 and task.name in options.tasks
+                else None)
+    if not models.is_trained(path, None if arm in HALVES else held_out):
       start = time.time()
       if arm in HALVES:
         models.interpolate(self._model, self._directory(base, seed), path)
       else:
         models.pretrain(
-            options, self._model, task.text,
-            task.held_out if seed == 1 else None, seed, self._flags(arm), path)
+            options, self._model, task.text, held_out, seed, self._flags(arm),
+            path)
       log("%s: %s, seed %d: trained in %.0f s" % (
           self._task.name, arm, seed, time.time() - start))
     return path
@@ -297,7 +300,7 @@ class Experiment:
     ) + [""] + results.markdown(
         ["difference in accuracy"] + ["%d labels" % n for n in FROZEN],
         [["%s, minus %s" % pair] + [
-            results.difference(*(found[arm, n] for arm in pair))
+            self._difference(*(found[arm, n] for arm in pair))
             for n in FROZEN] for pair in _pairs(ARMS)])
 
   def _fine_tuned_table(self):
@@ -311,8 +314,11 @@ class Experiment:
             FINE_TUNED, how.learning_rate, how.epochs), "accuracy", "macro-F1",
          "training loss at the end"], rows) + [""] + results.markdown(
              ["difference in accuracy", "%d labels" % FINE_TUNED],
-             [["%s, minus %s" % pair, results.difference(
+             [["%s, minus %s" % pair, self._difference(
                  *(found[arm][0] for arm in pair))] for pair in _pairs(arms)])
+
+  def _difference(self, ours, theirs):
+    return results.difference(ours, theirs, self._options.replicates)
 
   def _loss_table(self):
     # There is none of the model as it is, whose head may be new.
@@ -394,6 +400,8 @@ def parse(arguments=None):
                       default=[1e-4, 2e-4, 4e-4])
   parser.add_argument("--epochs", type=listed(int), default=[8, 16])
   parser.add_argument("--eval_sequences", type=int, default=640)
+  parser.add_argument("--replicates", type=int, default=results.REPLICATES,
+                      help="of the bootstrap")
   parser.add_argument("--quick", action="store_true",
                       help="check that it runs, in a minute; no real results")
   options = parser.parse_args(arguments)
@@ -410,7 +418,7 @@ def run(options):
   """
   os.makedirs(os.path.join(options.output_dir, "models"), exist_ok=True)
   others = {"packages", "descriptions", "wheels", "general", "output_dir",
-            "tasks"}
+            "tasks", "replicates"}
   most = {texts.TRAINING: options.num_texts, texts.TEST: options.num_texts,
           texts.VALIDATION: max(1, options.num_texts * 2 // 5)}
   found = tasks.write(

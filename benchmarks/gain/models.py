@@ -83,10 +83,17 @@ def _write(source, directory):
 # ----------------------------------------------------------------- pretraining
 
 
+def is_trained(directory, held_out):
+  """Tells whether `pretrain` has nothing left to do; see its arguments."""
+  return os.path.exists(
+      directory if held_out is None else os.path.join(directory, _LOSSES))
+
+
 def pretrain(options, model, text, held_out, seed, flags, directory):
   """Continues the pretraining of a model, and evaluates it.
 
-  An interrupted training is resumed; a complete one is not repeated.
+  An interrupted training is resumed; a complete one is not repeated, unless it
+  was not evaluated and is to be.
 
   Args:
     options: see domain_gain.parse.
@@ -97,7 +104,7 @@ def pretrain(options, model, text, held_out, seed, flags, directory):
     flags: list of str, further flags.
     directory: str, where the model is written.
   """
-  if os.path.exists(directory):
+  if is_trained(directory, held_out):
     return
   training, partial = directory + ".training", directory + ".partial"
   evaluation = [] if held_out is None else [
@@ -118,6 +125,7 @@ def pretrain(options, model, text, held_out, seed, flags, directory):
       *evaluation, *flags])
   if held_out is not None:
     os.replace(os.path.join(training, _LOSSES), os.path.join(partial, _LOSSES))
+  shutil.rmtree(directory, ignore_errors=True)
   os.rename(partial, directory)
   shutil.rmtree(training)  # With Adam's moments it is large.
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-_REPLICATES = 2000
+REPLICATES = 2000
 # Percentiles of a 95 % interval.
 _INTERVAL = (2.5, 97.5)
 
@@ -109,7 +109,7 @@ class Difference(NamedTuple):
     return "%+.1f (%+.1f to %+.1f)" % self
 
 
-def difference(ours, theirs, replicates=_REPLICATES, seed=1):
+def difference(ours, theirs, replicates=REPLICATES, seed=1):
   """Compares the accuracy of two arms by a paired bootstrap.
 
   Each replicate draws, with replacement, pretrainings, draws of labelled texts

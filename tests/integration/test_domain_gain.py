@@ -22,7 +22,14 @@ FOLDER = os.path.join(ROOT, "benchmarks")
 sys.path.append(FOLDER)
 
 import domain_gain  # noqa: E402
-from gain import debian_packages, python_sources, results, tasks, texts  # noqa: E402
+from gain import (  # noqa: E402
+  debian_packages,
+  models,
+  python_sources,
+  results,
+  tasks,
+  texts,
+)
 
 PACKAGES = """Package: b-tools
 Source: b (1.2-3)
@@ -445,6 +452,16 @@ def sources(path, count):
       for n in range(count)})
 
 
+def test_a_control_is_trained_again_to_be_evaluated(tmp_path):
+  path = tmp_path / "kinds_recommended_1"
+  assert not models.is_trained(str(path), None)
+  path.mkdir()
+  assert models.is_trained(str(path), None)
+  assert not models.is_trained(str(path), "held_out.txt")
+  (path / models._LOSSES).write_text("")
+  assert models.is_trained(str(path), "held_out.txt")
+
+
 @pytest.mark.slow
 def test_a_whole_run_and_its_repetition(tmp_path):
   pytest.importorskip("sklearn")
@@ -479,6 +496,8 @@ def test_a_whole_run_and_its_repetition(tmp_path):
   assert again.stdout.splitlines()[:-1] == lines[:-1]
   with open(os.path.join(out, "results.jsonl")) as stream:
     assert stream.read() == before
+  assert not models.is_trained(
+      os.path.join(out, "models", "sections_recommended_1"), "held_out.txt")
   assert sorted(os.listdir(os.path.join(out, "models"))) == [
       "kinds_half_1", "kinds_plain_1", "kinds_recommended_1", "sections_half_1",
       "sections_recommended_1", "start"]

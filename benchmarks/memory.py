@@ -82,7 +82,7 @@ def main():
   parser.add_argument("--text", required=True)
   parser.add_argument("--vocab_file", required=True)
   parser.add_argument("--megabytes", default="100,1000")
-  parser.add_argument("--new_words_megabytes", type=int, default=50)
+  parser.add_argument("--new_words_megabytes", type=float, default=50)
   parser.add_argument("--num_examples", type=int, default=200000)
   options = parser.parse_args()
   with open(options.text, encoding="utf-8") as stream:
@@ -91,11 +91,11 @@ def main():
   found = {}
   with tempfile.TemporaryDirectory() as directory:
     path = os.path.join(directory, "corpus.txt")
-    for megabytes in map(int, options.megabytes.split(",")):
+    for megabytes in map(float, options.megabytes.split(",")):
       write_corpus(path, lines, megabytes * 10**6, False)
       trainer, *workers = peaks(path, options, options.num_examples)
       found[megabytes] = trainer, max(workers)
-      common.row("memory, corpus of %d MB" % megabytes,
+      common.row("memory, corpus of %g MB" % megabytes,
                  "trainer %d MB, workers %s MB" % (
                      trainer, " and ".join(map(str, workers))), "")
     write_corpus(path, lines, options.new_words_megabytes * 10**6, True)

@@ -87,7 +87,7 @@ def main():
   parser.add_argument("--text", required=True)
   parser.add_argument("--vocab_file", required=True)
   parser.add_argument("--corpus_megabytes", type=int, default=1000)
-  parser.add_argument("--small_megabytes", type=int, default=20)
+  parser.add_argument("--small_megabytes", type=float, default=20)
   parser.add_argument("--num_workers", type=int, default=1)
   options = parser.parse_args()
   print("%s; %s" % (common.machine(), common.describe(options.text)))
@@ -103,13 +103,13 @@ def main():
         (pull, opening), "5 s")
     path = os.path.join(directory, "small_windows")
     with common.repeated(
-        options.text, options.small_megabytes * 10**6) as text:
+        options.text, int(options.small_megabytes * 10**6)) as text:
       number, expected, reading = read_epochs(text, options, path)
       example, _, pull = resume_at(text, options, number, path)
       other, _, pull_without = resume_at(text, options, number, None)
   if not example == other == expected:
     sys.exit("The resumed flow returned a wrong example.")
-  common.row("resuming in the third epoch of %d MB, really read in %.0f s" %
+  common.row("resuming in the third epoch of %g MB, really read in %.0f s" %
              (options.small_megabytes, reading),
              "first example %.1f s after opening the flow" % pull, "5 s")
   common.row("resuming there without the window log",

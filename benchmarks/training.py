@@ -94,13 +94,13 @@ def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--text", required=True)
   parser.add_argument("--vocab_file", required=True)
-  parser.add_argument("--corpus_megabytes", type=int, default=100)
+  parser.add_argument("--corpus_megabytes", type=float, default=100)
   parser.add_argument("--num_steps", type=int, default=250)
   parser.add_argument("--batch_size", type=int, default=32)
   parser.add_argument("--rounds", type=int, default=3)
   options = parser.parse_args()
   with tempfile.TemporaryDirectory() as directory, common.repeated(
-      options.text, options.corpus_megabytes * 10**6) as text:
+      options.text, int(options.corpus_megabytes * 10**6)) as text:
     common.write_config(directory, options.vocab_file)
     records = os.path.join(directory, "examples.tfrecord")
     common.run([sys.executable, "-c", _WRITE_RECORDS, common.ROOT, text,
@@ -119,12 +119,12 @@ def main():
   print("%s; %s" % (common.machine(), common.describe(options.text)))
   if records_rate:
     common.row(
-        "training from text of %d MB" % options.corpus_megabytes,
+        "training from text of %g MB" % options.corpus_megabytes,
         "%.1f sequences/s, %+.1f%% compared with %.1f from TFRecords; input "
         "wait %.1f%% (%.1f%% from TFRecords)" % (
             text_rate, 100 * (text_rate / records_rate - 1), records_rate,
             100 * wait, 100 * records_wait), "within 3%")
-  common.row("first step, corpus of %d MB" % options.corpus_megabytes,
+  common.row("first step, corpus of %g MB" % options.corpus_megabytes,
              "%.1f s after the start, %+.1f s compared with TFRecords (%.1f s)"
              % (text_first, text_first - records_first, records_first),
              "at most 2 s later")

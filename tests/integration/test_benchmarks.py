@@ -35,18 +35,19 @@ BENCHMARKS = {
         ["--rounds=1", "--num_batches=5", "--num_examples=8"],
         ["feeding a remote process"]),
     "training": (
-        ["--rounds=1", "--corpus_megabytes=1", "--num_steps=20",
+        ["--rounds=1", "--corpus_megabytes=0.1", "--num_steps=20",
          "--batch_size=2"],
-        ["training from text of 1 MB", "first step, corpus of 1 MB"]),
+        ["training from text of 0.1 MB", "first step, corpus of 0.1 MB"]),
     "memory": (
-        ["--megabytes=1,2", "--num_examples=128", "--new_words_megabytes=1"],
-        ["memory, corpus of 1 MB", "memory, corpus of 2 MB",
+        ["--megabytes=0.1,0.2", "--num_examples=128",
+         "--new_words_megabytes=0.1"],
+        ["memory, corpus of 0.1 MB", "memory, corpus of 0.2 MB",
          "memory, large compared with small corpus",
          "memory, no repeated word"]),
     "resuming": (
-        ["--corpus_megabytes=1", "--small_megabytes=1"],
+        ["--corpus_megabytes=1", "--small_megabytes=0.1"],
         ["resuming in the third epoch of 1 MB",
-         "resuming in the third epoch of 1 MB, really read",
+         "resuming in the third epoch of 0.1 MB, really read",
          "resuming there without the window log"]),
     "step": (
         ["--rounds=1", "--models=1x8", "--batch_size=2", "--num_steps=1",

@@ -2,9 +2,8 @@
 
 import json
 import os
-import subprocess
-import sys
 
+import forked_programs
 import pytest
 from program import ROOT
 
@@ -16,9 +15,7 @@ SOAK = os.path.join(ROOT, "scripts", "soak.py")
 
 
 def soak_command(*arguments):
-  return subprocess.run(
-      [sys.executable, SOAK] + list(arguments), stdout=subprocess.PIPE,
-      stderr=subprocess.STDOUT, universal_newlines=True, check=False)
+  return forked_programs.run([SOAK] + list(arguments))
 
 
 @needs_workers

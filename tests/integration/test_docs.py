@@ -15,7 +15,6 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 from typing import List, NamedTuple, Optional
 
 import forked_programs
@@ -316,12 +315,22 @@ def run(command, workspace, blocks):
   assert "Traceback" not in result.stdout
 
 
+def run_python(blocks, workspace, monkeypatch):
+  """Runs Python blocks as one program in the workspace."""
+  program = workspace / "blocks.py"
+  program.write_text("".join(block.code for block in blocks))
+  monkeypatch.chdir(workspace)
+  result = forked_programs.run([str(program)])
+  assert result.returncode == 0, "%s\n%s" % (
+      "\n".join(map(str, blocks)), result.stdout)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [
     page for page in PAGES
     if any(block.language != "text" and block.not_run is None
            for block in blocks_of(page))], ids=name_of)
-def test_blocks_run(page, workspace):
+def test_blocks_run(page, workspace, monkeypatch):
   """Of Python blocks the later ones use names of the earlier ones."""
   blocks = [block for block in blocks_of(page) if block.not_run is None]
   for block in blocks:
@@ -333,7 +342,6 @@ def test_blocks_run(page, workspace):
       run(["bash", "-euo", "pipefail", "-c", block.code], workspace, [block])
   python = [block for block in blocks if block.language == "python"]
   if python:
-    run([sys.executable, "-c", "".join(block.code for block in python)],
-        workspace, python)
+    run_python(python, workspace, monkeypatch)
   for path in WRITTEN[page.name]:
     assert (workspace / path).exists(), path

@@ -46,8 +46,9 @@ def fixture_run(tmp_path_factory):
       "label%d\tw%d w%d\n" % (i * i // 3 % 2, i % 40, i // 7)
       for i in range(60)))
   start = write_folder(directory / "start", {
-      name: value for name, value in random_tensors().items()
-      if name.startswith("bert.") and "pooler" not in name})
+      name: value for name, value in random_tensors(num_layers=1).items()
+      if name.startswith("bert.") and "pooler" not in name},
+      num_hidden_layers=1)
   (directory / "start" / "vocab.txt").write_bytes(VOCABULARY)
   files.update(start=start, result=str(directory / "result"))
   files["flags"] = dict(

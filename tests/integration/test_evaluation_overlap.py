@@ -124,7 +124,7 @@ def test_later_ones_are_counted(files, tmp_path, num_workers):
     (tmp_path / name).write_text("a\tw1\nb\t%s\n" % shared)
   run = run_program(command(
       files, do_eval=True, eval_input_file=str(path), num_train_steps=20,
-      num_workers=num_workers, accept_eval_overlap=True,
+      max_eval_steps=1, num_workers=num_workers, accept_eval_overlap=True,
       probe_train_file=str(tmp_path / "train.tsv"),
       probe_eval_file=str(tmp_path / "eval.tsv")))
   assert run.returncode == 0, run.stdout

@@ -281,7 +281,7 @@ def test_the_best_checkpoint_is_exported_where_one_is_kept(files, folder,
   run = run_program(command(
       files, init_checkpoint=folder, export_dir=out, keep_best=True,
       eval_input_file=files["eval"], eval_every_steps=2, num_train_steps=4,
-      num_warmup_steps=0, learning_rate=0.5, **BY_FOLDER))
+      max_eval_steps=2, num_warmup_steps=0, learning_rate=0.5, **BY_FOLDER))
   assert run.returncode == 0, run.stdout
   assert "exported %s/best/model.ckpt-" % files["out"] in run.stdout
   best = int(tf.train.latest_checkpoint(

@@ -20,19 +20,9 @@ from bert_e2e.checkpoints import hugging_face as hf
 from bert_e2e.checkpoints import initial_weights
 
 
-def hugging_face_encoder(folder):
-  return write_folder(folder, {
-      n: v for n, v in random_tensors().items() if n.startswith("bert.")})
-
-
 def whole_checkpoint(directory):
   return tf_checkpoints.write(
       directory / "m.ckpt", random_variables(config_of()))
-
-
-def teacher(path):
-  tf_checkpoints.write_teacher(path, config_of(), 20)
-  return str(path)
 
 
 # ----------------------------------------------------------------------- checks
@@ -152,13 +142,27 @@ def test_a_longer_model_of_a_hugging_face_directory(tmp_path):
 # ---------------------------------------------------------------------- engines
 
 
+ONE_LAYER = config_of(num_hidden_layers=1)
+
+
+def hugging_face_encoder(folder):
+  return write_folder(folder, {
+      n: v for n, v in random_tensors(num_layers=1).items()
+      if n.startswith("bert.")}, num_hidden_layers=1)
+
+
+def teacher(path):
+  tf_checkpoints.write_teacher(path, ONE_LAYER, 20)
+  return str(path)
+
+
 SOURCES = {"hugging_face": hugging_face_encoder, "checkpoint": teacher}
 
 
 def scaffold_fn_of(folder):
   """Creates the model's variables; returns the function that creates their
   Scaffold."""
-  config = config_of()
+  config = ONE_LAYER
   for name, shape in modeling.variable_shapes(config).items():
     tf.get_variable(name, shape, initializer=tf.zeros_initializer(),
                     use_resource=True)
@@ -178,15 +182,15 @@ def step():
 def weights_of(folder):
   reader = tf.train.load_checkpoint(folder)
   return {name: reader.get_tensor(name)
-          for name in modeling.variable_shapes(config_of())}
+          for name in modeling.variable_shapes(ONE_LAYER)}
 
 
 def expected_weights(folder, steps):
   if hf.is_directory(folder):
-    whole = hf.complete(hf.read(folder).variables, config_of(),
+    whole = hf.complete(hf.read(folder).variables, ONE_LAYER,
                         np.random.RandomState(5))
   else:
-    whole = tf_checkpoints.write_teacher(folder, config_of(), 20)
+    whole = tf_checkpoints.write_teacher(folder, ONE_LAYER, 20)
   for _ in range(steps):
     whole = {name: value + np.float32(1) for name, value in whole.items()}
   return whole

@@ -10,6 +10,8 @@ import textwrap
 import forked_programs
 import pytest
 import tensorflow.compat.v1 as tf
+import tf_checkpoints
+from hugging_face_models import random_variables
 from program import (
   CONFIG,
   LENGTHS,
@@ -25,6 +27,7 @@ from program import (
   text,
 )
 
+import modeling
 import run_pretraining_e2e as e2e
 from bert_e2e.common import errors
 from bert_e2e.training import input_validation
@@ -375,11 +378,9 @@ class TestProgram:
     assert losses[0] == losses[1]
 
   def initial_weights(self, files):
-    path = os.path.join(os.path.dirname(files["out"]), "initial")
-    if not os.path.exists(path):
-      first = run_program(command(dict(files, out=path), num_train_steps=1))
-      assert first.returncode == 0, first.stdout
-    return os.path.join(path, "model.ckpt-0")
+    return tf_checkpoints.write(
+        os.path.join(os.path.dirname(files["out"]), "initial.ckpt"),
+        random_variables(modeling.BertConfig.from_dict(CONFIG)))
 
   def config_without_dropout(self, files):
     path = files["config"] + ".without_dropout"

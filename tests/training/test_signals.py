@@ -133,17 +133,17 @@ def test_a_signal_in_an_evaluation(trained, number):
 @pytest.mark.slow
 def test_an_evaluation_that_a_signal_ends_is_repeated(trained):
   """In training, and then at the start from the same checkpoint."""
-  pathlib.Path(trained["eval"]).write_text(text(2000, 1000))
+  pathlib.Path(trained["eval"]).write_text(text(700, 1000))
   arguments = command(trained, num_train_steps=9, eval_every_steps=6,
                       eval_input_file=trained["eval"], eval_batch_size=1,
-                      max_eval_steps=3000, accept_eval_overlap=True,
+                      max_eval_steps=1000, accept_eval_overlap=True,
                       log_every_steps=1)
   log = pathlib.Path(trained["out"]) / "train.log"
   for start in ("step 5/9", "resuming from step 6"):
     log.unlink()
     with started(arguments, start) as program:
       wait_for(lambda: program.poll() is not None or (
-          "Evaluation [300/3000]" in log.read_text().partition(
+          "Evaluation [100/1000]" in log.read_text().partition(
               "model.ckpt-6\n")[2]), 120)
       assert program.poll() is None
       said = ended_by(program, signal.SIGTERM)
@@ -170,10 +170,10 @@ def test_a_signal_in_the_evaluation_before_training(files, tmp_path):
 
 @pytest.mark.slow
 def test_a_signal_ends_an_evaluations_wait_for_its_input(trained):
-  """TensorFlow waits for the first window: 16 chunks, some seconds each."""
+  """TensorFlow waits for the first window: 16 chunks, a second each."""
   pathlib.Path(trained["eval"]).write_text(text(4000, 1000))
   arguments = command(trained, num_train_steps=3, num_workers=1, do_eval=True,
-                      eval_input_file=trained["eval"], dupe_factor=200,
+                      eval_input_file=trained["eval"], dupe_factor=40,
                       accept_new_stream=True)
   log = pathlib.Path(trained["out"]) / "train.log"
   with started(arguments, "WARNING: nothing to train") as program:

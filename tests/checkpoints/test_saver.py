@@ -529,14 +529,20 @@ def test_steps_are_multiples_wherever_a_run_resumes(
 
 @pytest.mark.slow
 def test_all_are_kept_permanently_for_a_tiny_number_of_hours(run, tmp_path):
-  for last in (3, 5):  # The resumed run does as the first one.
-    code, said = run(tmp_path / "out", num_train_steps=last,
-                     save_checkpoints_steps=1,
-                     keep_checkpoint_every_n_hours=0.0000001)
-    assert code == 0, said
-    # The hours are counted from the time of the first one.
-    assert checkpoints(tmp_path / "out") == list(range(1, last + 1))
-    assert listed(tmp_path / "out") == [last - 1, last]
+  code, said = run(tmp_path / "out", num_train_steps=3,
+                   save_checkpoints_steps=1, keep_checkpoint_every_n_hours=1e-7)
+  assert code == 0, said
+  # The hours are counted from the time of the first one.
+  assert checkpoints(tmp_path / "out") == [1, 2, 3]
+  assert listed(tmp_path / "out") == [2, 3]
+
+
+@pytest.mark.slow
+def test_a_resumed_training_keeps_as_many_permanently(tmp_path):
+  for steps in ([3, 6, 9], [3, 6, 9, 12, 15]):
+    train(str(tmp_path), steps[-1], max_to_keep=2, keep_every_n_hours=1e-7)
+    assert checkpoints(tmp_path) == steps
+    assert listed(tmp_path) == steps[-2:]
 
 
 @pytest.mark.slow

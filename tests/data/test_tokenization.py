@@ -114,9 +114,12 @@ def test_code_points_and_mixed_strings_equal_the_reference(casing):
 @pytest.mark.slow
 @pytest.mark.parametrize("lower", [True, False])
 def test_fast_path_equals_plain_path_on_code_points_and_mixed_strings(lower):
+  """Cased text skips a step of the same path: every third block is tested."""
   tokenizer = _tokenizer(lower)
   different = []
-  for block, texts in golden.blocks():
+  for number, (block, texts) in enumerate(golden.blocks()):
+    if not lower and number % 3:
+      continue
     if block.startswith("U+"):
       # Unassigned and private characters are all alike (a million, most of
       # this test's time otherwise): one a block stands for them.

@@ -58,6 +58,24 @@ class JsonLines(records.Converter):
           break
     return at
 
+  def record_start(self, file, offset):
+    """Returns where the record starts that has a byte of the text, or that ends
+    before it if it is the end of the text.
+
+    Raises:
+      ValueError: the record is too long.
+    """
+    end, size = offset, _SEARCHED_BYTES
+    while end:
+      start = max(0, end - size)
+      block = b"".join(file.read_content(start, end))
+      found = block.rfind(b"\n") + 1
+      if found:
+        return start + found
+      end, size = start, 2 * size
+      _check_size(file, end, offset - end)
+    return 0
+
 
 def _converted(file, blocks, start, limit, reject):
   """Yields blocks of text of a file from an offset on.

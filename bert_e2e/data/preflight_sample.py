@@ -5,8 +5,8 @@ the stream's first epoch. Of a larger one the text after each of some evenly
 spread offsets is read, aligned to document boundaries if these are near. Each
 place stands for an equal part of the bytes on disk.
 
-JSON lines are sampled from the next record on. A file that can't be split is
-sampled at its start.
+A file that can't be split is sampled at its start. In JSON lines, a place in a
+record stands for the same place in its text (see record_places.py).
 """
 
 import bisect
@@ -15,9 +15,9 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from bert_e2e.common import file_io
 from bert_e2e.data import corpus as corpus_lib
-from bert_e2e.data import lending
+from bert_e2e.data import lending, record_places, records
 from bert_e2e.data.example_builder import derived_rng
-from bert_e2e.data.text_lines import DOCUMENT_END, Part
+from bert_e2e.data.text_lines import Part
 
 _PLACES = 64
 _GOLDEN_RATIO = 0.6180339887498949
@@ -124,8 +124,7 @@ def _places(corpus, count):
 
   Returns:
     dict from (number of a file, offset in it) to the number of parts that the
-    place stands for: a file that can't be split has one place, its start, and
-    in JSON lines each place is the start of a record.
+    place stands for: a file that can't be split has one place, its start.
   """
   places: Dict[Tuple[int, int], int] = collections.defaultdict(int)
   for part in range(count):
@@ -133,23 +132,8 @@ def _places(corpus, count):
     place = int((part + within) * corpus.num_bytes / count)
     index = bisect.bisect_right(corpus.starts, place) - 1
     offset = place - corpus.starts[index]
-    places[index, _first_offset(corpus, index, offset)] += 1
+    places[index, offset if corpus.texts[index].is_splittable else 0] += 1
   return places
-
-
-def _first_offset(corpus, index, offset):
-  """Returns from where on a file is sampled for a place in it."""
-  file = corpus.texts[index]
-  if not file.splits_by_record:
-    return offset if file.is_splittable else 0
-  start = file.next_record(offset)
-  # After the last record, the first one follows.
-  return start if start < corpus.sizes[index] else 0
-
-
-def _is_document_start(file, offset):
-  """Returns whether a document starts at an offset of `_places`."""
-  return not offset or file.splits_by_record
 
 
 def _spread(corpus, max_bytes):
@@ -184,12 +168,13 @@ def _has_several_documents(corpus, max_bytes):
   if len(corpus.files) > 1:
     return True
   file = corpus.texts[0]
+  if file.splits_by_record:
+    return file.next_record(1) < corpus.num_bytes
   for num_places, size in ((_PLACES, max_bytes // _PLACES),
                            (_SEARCHED_PLACES, _SEARCHED_BYTES)):
     for (_, offset), count in _places(corpus, num_places).items():
       data, _ = _read(file, offset, count * size)
-      is_start = _is_document_start(file, offset)
-      if _count_document_starts(data, is_start) > (not offset):
+      if _count_document_starts(data, not offset) > (not offset):
         return True
   return False
 
@@ -210,29 +195,49 @@ def _text_after(corpus, index, offset, size):
   """
   parts: List[Part] = []
   on_disk = num_documents = 0.0
-  num_read, skipped = 0, []
-  starts_document = _is_document_start(corpus.texts[index], offset)
-  near = int(_NEAR * size)
+  num_read = num_skipped = 0
+  starts_document, near = not offset, int(_NEAR * size)
   for number in range(index, min(index + _FILES_PER_PLACE, len(corpus.files))):
     file = corpus.texts[number]
-    is_start = _is_document_start(file, offset)
-    data, at_end = _read(file, offset, size - num_read, skipped.append)
-    num_read += len(data)
+    skips: List[records.InvalidRecord] = []
+    read, at_end = _read_part(
+        file, offset, size - num_read, near, skips.append)
+    num_read += len(read.data)
     part, starts, ends_document = _align(
-        Part(file.path, offset, data), is_start, at_end, near)
+        read, not read.offset, file.splits_by_record, at_end, near)
     if part.data:
       starts_document = starts if not parts else starts_document
       parts.append(part)
-      part_on_disk, part_documents = _measure(
-          file, part, data, is_start, ends_document)
+      part_on_disk, part_documents = _measure(file, part, read)
       on_disk += corpus.sizes[number] if at_end and not offset else part_on_disk
       num_documents += part_documents
+      num_skipped += sum(part.offset <= error.offset < part.offset + len(
+          part.data) for error in skips)
     if not at_end or num_read >= size:
       break
     offset = 0
   return Sample(
       corpus_lib.Chunk(index, parts), 1.0, starts_document, ends_document,
-      num_documents, len(skipped)), on_disk
+      num_documents, num_skipped), on_disk
+
+
+def _read_part(file, offset, size, near, on_skip):
+  """Reads the text of a file from a place on.
+
+  Args:
+    file: readers.TextFile.
+    offset, size: int; near: see `_align`.
+    on_skip: see readers.TextFile.read_blocks.
+
+  Returns:
+    (Part of `size` bytes or fewer, whether the file ends with it). Only in JSON
+    lines it certainly starts with a line, if one starts near.
+  """
+  start = offset
+  if file.splits_by_record:
+    start, offset = record_places.find_text(file, offset, near)
+  data, at_end = _read(file, start, offset - start + size, on_skip)
+  return Part(file.path, offset, data[offset - start:]), at_end
 
 
 def _count_document_starts(data, is_start):
@@ -249,45 +254,34 @@ def _count_document_starts(data, is_start):
              for before, blank in zip(blanks, blanks[1:]))
 
 
-def _measure(file, part, data, is_start, ends_document):
+def _measure(file, part, read):
   """Measures a part of a file.
 
   Args:
     file: readers.TextFile.
-    part: Part, not empty: what is left of `data`, bytes, after `_align`.
-    is_start: bool, whether a document starts at the start of `data`.
-    ends_document: bool, whether one ends at the end of the part.
+    part: Part, not empty: what is left of `read`, a Part, after `_align`.
 
   Returns:
-    (about how many bytes the part takes on disk, about how many documents of
-    the file it amounts to), floats.
+    (about how many bytes it takes on disk, about how many documents of the file
+    start in it), floats.
 
   Raises:
     ValueError: the file can't be read.
   """
+  if file.splits_by_record:
+    return record_places.measure(file, part)
   size = len(part.data)
-  if not file.splits_by_record:
-    return (size * file.disk_ratio(),
-            _count_document_starts(data, is_start) * size / len(data))
-  # The last record may be cut, and its other fields follow its text.
-  start = 0 if ends_document else max(
-      (end.end() for end in DOCUMENT_END.finditer(part.data)), default=0)
-  if ends_document or start == size:
-    return size, _count_document_starts(part.data, is_start)
-  first = part.offset + start
-  record_bytes = file.next_record(first + 1) - first
-  text = file.read_text(first, record_bytes).rstrip()
-  fraction = min(1.0, (size - start) / max(1, len(text)))
-  return (start + fraction * record_bytes, fraction +
-          _count_document_starts(part.data[:start], is_start))
+  starts = _count_document_starts(read.data, not read.offset)
+  return size * file.disk_ratio(), starts * size / len(read.data)
 
 
-def _align(part, is_start, at_end, near):
+def _align(part, is_start, is_line_start, at_end, near):
   """Cuts what was read of a file to whole lines or, if near, to documents.
 
   Args:
     part: Part; it may start and end within a line.
-    is_start: bool, whether a document starts with it.
+    is_start: bool, whether a document starts with it; is_line_start: bool,
+      whether it starts with a line, or else within one without a near end.
     at_end: bool, whether the file ends with it.
     near: int, bytes within which a document boundary is near.
 
@@ -300,7 +294,7 @@ def _align(part, is_start, at_end, near):
   data = part.data
   start, starts = 0, is_start
   end, ends = len(data), at_end
-  if not starts:
+  if not starts and not is_line_start:
     start, starts = _document_start(data, near)
   if not at_end:
     end, ends = _document_end(data, near)

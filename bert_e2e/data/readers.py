@@ -235,6 +235,12 @@ class TextFile(NamedTuple):
     byte of the text, from 1. It is counted from the start of the file."""
     return self.format.converter.number_at(self, offset)
 
+  def record_start(self, offset) -> int:
+    """See json_lines.JsonLines.record_start; of a file that `splits_by_record`.
+    """
+    return self.format.converter.record_start(  # type: ignore[attr-defined]
+        self, offset)
+
   def next_record(self, offset) -> int:
     """See json_lines.JsonLines.next_record; of a file that `splits_by_record`.
     """

@@ -33,6 +33,9 @@ class InvalidRecord(ValueError):
     cause: str, a clause or a sentence without its full stop.
     number: int, the record's line or row, from 1; or
     offset: int, where in the text it starts, if its number is not known.
+
+  Attributes:
+    offset: as given.
   """
 
   def __init__(self, file, cause, number=None, offset=0):
@@ -40,11 +43,11 @@ class InvalidRecord(ValueError):
     self._file = file
     self._cause = cause
     self._number = number
-    self._offset = offset
+    self.offset = offset
 
   def describe(self):
     """Returns file, record and cause, a str."""
-    number = self._number or self._file.number_at(self._offset)
+    number = self._number or self._file.number_at(self.offset)
     return "%s, %s %d: %s" % (
         self._file.path, self._file.format.converter.unit, number, self._cause)
 

@@ -7,10 +7,11 @@ import textwrap
 
 import forked_programs
 import pytest
+import record_files
 import tensorflow.compat.v1 as tf
 import tf_checkpoints
 from hugging_face_models import config_of, random_variables
-from program import LENGTHS, ROOT, command
+from program import LENGTHS, ROOT, WORDS, command
 
 import run_pretraining_e2e as e2e
 from bert_e2e.common import file_io, input_files
@@ -92,6 +93,21 @@ def test_the_flow_of_remote_files_is_that_of_local_ones(
       first_example=len(local) - 3, log=resume.WindowLog(log))
   assert list(rest) == local[-3:]
   assert (tmp_path / "out_windows.txt").stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", [
+    "a.jsonl", "a.csv", "a.parquet", "a.jsonl.gz"])
+def test_records_of_remote_files(files, remote, tmp_path, name):
+  texts = ["%s\n%s" % (WORDS[i % 40], WORDS[i % 7]) for i in range(400)]
+  (tmp_path / name).write_bytes(record_files.file_of(name, texts))
+  local = list(flow_of(str(tmp_path / name), files["vocab"]))
+  assert len(local) > 100
+  assert list(flow_of(SCHEME + name, remote["vocab"])) == local
+  assert list(flow_of(
+      SCHEME + name, remote["vocab"], num_workers=2,
+      first_example=len(local) - 3)) == local[-3:]
+  with pytest.raises(ValueError, match=SCHEME + name + ".*text_field"):
+    list(flow_of(SCHEME + name, remote["vocab"], text_field="body"))
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

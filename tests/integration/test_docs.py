@@ -272,6 +272,9 @@ def inputs(tmp_path_factory):
   write_text(folder / "corpus" / "part-2.txt", 2, 30)
   write_text(folder / "held_out.txt", 3, 9)
   write_text(folder / "general.txt", 4, 9)
+  (folder / "articles.jsonl").write_text("".join(
+      json.dumps({"id": i, "body": " ".join(WORDS[i:i + 5])}) + "\n"
+      for i in range(9)))
   for name in ("task_train.tsv", "task_eval.tsv"):
     (folder / name).write_text("".join(
         "label%d\t%s\n" % (i % 2, " ".join([WORDS[i], name[5:7]]))

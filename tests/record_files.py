@@ -8,7 +8,8 @@ import json
 import lzma
 from typing import Any, Dict
 
-COMPRESSORS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+COMPRESSORS: Dict[str, Any] = {
+    "gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
 
 
 def json_lines(texts, field="text", ensure_ascii=True):

@@ -84,7 +84,7 @@ def test_a_text_of_the_probe(refused, files, probe, tmp_path, parse_flags):
   assert run.training.preflight.held_out == (shared,)
   for flag, path in probe.items():
     assert "--%s and --input_file both name %s" % (flag, path) in refused(
-        input_file=path, **probe)
+        input_file=path, input_format="text", **probe)
 
 
 def test_what_is_held_out_is_named():

@@ -69,7 +69,7 @@ def peak():
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 before, start = peak(), time.time()
-chinese_words.Jieba(sys.argv[2]).words_in("")
+chinese_words.Jieba(sys.argv[2]).words_in("\\u4eba\\u6743")
 print(time.time() - start, peak() - before)
 """
 

@@ -7,13 +7,14 @@ takes it for the continuation of a word, as it does a piece that starts with
 "##"; for everything else it is the piece that it was.
 """
 
+import collections
 import functools
 import hashlib
 import importlib
 import itertools
 import logging
 import os
-from typing import Any, Dict, FrozenSet, Optional, Set
+from typing import Any, Dict, FrozenSet, Optional, Set, Tuple
 
 import tokenization
 from bert_e2e.common import file_io
@@ -52,35 +53,58 @@ _CONTINUED: Dict[type, Any] = {
     str: ContinuedText, bytes: ContinuedId, int: ContinuedNumber}
 
 
+class _ContinuedPieces(dict):
+  """The Continued of each piece, always the same one."""
+
+  def __missing__(self, piece):
+    found = self[piece] = _CONTINUED[type(piece)](piece)
+    return found
+
+
 class WordSet:
   """Words that are looked up in text.
 
   Args:
     words: iterable of str, of two characters or more each.
+
+  Attributes:
+    words: frozenset of str.
+    lengths: dict from the first two characters of words to their lengths, a
+      tuple of int, descending.
   """
 
   def __init__(self, words):
     self.words = frozenset(words)
-    # From the first two characters of a word to the length of the longest one.
-    self._longest: Dict[str, int] = {}
+    lengths = collections.defaultdict(set)
     for word in self.words:
-      start = word[:2]
-      self._longest[start] = max(len(word), self._longest.get(start, 0))
+      lengths[word[:2]].add(len(word))
+    # Few tuples differ.
+    same: Dict[Tuple[int, ...], Tuple[int, ...]] = {}
+    self.lengths = {}
+    for start, found in lengths.items():
+      descending = tuple(sorted(found, reverse=True))
+      self.lengths[start] = same.setdefault(descending, descending)
 
   def digest(self):
     """Returns a short hash of the words, a str."""
     words = "\n".join(sorted(self.words)).encode("utf-8")
     return hashlib.sha256(words).hexdigest()[:16]
 
-  def longest_at(self, text, start):
-    """Returns the length of the longest word at an offset of a text; 1 if there
-    is none."""
-    longest = self._longest.get(text[start:start + 2])
-    if longest:
-      for length in range(min(longest, len(text) - start), 1, -1):
-        if text[start:start + length] in self.words:
-          return length
-    return 1
+
+class _Union:
+  """The words of two WordSets, looked up as those of one."""
+
+  def __init__(self, first, second):
+    self._sets = first, second
+    self.words = self.lengths = self
+
+  def __contains__(self, word):
+    return any(word in each.words for each in self._sets)
+
+  def get(self, start, default):
+    found = {length for each in self._sets
+             for length in each.lengths.get(start, default)}
+    return sorted(found, reverse=True)
 
 
 class Jieba:
@@ -154,11 +178,11 @@ class ChineseWords:
       self._jieba = Jieba(segmenter_cache)
 
   def in_line(self, line):
-    """Returns a list of the WordSets to look up in a line, a str."""
-    found = [self._listed] if self._listed else []
-    if self._jieba:
-      found.append(WordSet(self._jieba.words_in(line)))
-    return found
+    """Returns what to look up in a line (str): a WordSet, or like one."""
+    if self._jieba is None:
+      return self._listed
+    words = WordSet(self._jieba.words_in(line))
+    return words if self._listed is None else _Union(self._listed, words)
 
   def identity(self):
     """Returns what identifies the words in a stream's record, a dict."""
@@ -194,7 +218,7 @@ class Marker:
   def __init__(self, words, characters):
     self._words = words
     self._characters = characters
-    self._continued: Dict[Any, Continued] = {}
+    self._continued = _ContinuedPieces()
 
   def mark(self, lines, segments):
     """Yields the pieces of each line, those that continue a word marked.
@@ -215,21 +239,22 @@ class Marker:
   def _mark_line(self, line, pieces):
     """Does so for one line; returns the list."""
     text = "".join(map(self._characters.get, pieces, itertools.repeat(_OTHER)))
+    if not text.strip(_OTHER):
+      return pieces
+    found = self._words.in_line(line)
+    words, lengths = found.words, found.lengths
     start, end = 0, len(text)
-    sets = self._words.in_line(line) if text.strip(_OTHER) else ()
-    while start < end and sets:
-      stop = start + max(words.longest_at(text, start) for words in sets)
+    while start < end:
+      stop = start + 1
+      for length in lengths.get(text[start:start + 2], ()):
+        # A word of two is known by its start.
+        if length == 2 or text[start:start + length] in words:
+          stop = min(start + length, end)  # A shorter word may end the text.
+          break
       for i in range(start + 1, stop):
-        pieces[i] = self._continuing(pieces[i])
+        pieces[i] = self._continued[pieces[i]]
       start = stop
     return pieces
-
-  def _continuing(self, piece):
-    """Returns the Continued of a piece, always the same one."""
-    found = self._continued.get(piece)
-    if found is None:
-      found = self._continued[piece] = _CONTINUED[type(piece)](piece)
-    return found
 
 
 # -------------------------------------------------------------- the word list

@@ -140,16 +140,16 @@ def test_forms_of_a_word_list(write, data):
   words = chinese_words.ChineseWords(path)
   expected = chinese_words.ChineseWords([WORLD, RIGHTS])
   assert words.identity() == expected.identity()
-  [found], [same] = words.in_line(""), expected.in_line("")
-  assert found.words == same.words == {WORLD, RIGHTS}
+  assert words.in_line("").words == expected.in_line("").words == {
+      WORLD, RIGHTS}
 
 
 def test_a_word_list_is_read_again_if_it_changes(write):
   path = write("words.txt", RIGHTS)
   first = chinese_words.ChineseWords(path).in_line("")
-  assert chinese_words.ChineseWords(path).in_line("")[0] is first[0]
+  assert chinese_words.ChineseWords(path).in_line("") is first
   write("words.txt", RIGHTS + "\n" + WORLD)
-  [second] = chinese_words.ChineseWords(path).in_line("")
+  second = chinese_words.ChineseWords(path).in_line("")
   assert second.words == {RIGHTS, WORLD}
 
 
@@ -266,12 +266,12 @@ def test_jieba_is_loaded_only_if_it_is_selected(options, expected):
 @pytest.mark.parametrize("piece", [b"\x12\3", "\u6743", 4711])
 def test_a_marked_piece_is_equal_to_the_plain_one(piece):
   marker = chinese_words.Marker(chinese_words.ChineseWords([RIGHTS]), {})
-  marked = marker._continuing(piece)
+  marked = marker._continued[piece]
   assert isinstance(marked, chinese_words.Continued)
   assert marked == piece and piece == marked and hash(marked) == hash(piece)
   assert {piece: 1}[marked] == 1 and str(marked) == str(piece)
   assert repr(marked) == repr(piece)
-  assert marker._continuing(piece) is marked
+  assert marker._continued[piece] is marked
   again = pickle.loads(pickle.dumps(marked))
   assert again == piece and isinstance(again, chinese_words.Continued)
   assert not isinstance(pickle.loads(pickle.dumps(piece)),

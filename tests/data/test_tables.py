@@ -89,7 +89,8 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("name, data, said", WRONG)
+@pytest.mark.parametrize("name, data, said", WRONG,
+                         ids=map(str, range(len(WRONG))))
 def test_a_row_without_text_is_named_or_skipped(write, name, data, said):
   data = parquet(data) if isinstance(data, list) else data
   with pytest.raises(records.InvalidRecord) as caught:

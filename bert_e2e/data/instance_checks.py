@@ -69,7 +69,7 @@ def _checked(instance, vocabulary, options):
                      _shown(instance.is_random_next))
   return TrainingInstance(tokens, segment_ids, positions, labels,
                           bool(instance.is_random_next),
-                          getattr(instance, "masked_groups", ()))
+                          masked_groups=getattr(instance, "masked_groups", ()))
 
 
 def _shown(value):

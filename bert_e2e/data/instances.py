@@ -64,7 +64,7 @@ class TrainingInstance:
   """
 
   def __init__(self, tokens, segment_ids, masked_lm_positions, masked_lm_labels,
-               is_random_next, masked_groups=()):
+               is_random_next, *, masked_groups=()):
     self.tokens = tokens
     self.segment_ids = segment_ids
     self.masked_lm_positions = masked_lm_positions
@@ -279,7 +279,8 @@ def _masked(tokens, segment_ids, length_a, is_random_next, options, pieces,
   positions, labels = masking.replace_groups(
       tokens, groups, options, pieces, sampler)
   return TrainingInstance(
-      tokens, segment_ids, positions, labels, is_random_next, groups)
+      tokens, segment_ids, positions, labels, is_random_next,
+      masked_groups=groups)
 
 
 def _instances_from_segments(segments, borrowed, options, pieces, sampler):

@@ -155,12 +155,13 @@ def _text_rows(found):
 def _format_rows(found):
   """Yields the rows on the formats of examples."""
   about = "~" if found.is_estimate else ""
-  for number, shape in enumerate(found.formats):
-    yield ("" if number else "formats",
-           "%s: %s truncated, %s padding%s" % (
-               shape.example_format, about + percent(shape.truncated_share),
-               about + percent(shape.padding_share),
-               "; in use" * (shape.example_format == found.example_format)))
+  shapes = "; ".join("%s%s %s, %s" % (
+      shape.example_format,
+      " (in use)" * (shape.example_format == found.example_format),
+      about + percent(shape.truncated_share),
+      about + percent(shape.padding_share)) for shape in found.formats)
+  for number, line in enumerate(textwrap.wrap(shapes, _TABLE_WIDTH)):
+    yield "" if number else "truncated, padding", line
   if found.format_advice:
     flags, reason = found.format_advice
     yield "consider", flags

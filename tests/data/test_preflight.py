@@ -715,7 +715,7 @@ def test_text_is_an_aligned_table_and_the_warnings(write, options, max_bytes):
   table = [line for line in lines if not line.startswith("warning: ")]
   assert lines[len(table):] == [
       "warning: " + item.text for item in found.warnings]
-  assert 15 <= len(table) <= 34 and max(map(len, table)) <= 80
+  assert 15 <= len(table) <= 32 and max(map(len, table)) <= 80
   start = table[0].index(format(found.looked_at, ","))
   assert all(line[start - 2:start] == "  " and line[start] != " "
              for line in table)

@@ -246,7 +246,7 @@ class TestProgram:
                  "step 2/4  loss ", "step 4/4  loss ", "masked_lm_accuracy = "):
       assert line in first.stdout
     assert "step 3/4" not in first.stdout
-    assert len(first.stdout.splitlines()) < 40
+    assert len(first.stdout.splitlines()) < 45
     self.same_figures_on_terminal_and_tensorboard(first.stdout, out)
     log = read(os.path.join(out, "train.log"))
     for line in ("*** Input Files ***", "*** Features ***",

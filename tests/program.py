@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import forked_programs
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 import create_pretraining_data as cpd
@@ -168,6 +169,24 @@ def tensors(out, step):
   reader = tf.train.load_checkpoint(os.path.join(out, "model.ckpt-%d" % step))
   return {name: reader.get_tensor(name)
           for name in reader.get_variable_to_shape_map()}
+
+
+def check_a_kill_changes_nothing(files, **changes):
+  """Checks that a run that is killed and resumed ends with the weights of one
+  that is not; see `command`. The resumed one has two workers."""
+  run = dict(changes, num_train_steps=12, save_checkpoints_steps=4,
+             log_every_steps=1, learning_rate=1e-2)
+  undisturbed, killed = files["out"] + "1", files["out"] + "2"
+  first = run_program(command(dict(files, out=undisturbed), **run))
+  assert first.returncode == 0, first.stdout
+  with started(command(dict(files, out=killed), **run), "step 7/12"):
+    pass  # Killed by SIGKILL at once.
+  last = run_program(command(dict(files, out=killed), num_workers=2, **run))
+  assert last.returncode == 0, last.stdout
+  assert "resuming from step 4" in last.stdout
+  expected, found = tensors(undisturbed, 12), tensors(killed, 12)
+  assert sorted(found) == sorted(expected)
+  assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
 def save_checkpoint(path, shapes):

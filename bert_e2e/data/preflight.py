@@ -14,12 +14,8 @@ from bert_e2e.data import preflight_sample, repetitions, text_lines
 from bert_e2e.data.instances import PAIRINGS
 from bert_e2e.data.pieces import check_vocabulary
 from bert_e2e.data.preflight_counts import SampleCounter, vocabulary_shares
-from bert_e2e.data.preflight_formats import (
-  FormatShape,
-  Recommendation,
-  recommend,
-)
-from bert_e2e.data.preflight_model import StartingModel
+from bert_e2e.data.preflight_formats import FormatShape, recommend
+from bert_e2e.data.preflight_model import StartingModel, Suggestion
 from bert_e2e.data.preflight_numbers import percent, quantile, ratio
 from bert_e2e.data.text_kinds import FoundKind, find_kinds
 
@@ -134,7 +130,7 @@ class Preflight(NamedTuple):
     num_head_steps: int, those of the training steps that precede the warm-up.
     example_format: str, as requested.
     formats: tuple of FormatShape, one for each format.
-    format_advice: Recommendation of another format; None for none.
+    format_advice: Suggestion of another format; None for none.
     chinese_share: Chinese characters among the text's tokens.
     masks_characters: bool, whether whole words are masked, and each Chinese
       character is one.
@@ -188,7 +184,7 @@ class Preflight(NamedTuple):
   num_head_steps: int = 0
   example_format: str = "segment_pair"
   formats: Tuple[FormatShape, ...] = ()
-  format_advice: Optional[Recommendation] = None
+  format_advice: Optional[Suggestion] = None
   chinese_share: float = 0.0
   masks_characters: bool = False
   model: Optional[StartingModel] = None

@@ -10,6 +10,7 @@ import random
 from typing import Dict, NamedTuple, Optional, Tuple
 
 from bert_e2e.data import instances, pairing, sampling
+from bert_e2e.data.preflight_model import Suggestion
 from bert_e2e.data.preflight_numbers import percent, ratio
 
 # A format is recommended if it keeps so much more of the text's tokens, or has
@@ -100,14 +101,8 @@ def _sequences(row, documents, options):
            instances.SINGLE_SPECIAL + len(texts) - 1)
 
 
-class Recommendation(NamedTuple):
-  """Flags to consider, as on a command line, and why; both str."""
-  flags: str
-  reason: str
-
-
 def recommend(shapes, example_format, one_sentence_share) -> (
-    Optional[Recommendation]):
+    Optional[Suggestion]):
   """Recommends a format for a text.
 
   Nothing is cut off from sequences of whole lines. They end with their document
@@ -119,7 +114,7 @@ def recommend(shapes, example_format, one_sentence_share) -> (
     one_sentence_share: fraction of the documents that have one sentence.
 
   Returns:
-    Recommendation; None if the format in use is as good.
+    Suggestion; None if the format in use is as good.
   """
   known = {shape.example_format: shape for shape in shapes}
   if example_format not in known or not known[example_format].examples:
@@ -140,6 +135,6 @@ def recommend(shapes, example_format, one_sentence_share) -> (
   if example_format == "segment_pair":
     reason += (" Single sequences train no sentence objective, which tasks on "
                "pairs of texts may miss.")
-  return Recommendation(
+  return Suggestion(
       "--example_format=%s --sentence_objective=none" % best.example_format,
       reason)

@@ -10,7 +10,7 @@ from bert_e2e.data.preflight import (
   UnknownWord,
   list_words,
 )
-from bert_e2e.data.preflight_formats import FormatShape, Recommendation
+from bert_e2e.data.preflight_formats import FormatShape
 from bert_e2e.data.preflight_model import StartingModel, Suggestion
 from bert_e2e.data.preflight_numbers import percent
 from bert_e2e.data.text_kinds import FoundKind
@@ -71,7 +71,7 @@ def from_dict(values):
         FoundKind(**item) for item in kept["text_kinds"])
     kept["formats"] = tuple(FormatShape(**item) for item in kept["formats"])
     if kept["format_advice"]:
-      kept["format_advice"] = Recommendation(**kept["format_advice"])
+      kept["format_advice"] = Suggestion(**kept["format_advice"])
     kept["held_out"] = tuple(kept["held_out"])
     kept["model"] = _model_from_dict(kept["model"])
   except TypeError as e:
@@ -162,11 +162,8 @@ def _format_rows(found):
       about + percent(shape.padding_share)) for shape in found.formats)
   for number, line in enumerate(textwrap.wrap(shapes, _TABLE_WIDTH)):
     yield "" if number else "truncated, padding", line
-  if found.format_advice:
-    flags, reason = found.format_advice
-    yield "consider", flags
-    for line in textwrap.wrap(reason, _TABLE_WIDTH):
-      yield "", line
+  yield from _advice_rows(
+      filter(None, [found.format_advice]), _TABLE_WIDTH)
 
 
 def _training_rows(found):
@@ -198,9 +195,14 @@ def model_rows(model):
   yield "starts from", model.name
   for line in textwrap.wrap(model.meaning, _LINE_WIDTH):
     yield "", line
-  for number, (flags, reason) in enumerate(model.suggestions):
+  yield from _advice_rows(model.suggestions, _LINE_WIDTH)
+
+
+def _advice_rows(suggestions, width):
+  """Yields the rows of an iterable of Suggestions, in lines of some width."""
+  for number, (flags, reason) in enumerate(suggestions):
     yield "" if number else "consider", flags
-    for line in textwrap.wrap(reason, _LINE_WIDTH):
+    for line in textwrap.wrap(reason, width):
       yield "", line
 
 

@@ -4,15 +4,13 @@ import csv
 import json
 import os
 
-import numpy as np
 import pytest
 from program import (
   LENGTHS,
+  check_a_kill_changes_nothing,
   command,
   prepared,
   run_program,
-  started,
-  tensors,
   text,
 )
 
@@ -49,21 +47,9 @@ def write_records(files, name, content=None, field="body"):
 @pytest.mark.slow
 @BOTH
 def test_killed_it_ends_with_the_weights_of_an_undisturbed_run(files, name):
-  run = dict(
-      input_file=write_records(files, name), text_field="body",
-      sentence_split="rule", num_train_steps=12, save_checkpoints_steps=4,
-      log_every_steps=1, learning_rate=1e-2)
-  undisturbed, killed = files["out"] + "1", files["out"] + "2"
-  first = run_program(command(dict(files, out=undisturbed), **run))
-  assert first.returncode == 0, first.stdout
-  with started(command(dict(files, out=killed), **run), "step 7/12"):
-    pass  # Killed by SIGKILL at once.
-  last = run_program(command(dict(files, out=killed), num_workers=2, **run))
-  assert last.returncode == 0, last.stdout
-  assert "resuming from step 4" in last.stdout
-  expected, found = tensors(undisturbed, 12), tensors(killed, 12)
-  assert sorted(found) == sorted(expected)
-  assert all(np.array_equal(found[name], expected[name]) for name in expected)
+  check_a_kill_changes_nothing(
+      files, input_file=write_records(files, name), text_field="body",
+      sentence_split="rule")
 
 
 @BOTH

@@ -4,17 +4,15 @@ import os
 import re
 
 import forked_programs
-import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from program import (
   LENGTHS,
   ROOT,
+  check_a_kill_changes_nothing,
   command,
   prepared,
   run_program,
-  started,
-  tensors,
 )
 from strategy_modules import BUILT_IN
 
@@ -84,20 +82,8 @@ def test_a_changed_strategy_does_not_resume(files, modules, parse_flags):
 
 @pytest.mark.slow
 def test_killed_it_ends_with_the_weights_of_an_undisturbed_run(files, modules):
-  run = dict(num_train_steps=12, save_checkpoints_steps=4, log_every_steps=1,
-             learning_rate=1e-2,
-             strategy=modules.write(LINES) + ":one_per_line")
-  undisturbed, killed = files["out"] + "1", files["out"] + "2"
-  first = run_program(command(dict(files, out=undisturbed), **run))
-  assert first.returncode == 0, first.stdout
-  with started(command(dict(files, out=killed), **run), "step 7/12"):
-    pass  # Killed by SIGKILL at once.
-  last = run_program(command(dict(files, out=killed), num_workers=2, **run))
-  assert last.returncode == 0, last.stdout
-  assert "resuming from step 4" in last.stdout
-  expected, found = tensors(undisturbed, 12), tensors(killed, 12)
-  assert sorted(found) == sorted(expected)
-  assert all(np.array_equal(found[name], expected[name]) for name in expected)
+  check_a_kill_changes_nothing(
+      files, strategy=modules.write(LINES) + ":one_per_line")
 
 
 def test_evaluations_are_built_in(files, modules, parse_flags):

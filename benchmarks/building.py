@@ -3,6 +3,7 @@
     python benchmarks/building.py --text=english.txt,chinese.txt \
         --vocab_file=vocab.txt,vocab_zh.txt [--num_workers=0,1,2] \
         [--reference=<checkout of google-research/bert>] \
+        [--reference_python=<python with TensorFlow 1>] \
         [--word_list=words.txt] [--segmenter=jieba]
 
 Builds one epoch of each text as `take_write_2_flow` does, from a cold start,
@@ -12,6 +13,7 @@ a separate process; they alternate, so that load on the machine affects all of
 them alike. The results are medians over `--rounds`; compare the ratios. The
 reference is slow on a large text: `--reference_bytes` passes it the start of
 the text only (with less than a few MB, its startup time distorts the ratio).
+It needs TensorFlow 1: `--reference_python` names an interpreter that has it.
 The fraction of examples whose segment B is random is counted separately.
 
 With a word list or a segmenter, whole words are masked as well, with and
@@ -26,27 +28,25 @@ import tempfile
 from typing import Any, Callable, Dict
 
 import common
+import rows
+
+import tokenization
 
 _STREAM = """
-import sys
+import json, sys
 sys.path.insert(0, sys.argv[1])
-import create_pretraining_data as cpd
-from bert_e2e.data import corpus, stream as es
-import json
-text, vocab, workers, instances = sys.argv[2:]
-stream = es.ExampleStream(
-    corpus.Corpus([text]),
-    es.StreamOptions(vocab, instances=cpd.InstanceOptions(
-        **json.loads(instances))),
-    num_epochs=1, num_workers=int(workers))
+from bert_e2e.data.text_source import take_write_2_flow
+text, vocab, workers, options = sys.argv[2:]
+examples = take_write_2_flow(
+    text, vocab, num_epochs=1, num_workers=int(workers), **json.loads(options))
 """
 _OURS = _STREAM + """
-print(sum(1 for _ in stream.examples()))
+print(sum(1 for _ in examples))
 """
 _OUR_RANDOM_PAIRS = _STREAM + """
-import show_examples
-labels = [show_examples.parse_example(example)["next_sentence_labels"][0]
-          for example in stream.examples()]
+from bert_e2e.data.tf_example import parse_example
+labels = [parse_example(example)["next_sentence_labels"][0]
+          for example in examples]
 print(sum(labels) / len(labels))
 """
 _RANDOM_PAIRS_OF_RECORDS = """
@@ -73,9 +73,10 @@ chinese_words.Jieba(sys.argv[2]).words_in("\\u4eba\\u6743")
 print(time.time() - start, peak() - before)
 """
 
-# Number of workers -> target.
-_TARGETS = {0: "20 times the reference, at least 12",
-            2: "1.8 times one process"}
+# Of a text to tell its language.
+_EXAMINED_BYTES = 1 << 16
+# The least text, in MB, whose ratio the start of a process does not decide.
+_MEGABYTES = 2
 
 
 def run_ours(code, text, vocab_file, num_workers, options, **masks):
@@ -117,14 +118,15 @@ def reference(text, vocab_file, options):
       data = source.read(options.reference_bytes)
       stream.write(data[:data.rfind(b"\n") + 1])
     output, seconds, cpu = common.run([
-        sys.executable, "create_pretraining_data.py", "--input_file=" + start,
+        options.reference_python, "create_pretraining_data.py",
+        "--input_file=" + start,
         "--vocab_file=" + os.path.abspath(vocab_file),
         "--output_file=" + records,
         "--max_seq_length=%d" % options.max_seq_length,
         "--max_predictions_per_seq=%d" % options.max_predictions_per_seq,
         "--dupe_factor=1"], cwd=options.reference)
     random_pairs, _, _ = common.run(
-        [sys.executable, "-c", _RANDOM_PAIRS_OF_RECORDS, records])
+        [options.reference_python, "-c", _RANDOM_PAIRS_OF_RECORDS, records])
   count = int(output.split("Wrote ")[-1].split()[0])
   return count / seconds, count / cpu, float(random_pairs.split()[-1])
 
@@ -143,11 +145,11 @@ def measure_words(text, vocab_file, options):
   results = common.medians(kinds, options.rounds)
   base = results["whole words"]
   for name, (by_clock, by_cpu) in results.items():
-    common.row(
-        "building, %s (%s)" % (name, common.describe(text)),
+    rows.BUILDING_WORDS.show(
+        " %s (%s)" % (name, common.describe(text)),
         "%.0f examples/s, %.0f per CPU second; %.2f and %.2f times the time of "
         "whole words alone" % (
-            by_clock, by_cpu, base[0] / by_clock, base[1] / by_cpu), "")
+            by_clock, by_cpu, base[0] / by_clock, base[1] / by_cpu))
 
 
 def measure_segmenter(options):
@@ -161,10 +163,21 @@ def measure_segmenter(options):
     built = load(directory)
     [loaded] = common.medians(
         {"loaded": lambda: load(directory)}, options.rounds).values()
-  common.row(
-      "loading %s" % options.segmenter,
+  rows.LOADING.show(
+      ", %s" % options.segmenter,
       "%.1f s and %.0f MB with its cache, %.1f s and %.0f MB without" % (
-          *loaded, *built), "")
+          *loaded, *built))
+
+
+def row_of(text, num_workers):
+  """Returns the rows.Row of a text and a number of workers."""
+  if num_workers:
+    return (rows.BUILDING_2_WORKERS if num_workers == 2 else
+            rows.BUILDING_WORKERS)
+  with open(text, "rb") as stream:
+    start = stream.read(_EXAMINED_BYTES).decode("utf-8", "replace")
+  is_chinese = tokenization.count_chinese(start) > len(start) / 4
+  return rows.BUILDING_CHINESE if is_chinese else rows.BUILDING_ENGLISH
 
 
 def measure(text, vocab_file, options):
@@ -179,28 +192,62 @@ def measure(text, vocab_file, options):
     kinds["reference"] = lambda: reference(text, vocab_file, options)
   results = common.medians(kinds, options.rounds)
   base = results.pop("reference", None)
-  for count, (by_clock, by_cpu) in results.items():
-    value = "%.0f examples/s, %.0f per CPU second" % (by_clock, by_cpu)
-    if base:
-      value += "; %.1f and %.1f times the reference" % (
-          by_clock / base[0], by_cpu / base[1])
-    if count and 0 in results:
-      value += "; %.2f times one process" % (by_clock / results[0][0])
-    common.row(
-        "building, %s (%s)" % (
-            "%d workers" % count if count else "in one process",
-            common.describe(text)), value, _TARGETS.get(count, ""))
+  for count, result in results.items():
+    show(text, count, result, base, results.get(0), options)
   if base:
-    size = min(options.reference_bytes or float("inf"), os.path.getsize(text))
-    common.row(
-        "building, the reference (%s, its first %.1f MB)" % (
-            os.path.basename(text), size / 1e6),
-        "%.0f examples/s, %.0f per CPU second" % tuple(base[:2]), "")
-  value = "%.1f %%" % (100 * our_random_pairs(text, vocab_file, options))
+    rows.BUILDING_REFERENCE.show(
+        " (%s, its first %.1f MB)" % (os.path.basename(text), min(
+            options.reference_bytes or float("inf"),
+            os.path.getsize(text)) / 1e6),
+        "%.0f examples/s, %.0f per CPU second" % tuple(base[:2]))
+  measure_pairs(text, vocab_file, base and base[2], options)
+
+
+def show(text, num_workers, result, base, one_process, options):
+  """Prints the row for a number of workers.
+
+  Args:
+    text: str; num_workers: int.
+    result, base, one_process: the results of `ours` with these, of `reference`
+      and of `ours` without; None for what was not measured.
+    options: the parsed arguments.
+  """
+  by_clock, by_cpu = result
+  value = "%.0f examples/s, %.0f per CPU second" % (by_clock, by_cpu)
+  figure = None
   if base:
-    value += ", reference: %.1f %%" % (100 * base[2])
-  common.row("random pairs (%s)" % common.describe(text), value,
-             "the reference's fraction")
+    figure = None if num_workers else by_cpu / base[1]
+    value += "; %.1f and %.1f times the reference" % (
+        by_clock / base[0], by_cpu / base[1])
+  if num_workers and one_process:
+    figure = by_clock / one_process[0]
+    value += "; %.2f times one process" % figure
+  row = row_of(text, num_workers)
+  of_workers = " %d worker%s" % (num_workers, "s" * (num_workers > 1))
+  row.show(
+      "%s (%s)" % ("" if not num_workers or row is rows.BUILDING_2_WORKERS else
+                   of_workers, common.describe(text)), value, figure,
+      rows.lacking(rounds=(options.rounds, rows.ROUNDS), MB_of_text=(min(
+          options.reference_bytes or float("inf"),
+          os.path.getsize(text)) / 1e6, _MEGABYTES)))
+
+
+def measure_pairs(text, vocab_file, of_reference, options):
+  """Prints the row for the random pairs of a text.
+
+  Args:
+    text, vocab_file: str.
+    of_reference: float, the reference's fraction; None if not measured.
+    options: the parsed arguments.
+  """
+  share = our_random_pairs(text, vocab_file, options)
+  value, figure = "%.1f %%" % (100 * share), None
+  if of_reference is not None:
+    value += ", reference: %.1f %%" % (100 * of_reference)
+    figure = 100 * abs(share - of_reference)
+  rows.RANDOM_PAIRS.show(
+      " (%s)" % common.describe(text), value, figure,
+      rows.lacking(MB_of_text=(common.megabytes(text), 1)))
 
 
 def main():
@@ -210,6 +257,9 @@ def main():
   parser.add_argument(
       "--vocab_file", required=True, help="one for all texts, or one per text")
   parser.add_argument("--reference")
+  parser.add_argument(
+      "--reference_python", default=sys.executable,
+      help="runs the reference, which needs TensorFlow 1")
   parser.add_argument("--reference_bytes", type=int, default=None)
   parser.add_argument("--num_workers", default="0,1,2")
   parser.add_argument("--max_seq_length", type=int, default=128)

@@ -13,16 +13,11 @@ import sys
 import tempfile
 import time
 
+import rows
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = os.path.join(ROOT, "run_pretraining_e2e.py")
 sys.path.insert(0, ROOT)
-
-# A small model, so that training consumes examples fast; vocab_size is added.
-MODEL = {
-    "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
-    "intermediate_size": 128, "max_position_embeddings": 512,
-    "type_vocab_size": 2,
-}
 
 
 @functools.lru_cache(maxsize=None)
@@ -49,12 +44,18 @@ def cores():
 def describe(path):
   """Returns a corpus's file name and size."""
   return "%s, %.1f MB" % (os.path.basename(path),
-                          os.path.getsize(path) / 1e6)
+                          megabytes(path))
 
 
-def row(name, result, target):
-  """Prints a row of the table that `make bench` collects."""
-  print("| %s | %s | %s |" % (name, result, target), flush=True)
+def megabytes(path):
+  """Returns a file's size in MB."""
+  return os.path.getsize(path) / 1e6
+
+
+def layers_and_size(model):
+  """Returns the layers and the hidden size of a model, given as "LxH"."""
+  layers, hidden_size = map(int, model.split("x"))
+  return layers, hidden_size
 
 
 def feeding_parser(description):
@@ -66,6 +67,12 @@ def feeding_parser(description):
   parser.add_argument("--num_batches", type=int, default=5000)
   parser.add_argument("--rounds", type=int, default=3)
   return parser
+
+
+def lacking_for_feeding(options):
+  """Says what the options of `feeding_parser` lack for a measure."""
+  return rows.lacking(rounds=(options.rounds, rows.ROUNDS),
+                      batches=(options.num_batches, 1000))
 
 
 def cycle(examples):
@@ -133,13 +140,32 @@ def children(pid):
   return found
 
 
-def write_config(directory, vocab_file):
-  """Writes the config of MODEL for a vocabulary; returns its path."""
+def vocab_size(vocab_file):
+  """Returns the number of entries of a vocabulary file."""
   with open(vocab_file, "rb") as stream:
-    size = len(stream.read().splitlines())
+    return len(stream.read().splitlines())
+
+
+def write_config(directory, num_entries, layers=1, hidden_size=32):
+  """Writes a model's config.
+
+  Args:
+    directory: str.
+    num_entries: int, of the vocabulary.
+    layers, hidden_size: int; by default a model so small that training it only
+      shows that everything runs.
+
+  Returns:
+    str, the config's path.
+  """
   path = os.path.join(directory, "config.json")
   with open(path, "w") as stream:
-    json.dump(dict(MODEL, vocab_size=size), stream)
+    json.dump({
+        "vocab_size": num_entries, "hidden_size": hidden_size,
+        "num_hidden_layers": layers,
+        "num_attention_heads": max(2, hidden_size // 64),
+        "intermediate_size": 4 * hidden_size, "max_position_embeddings": 512,
+        "type_vocab_size": 2}, stream)
   return path
 
 

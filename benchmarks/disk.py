@@ -20,11 +20,13 @@ import sys
 import tempfile
 
 import common
+import rows
 
-from bert_e2e import config, output_files
+from bert_e2e import config
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import resume
 from bert_e2e.data import stream as stream_lib
+from demo import written_files
 
 
 def bytes_written(arguments, environment=None):
@@ -46,15 +48,16 @@ def sizes(directory):
   """Returns the sizes of the files in an output directory by kind.
 
   Returns:
-    dict from kind to bytes; files that a run should not write have the kind
-    "other: NAME".
+    dict from kind to bytes; files that hold examples have the kind "examples",
+    others that a run should not write "unknown: NAME".
   """
-  found = {}
+  found = {"examples": 0}
   for parent, _, names in os.walk(directory):
     for name in names:
       path = os.path.join(parent, name)
-      kind = (output_files.kind_of(os.path.relpath(path, directory)) or
-              "other: " + name)
+      kind = ("examples" if written_files.holds_examples(path) else
+              written_files.kind_of(os.path.relpath(path, directory)) or
+              "unknown: " + name)
       found[kind] = found.get(kind, 0) + os.path.getsize(path)
   return found
 
@@ -99,7 +102,8 @@ def measure(options, directory):
   def path(name):
     return os.path.join(directory, name)
 
-  config = common.write_config(directory, options.vocab_file)
+  config = common.write_config(
+      directory, common.vocab_size(options.vocab_file))
   vocab = "--vocab_file=" + options.vocab_file
 
   def training(name, input_file):
@@ -108,34 +112,34 @@ def measure(options, directory):
             "--num_train_steps=%d" % options.num_steps, vocab,
             "--input_file=" + input_file]
 
-  os.mkdir(path("temporary"))
+  temporary = os.path.join(path("out"), written_files.TEMPORARY)
+  os.makedirs(temporary)
   from_text = bytes_written(training("out", options.text),
-                            {"TMPDIR": path("temporary")})
+                            {"TMPDIR": temporary})
   remaining = sizes(path("out"))
-  temporary = sum(sizes(path("temporary")).values())
   creating = bytes_written([
       os.path.join(common.ROOT, "create_pretraining_data.py"), vocab,
       "--input_file=" + options.text, "--output_file=" + path("records"),
       "--dupe_factor=1"])
   from_records = bytes_written(training("out_records", path("records")))
   record_bytes = os.path.getsize(path("records"))
-  others = sum(n for kind, n in remaining.items() if kind.startswith("other"))
-  common.row(
-      "disk, training from text",
-      "%d bytes of examples; %s; %d in the temporary directory; %s" % (
-          others,
+  examples = remaining.pop("examples")
+  rows.DISK.show(
+      "", "%d bytes of examples; %s; %s" % (
+          examples,
           ", ".join("%s %d" % item for item in sorted(remaining.items())),
-          temporary, counted(from_text)), "no examples")
+          counted(from_text)),
+      examples + sum(kind.startswith("unknown") for kind in remaining))
   measure_records(options, path("windows"), os.path.getsize(
       os.path.join(path("out"), resume.STREAM_FILE)))
   two_steps = counted(creating + from_records) + " by both steps"
   if from_text:
     two_steps += ", %.1f times as much" % (
         (creating + from_records) / from_text)
-  common.row("disk, two steps",
-             "%d bytes of TFRecords for one pass, %.1f times the text; %s" % (
-                 record_bytes, record_bytes / os.path.getsize(options.text),
-                 two_steps), "")
+  rows.DISK_TWO_STEPS.show(
+      "", "%d bytes of TFRecords for one pass, %.1f times the text; %s" % (
+          record_bytes, record_bytes / os.path.getsize(options.text),
+          two_steps))
 
 
 def measure_records(options, path, fixed_size):
@@ -148,12 +152,11 @@ def measure_records(options, path, fixed_size):
   """
   size, num_windows, num_chunks = window_log_of_epoch(
       options.text, options.vocab_file, path)
-  common.row("disk, stream records",
-             "%.1f bytes per chunk of text, %.1f per window of up to %d chunks,"
-             " in an epoch of %d chunks; plus %d bytes" % (
-                 size / num_chunks, size / num_windows,
-                 stream_lib.CHUNKS_PER_WINDOW, num_chunks, fixed_size),
-             "32 bytes per chunk")
+  rows.DISK_RECORDS.show(
+      "", "%.1f bytes per chunk of text, %.1f per window of up to %d chunks, "
+      "in an epoch of %d chunks; plus %d bytes" % (
+          size / num_chunks, size / num_windows, stream_lib.CHUNKS_PER_WINDOW,
+          num_chunks, fixed_size), size / num_chunks)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import tempfile
 import time
 
 import common
+import rows
 import tensorflow.compat.v1 as tf
 
 import run_pretraining_e2e as e2e
@@ -62,11 +63,11 @@ def main():
     }, options.rounds)
   print("%s; %s" % (common.machine(), common.describe(options.text)))
   (from_flow_rate,), (from_records_rate,) = results["flow"], results["records"]
-  common.row(
-      "input_fn, TensorFlow %s" % tf.__version__,
+  rows.INPUT_FN.show(
+      " %s" % tf.__version__,
       "%.0f examples/s, %.2f times the %.0f/s from a TFRecord file" %
       (from_flow_rate, from_flow_rate / from_records_rate, from_records_rate),
-      "60,000 examples/s")
+      from_flow_rate, common.lacking_for_feeding(options))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import sys
 import tempfile
 
 import common
+import rows
 
 _CONSUMER = """
 import pathlib, sys
@@ -95,19 +96,22 @@ def main():
       write_corpus(path, lines, megabytes * 10**6, False)
       trainer, *workers = peaks(path, options, options.num_examples)
       found[megabytes] = trainer, max(workers)
-      common.row("memory, corpus of %g MB" % megabytes,
-                 "trainer %d MB, workers %s MB" % (
-                     trainer, " and ".join(map(str, workers))), "")
+      rows.MEMORY.show(
+          " of %g MB" % megabytes, "trainer %d MB, workers %s MB" % (
+              trainer, " and ".join(map(str, workers))))
     write_corpus(path, lines, options.new_words_megabytes * 10**6, True)
     _, *workers = peaks(path, options, options.num_examples // 4)
-  small, large = found[min(found)], found[max(found)]
-  common.row(
-      "memory, large compared with small corpus",
-      "trainer %+.1f%%, worker %+.1f%%" % tuple(
-          100 * (b / a - 1) for a, b in zip(small, large)), "within 10%")
-  common.row("memory, no repeated word",
-             "workers %s MB" % " and ".join(map(str, workers)),
-             "under 200 MB")
+  growth = [large / small - 1
+            for small, large in zip(found[min(found)], found[max(found)])]
+  # Caches fill up with the examples.
+  lacks = rows.lacking(examples=(options.num_examples, 200000))
+  rows.MEMORY_GROWTH.show(
+      "", "trainer %+.1f %%, worker %+.1f %%" % tuple(
+          100 * part for part in growth), max(growth), rows.lacking(
+              MB_of_text=(min(found), 32)) or lacks)
+  rows.MEMORY_NEW_WORDS.show(
+      "", "workers %s MB" % " and ".join(map(str, workers)), max(workers),
+      rows.lacking(MB_of_text=(options.new_words_megabytes, 50)) or lacks)
 
 
 if __name__ == "__main__":

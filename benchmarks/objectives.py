@@ -29,6 +29,7 @@ import tempfile
 from typing import List, NamedTuple
 
 import common
+import rows
 
 from bert_e2e.common import json_files
 from bert_e2e.data.text_source import TextSource
@@ -103,7 +104,7 @@ def model_flags(options, directory) -> List[str]:
   if options.init_checkpoint:
     return flags + ["--init_checkpoint=" + options.init_checkpoint]
   return flags + ["--bert_config_file=" + common.write_config(
-      directory, options.vocab_file)]
+      directory, common.vocab_size(options.vocab_file))]
 
 
 def lengths_of(options):
@@ -170,11 +171,11 @@ def compare(options, name, text, held_out, directory):
   evaluation = records, int(output.split()[-1])
   for choice in options.choices:
     result = train(options, flags, text, evaluation, choice, directory)
-    common.row(
-        "objectives, %s, %s, %s" % (name, *choice),
+    rows.OBJECTIVES.show(
+        ", %s, %s, %s" % (name, *choice),
         "held-out loss %.4f; %.0f real tokens/s; %.1f %% cut off; %.1f %% "
         "padding" % (result.loss, result.rate, 100 * result.cut_off,
-                     100 * result.padding), "")
+                     100 * result.padding))
 
 
 def measure_building(options, name, text):
@@ -194,12 +195,14 @@ def measure_building(options, name, text):
       options.rounds)
   _, base = results[CHOICES[0]]
   for choice, (count, seconds) in results.items():
-    common.row(
-        "building, %s, %s, %s" % (name, *choice),
+    is_single = choice[0] != CHOICES[0][0]
+    (rows.BUILDING_SINGLE if is_single else rows.BUILDING_PAIRS).show(
+        ", %s, %s, %s" % (name, *choice),
         "%.2f MB/s of a core, %.2f times the default; %d examples" % (
-            os.path.getsize(text) / 1e6 / seconds, base / seconds, count),
-        "" if choice == CHOICES[0] else
-        "faster without pairs" * (choice[0] != CHOICES[0][0]))
+            common.megabytes(text) / seconds, base / seconds, count),
+        base / seconds, rows.lacking(
+            rounds=(options.rounds, rows.ROUNDS),
+            MB_of_text=(common.megabytes(text), 0.3)))
 
 
 def main():

@@ -17,6 +17,7 @@ import sys
 import time
 
 import common
+import rows
 import tensorflow.compat.v1 as tf
 
 import run_pretraining_e2e as e2e
@@ -93,11 +94,11 @@ def measure(options):
            options.num_batches)
       for _ in range(options.rounds)]
   print("%s; %s" % (common.machine(), common.describe(options.text)))
-  common.row(
-      "feeding a remote process, TensorFlow %s" % tf.__version__,
-      "%.0f examples/s of %.0f bytes" % (
-          statistics.median(rates), statistics.mean(map(len, examples))),
-      "20,000 examples/s")
+  median = statistics.median(rates)
+  rows.FEEDING.show(
+      ", TensorFlow %s" % tf.__version__, "%.0f examples/s of %.0f bytes" % (
+          median, statistics.mean(map(len, examples))),
+      median, common.lacking_for_feeding(options))
   sys.stdout.flush()
   worker.stdin.close()
   worker.wait()

@@ -18,6 +18,7 @@ import tempfile
 import time
 
 import common
+import rows
 
 import run_pretraining_e2e as e2e
 from bert_e2e.data import resume
@@ -97,10 +98,11 @@ def main():
     with common.repeated(
         options.text, options.corpus_megabytes * 10**6) as text:
       _, opening, pull = resume_at(text, options, number, path)
-    common.row(
-        "resuming in the third epoch of %d MB" % options.corpus_megabytes,
+    rows.RESUMING.show(
+        " of %d MB" % options.corpus_megabytes,
         "first example %.1f s after opening the flow (opening: %.1f s)" %
-        (pull, opening), "5 s")
+        (pull, opening), pull,
+        rows.lacking(MB_of_text=(options.corpus_megabytes, 100)))
     path = os.path.join(directory, "small_windows")
     with common.repeated(
         options.text, int(options.small_megabytes * 10**6)) as text:
@@ -109,11 +111,12 @@ def main():
       other, _, pull_without = resume_at(text, options, number, None)
   if not example == other == expected:
     sys.exit("The resumed flow returned a wrong example.")
-  common.row("resuming in the third epoch of %g MB, really read in %.0f s" %
-             (options.small_megabytes, reading),
-             "first example %.1f s after opening the flow" % pull, "5 s")
-  common.row("resuming there without the window log",
-             "%.1f s: builds all earlier examples again" % pull_without, "")
+  rows.RESUMING.show(
+      " of %g MB, really read in %.0f s" % (options.small_megabytes, reading),
+      "first example %.1f s after opening the flow" % pull, pull,
+      rows.lacking(MB_of_text=(options.small_megabytes, 20)))
+  rows.RESUMING_WITHOUT_LOG.show(
+      "", "%.1f s: builds all earlier examples again" % pull_without)
 
 
 if __name__ == "__main__":

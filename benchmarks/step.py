@@ -10,13 +10,13 @@ LxH, layers and hidden size. The reference requires TensorFlow 1.15.
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 from typing import Callable, Dict
 
 import common
+import rows
 
 _VOCAB_SIZE = 30522
 _TRAIN = """
@@ -69,19 +69,6 @@ print("measured", int(num_steps) * batch_size / seconds, peak, used)
 """
 
 
-def write_config(directory, layers, hidden_size):
-  """Writes a model's config; returns its path."""
-  path = os.path.join(directory, "config.json")
-  with open(path, "w") as stream:
-    json.dump({
-        "vocab_size": _VOCAB_SIZE, "hidden_size": hidden_size,
-        "num_hidden_layers": layers,
-        "num_attention_heads": max(1, hidden_size // 64),
-        "intermediate_size": 4 * hidden_size, "max_position_embeddings": 512,
-        "type_vocab_size": 2}, stream)
-  return path
-
-
 def train(root, program, config, options):
   """Returns (sequences/s, peak resident set size in MB, CPU seconds)."""
   output, _, _ = common.run([
@@ -94,7 +81,8 @@ def train(root, program, config, options):
 def measure(model, options):
   """Prints the row for a model."""
   with tempfile.TemporaryDirectory() as directory:
-    config = write_config(directory, *map(int, model.split("x")))
+    config = common.write_config(
+        directory, _VOCAB_SIZE, *common.layers_and_size(model))
     kinds: Dict[str, Callable] = {
         "ours": lambda: train(
             common.ROOT, "run_pretraining_e2e", config, options)}
@@ -104,16 +92,19 @@ def measure(model, options):
           options)
     results = common.medians(kinds, options.rounds)
   rate, peak, used = results["ours"]
-  value = "%.1f sequences/s, %.0f MB" % (rate, peak)
+  value, gain = "%.1f sequences/s, %.0f MB" % (rate, peak), None
   if "reference" in results:
     base_rate, base_peak, base_used = results["reference"]
+    gain = rate / base_rate
     value += ("; %.2f times the %.1f/s of the reference (%.2f by CPU time), "
               "%.2f times its %.0f MB" % (
-                  rate / base_rate, base_rate, base_used / used,
+                  gain, base_rate, base_used / used,
                   peak / base_peak, base_peak))
-  common.row("training step, %s, batch %d of %d" % (
-      model, options.batch_size, options.max_seq_length), value,
-      "1.25 times the reference, without more memory")
+  rows.STEP.show(
+      ", %s, batch %d of %d" % (
+          model, options.batch_size, options.max_seq_length), value, gain,
+      rows.lacking(rounds=(options.rounds, rows.ROUNDS),
+                   steps=(options.num_steps, 20)))
 
 
 def main():

@@ -1,17 +1,19 @@
 """Training from raw text compared with training from a TFRecord file.
 
     python benchmarks/training.py --text=corpus.txt --vocab_file=vocab.txt \
-        [--corpus_megabytes=1000] [--num_steps=250]
+        [--corpus_megabytes=1000] [--num_steps=250] [--model=2x128]
 
-The main program trains a small model alternately from the text, with one worker
-that builds examples, and from a TFRecord file of the same examples. The trainer
-is pinned to one core and the worker to another one; with TFRecords, too, the
-trainer has a single core. Reported are sequences/s, the fraction of time spent
-waiting for input, and the time from the start of the program to the end of the
-first step. `--corpus_megabytes` repeats the text up to that size. The first
-window of the stream, 16 chunks of 1000 lines, is built before the first step,
-so `--num_steps` must consume several windows to measure the worker at all. With
-`--num_steps=1` only the first step is timed.
+The main program trains a small model (LxH: layers and hidden size) alternately
+from the text, with one worker that builds examples, and from a TFRecord file of
+the same examples. The trainer is pinned to one core and the worker to another
+one; with TFRecords, too, the trainer has a single core. Reported are
+sequences/s, the fraction of time spent waiting for input, and the time from the
+start of the program to the end of the first step. `--corpus_megabytes` repeats
+the text up to that size. The first window of the stream, 16 chunks of 1000
+lines, is built before the first step, so `--num_steps` must consume several
+windows to measure the worker at all. A smaller model would take more examples
+per second than one worker is for. With `--num_steps=1` only the first step is
+timed.
 """
 
 import argparse
@@ -25,6 +27,7 @@ import threading
 import time
 
 import common
+import rows
 
 _LINE = re.compile(
     r"step (\d+)/.* ([\d.]+) sequences/s  input wait (\d+)%")
@@ -96,12 +99,14 @@ def main():
   parser.add_argument("--vocab_file", required=True)
   parser.add_argument("--corpus_megabytes", type=float, default=100)
   parser.add_argument("--num_steps", type=int, default=250)
+  parser.add_argument("--model", default="2x128")
   parser.add_argument("--batch_size", type=int, default=32)
   parser.add_argument("--rounds", type=int, default=3)
   options = parser.parse_args()
   with tempfile.TemporaryDirectory() as directory, common.repeated(
       options.text, int(options.corpus_megabytes * 10**6)) as text:
-    common.write_config(directory, options.vocab_file)
+    common.write_config(directory, common.vocab_size(options.vocab_file),
+                        *common.layers_and_size(options.model))
     records = os.path.join(directory, "examples.tfrecord")
     common.run([sys.executable, "-c", _WRITE_RECORDS, common.ROOT, text,
                 options.vocab_file, records,
@@ -114,20 +119,31 @@ def main():
             vocab, "--input_file=" + records]),
     }
     results = common.medians(kinds, options.rounds)
-  text_rate, wait, text_first = results["text"]
-  records_rate, records_wait, records_first = results["records"]
   print("%s; %s" % (common.machine(), common.describe(options.text)))
+  show(options, results["text"], results["records"])
+
+
+def show(options, from_text, from_records):
+  """Prints the rows of the results of `train` from text and from TFRecords."""
+  text_rate, wait, text_first = from_text
+  records_rate, records_wait, records_first = from_records
+  rounds = options.rounds, rows.ROUNDS
+  _, hidden_size = common.layers_and_size(options.model)
   if records_rate:
-    common.row(
-        "training from text of %g MB" % options.corpus_megabytes,
-        "%.1f sequences/s, %+.1f%% compared with %.1f from TFRecords; input "
-        "wait %.1f%% (%.1f%% from TFRecords)" % (
+    rows.TRAINING.show(
+        " of %g MB, %s" % (options.corpus_megabytes, options.model),
+        "%.1f sequences/s, %+.1f %% compared with %.1f from TFRecords; input "
+        "wait %.1f %% (%.1f %% from TFRecords)" % (
             text_rate, 100 * (text_rate / records_rate - 1), records_rate,
-            100 * wait, 100 * records_wait), "within 3%")
-  common.row("first step, corpus of %g MB" % options.corpus_megabytes,
-             "%.1f s after the start, %+.1f s compared with TFRecords (%.1f s)"
-             % (text_first, text_first - records_first, records_first),
-             "at most 2 s later")
+            100 * wait, 100 * records_wait), text_rate / records_rate - 1,
+        rows.lacking(rounds=rounds, steps=(options.num_steps, 100),
+                     hidden_size=(hidden_size, 128)))
+  rows.FIRST_STEP.show(
+      ", corpus of %g MB" % options.corpus_megabytes,
+      "%.1f s after the start, %+.1f s compared with TFRecords (%.1f s)" % (
+          text_first, text_first - records_first, records_first),
+      text_first - records_first, rows.lacking(
+          rounds=rounds, MB_of_text=(options.corpus_megabytes, 10)))
 
 
 if __name__ == "__main__":

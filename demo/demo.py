@@ -14,11 +14,9 @@ model; DEMO_STEPS=20 shortens the training, for a quick check.
 """
 
 import collections
-import fnmatch
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import time
@@ -26,11 +24,10 @@ from typing import List, NamedTuple
 
 from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401  Before TensorFlow: see there.
 import run_pretraining_e2e as e2e
-from bert_e2e import output_files
 from bert_e2e.checkpoints import hugging_face
 from bert_e2e.reporting import report
 from bert_e2e.training import evaluation
-from demo import pretrained
+from demo import pretrained, written_files
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CORPUS = os.path.join("demo", "corpus")
@@ -46,11 +43,6 @@ MAX_SEQ_LENGTH = 64
 MAX_PREDICTIONS_PER_SEQ = 10
 # The accuracy must exceed the baseline's by this factor.
 MIN_GAIN = 1.5
-
-# TMPDIR during training, within the output directory, and the files that may
-# appear there: Python code that TensorFlow's AutoGraph generates.
-TEMPORARY = "tmp"
-GENERATED_CODE = ("tmp*.py", "__autograph_generated_file*.py")
 
 
 class Evaluation(NamedTuple):
@@ -89,72 +81,6 @@ class Outcome(NamedTuple):
   def before_and_after(self, name):
     """Returns a metric of the first and of the last evaluation."""
     return tuple(getattr(self.evaluations[i], name) for i in (0, -1))
-
-
-def holds_examples(path):
-  """Returns True if a file is a TFRecord file of tf.Examples.
-
-  A record consists of its length (8 bytes), a checksum (4), the data, and
-  another checksum (4). TensorFlow's event files have the same framing, but the
-  first byte of an event is 0x09, and that of a tf.Example 0x0a.
-
-  Args:
-    path: str.
-  """
-  size = os.path.getsize(path)
-  with open(path, "rb") as f:
-    position = 0
-    while position < size:
-      header = f.read(13)
-      if len(header) < 13 or header[12:] != b"\n":
-        return False
-      position += 16 + struct.unpack("<Q", header[:8])[0]
-      if position > size:
-        return False
-      f.seek(position)
-  return size > 0
-
-
-def is_expected(directory, path):
-  """Returns True if training may write a file.
-
-  Args:
-    directory: str, the output directory.
-    path: str, a file in it.
-  """
-  name = os.path.relpath(path, directory)
-  is_generated = os.path.dirname(name) == TEMPORARY and any(
-      fnmatch.fnmatch(os.path.basename(name), pattern)
-      for pattern in GENERATED_CODE)
-  if is_generated or output_files.kind_of(name):
-    return not holds_examples(path)
-  # Python's tempfile module tests whether it can write to a directory with a
-  # file that contains b"blat", which it removes immediately.
-  with open(path, "rb") as f:
-    return f.read(5) == b"blat"
-
-
-def intermediate_files(directory):
-  """Finds the files that training should not have written.
-
-  Those are all files with unexpected names, and all that hold examples.
-
-  Args:
-    directory: str, an output directory; searched recursively.
-
-  Returns:
-    dict from path to size in bytes.
-  """
-  found = {}
-  for parent, _, names in os.walk(directory):
-    for name in names:
-      path = os.path.join(parent, name)
-      try:
-        if not is_expected(directory, path):
-          found[path] = os.path.getsize(path)
-      except FileNotFoundError:
-        pass  # Removed since it was listed: training is running.
-  return found
 
 
 def prepare_corpus():
@@ -217,13 +143,15 @@ def run(command, watched=None):
   # Hides TensorFlow's C++ messages; failures are raised as exceptions.
   environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
   if watched:
-    environment["TMPDIR"] = os.path.abspath(os.path.join(watched, TEMPORARY))
+    environment["TMPDIR"] = os.path.abspath(os.path.join(
+        watched, written_files.TEMPORARY))
     os.makedirs(environment["TMPDIR"])
   process = subprocess.Popen([sys.executable] + command, env=environment)
   try:
     while True:
       ended = process.poll() is not None
-      for path, size in intermediate_files(watched or os.devnull).items():
+      for path, size in written_files.intermediate_files(
+          watched or os.devnull).items():
         seen[path] = max(size, seen.get(path, 0))
       if ended:
         break

@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ sys.path.insert(0, FOLDER)
 
 import common  # noqa: E402
 import disk  # noqa: E402
+import rows as rows_lib  # noqa: E402
 import text_of_packages  # noqa: E402
 
 # Name -> (arguments, what its rows begin with). The lengths are the defaults.
@@ -21,8 +23,8 @@ BENCHMARKS = {
     "building": (
         # The program of ours takes the reference's flags.
         ["--rounds=1", "--num_workers=0,2", "--reference=" + ROOT],
-        ["building, in one process", "building, 2 workers",
-         "building, the reference", "random pairs (train.txt, "]),
+        ["building English in one process", "building with 2 workers",
+         "the reference", "random pairs (train.txt, "]),
     "objectives": (
         ["--num_tokens=200", "--max_seq_length=16", "--batch_size=2",
          "--choices=line_by_line/none"],
@@ -30,13 +32,13 @@ BENCHMARKS = {
          "objectives, one-sentence documents, line_by_line, none"]),
     "input_fn": (
         ["--rounds=1", "--num_batches=5", "--num_examples=8"],
-        ["input_fn, TensorFlow"]),
+        ["transfer to TensorFlow"]),
     "remote_feeding": (
         ["--rounds=1", "--num_batches=5", "--num_examples=8"],
         ["feeding a remote process"]),
     "training": (
         ["--rounds=1", "--corpus_megabytes=0.1", "--num_steps=20",
-         "--batch_size=2"],
+         "--batch_size=2", "--model=1x32"],
         ["training from text of 0.1 MB", "first step, corpus of 0.1 MB"]),
     "memory": (
         ["--megabytes=0.1,0.2", "--num_examples=128",
@@ -77,9 +79,11 @@ def test_building_formats(files):
       "--building", "--rounds=1", "--choices=doc_sentences/none"])
   assert result.returncode == 0, result.stderr
   names = [name for name, _, _ in rows(result.stdout)]
-  assert names == ["building, %s documents, %s" % (documents, choice)
-                   for documents in ("long", "one-sentence")
-                   for choice in ("segment_pair, nsp", "doc_sentences, none")]
+  assert names == [
+      "building %s, %s documents, %s" % (kind, documents, choice)
+      for documents in ("long", "one-sentence")
+      for kind, choice in (("pairs", "segment_pair, nsp"),
+                           ("single sequences", "doc_sentences, none"))]
 
 
 @pytest.mark.slow
@@ -95,11 +99,79 @@ def test_prints_its_rows(files, name):
   assert result.returncode == 0, result.stderr
   found = rows(result.stdout)
   assert len(found) == len(figures)
-  for (figure, value, _), expected in zip(found, figures):
+  for (figure, value, aim), expected in zip(found, figures):
     assert figure.startswith(expected)
-    assert any(c.isdigit() for c in value)
+    row = row_of(figure)
+    assert row.unit in value and any(c.isdigit() for c in value)
+    # So little is no measure of anything but the disk.
+    verdict = rows_lib.MET if name == "disk" else rows_lib.NO_MEASURE
+    assert aim.startswith("%s: %s" % (row.aim, verdict) if row.aim else "")
+    assert bool(aim) == bool(row.aim)
   first = result.stdout.splitlines()[0]
   assert " cores, Python " in first and ", TensorFlow " in first
+
+
+# Rows of other tables than that of docs/performance.md.
+ELSEWHERE = (rows_lib.OBJECTIVES, rows_lib.BUILDING_PAIRS,
+             rows_lib.BUILDING_SINGLE, rows_lib.BUILDING_WORDS,
+             rows_lib.LOADING)
+
+
+def row_of(name):
+  """Returns the rows.Row whose name is the longest start of a row's name."""
+  return max((row for row in rows_lib.ALL if name.startswith(row.name)),
+             key=lambda row: len(row.name))
+
+
+def documented_rows():
+  """Returns the cells of the rows of the documentation's table of results."""
+  with open(os.path.join(ROOT, "docs", "performance.md")) as stream:
+    table = stream.read().split("| goal |\n")[1].split("\n\n")[0]
+  return rows(table)
+
+
+def test_the_documentation_has_the_rows_that_are_printed():
+  """With their units and aims."""
+  found = [(row_of(name), value, aim)
+           for name, value, aim in documented_rows()]
+  for row, value, aim in found:
+    assert aim == row.aim, row.name
+    assert row.unit in value.replace("*", ""), row.name
+  assert {row for row, _, _ in found} == set(rows_lib.ALL) - set(ELSEWHERE)
+
+
+@pytest.mark.parametrize("figure, lacks, expected", [
+    (1.25, "", "met"), (1.2, "", "missed"), (None, "", "no measure"),
+    (1.3, "1 of 3 rounds", "no measure (1 of 3 rounds)")])
+def test_a_row_says_whether_its_aim_is_met(capsys, figure, lacks, expected):
+  rows_lib.STEP.show(", 2x128", "many", figure, lacks)
+  line = "| training step, 2x128 | many | %s: %s |" % (
+      rows_lib.STEP.aim, expected)
+  assert capsys.readouterr().out == line + "\n"
+  counted = rows_lib.summary([line])
+  assert "%s" % counted == "%d aims met, %d missed, %d no measure" % tuple(
+      expected.startswith(verdict) for verdict in (
+          "met", "missed", "no measure"))
+
+
+@pytest.mark.parametrize("row, met, missed", [
+    (rows_lib.TRAINING, -0.03, -0.04), (rows_lib.FIRST_STEP, 2, 2.1),
+    (rows_lib.DISK, 0, 1), (rows_lib.BUILDING_CHINESE, 15, 14.9),
+    (rows_lib.INPUT_FN, 60000, 59999)])
+def test_what_meets_an_aim(row, met, missed):
+  assert row.is_met(met) and not row.is_met(missed)
+
+
+def test_files_that_a_run_should_not_write(tmp_path):
+  """By what they hold, and by their names."""
+  example = b"\n\x03abc"
+  record = struct.pack("<Q", len(example)) + b"CRC4" + example + b"CRC4"
+  for name, data in (("preflight.json", b"{}"), ("report.html", b"<html>"),
+                     ("runs.jsonl", b"{}"), ("train.log", record),
+                     ("part-1", b"12345")):
+    (tmp_path / name).write_bytes(data)
+  assert disk.sizes(str(tmp_path)) == {
+      "examples": len(record), "results": 10, "unknown: part-1": 5}
 
 
 def test_fraction_of_random_pairs(files):
@@ -122,11 +194,12 @@ def test_chinese_words(files, tmp_path):
   assert result.returncode == 0, result.stderr
   found = {figure.split(" (")[0]: value
            for figure, value, _ in rows(result.stdout)}
-  assert found["building, whole words"].endswith(
+  assert found["building, masks of whole words"].endswith(
       "; 1.00 and 1.00 times the time of whole words alone")
-  assert {"building, word list", "building, jieba"} < set(found)
+  assert {"building, masks of word list",
+          "building, masks of jieba"} < set(found)
   assert re.match(r"[0-9.]+ s and \d+ MB with its cache, ",
-                  found["loading jieba"])
+                  found["loading a segmenter, jieba"])
 
 
 def test_the_kernel_may_count_nothing():
@@ -144,7 +217,7 @@ def test_records_of_an_epoch(files, tmp_path):
 
 def test_every_benchmark_is_tried():
   # domain_gain has tests of its own, as it takes most of an hour.
-  helpers = {"all", "common", "text_of_packages", "domain_gain"}
+  helpers = {"all", "common", "rows", "text_of_packages", "domain_gain"}
   names = {name[:-3] for name in os.listdir(FOLDER) if name.endswith(".py")}
   assert names == set(BENCHMARKS) | helpers
 

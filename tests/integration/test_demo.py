@@ -16,7 +16,13 @@ import pytest
 import modeling
 import tokenization
 from bert_e2e.checkpoints import hugging_face
-from demo import build_vocab, demo, prepare_corpus, pretrained
+from demo import (
+  build_vocab,
+  demo,
+  prepare_corpus,
+  pretrained,
+  written_files,
+)
 
 DEMO = os.path.dirname(os.path.abspath(demo.__file__))
 VOCAB = os.path.join(DEMO, "vocab.txt")
@@ -162,7 +168,7 @@ EVENTS = record(b"\x09\0\0\0\0\0\0\0\0") * 2
 def test_tells_examples(tmp_path, content, expected):
   path = tmp_path / "file"
   path.write_bytes(content)
-  assert demo.holds_examples(str(path)) is expected
+  assert written_files.holds_examples(str(path)) is expected
 
 
 def test_tells_examples_that_tensorflow_wrote(tmp_path):
@@ -173,13 +179,13 @@ def test_tells_examples_that_tensorflow_wrote(tmp_path):
   with tf.python_io.TFRecordWriter(path) as writer:
     writer.write(example.SerializeToString())
     writer.write(example.SerializeToString())
-  assert demo.holds_examples(path)
+  assert written_files.holds_examples(path)
   with tf.Graph().as_default():
     events = tf.summary.FileWriter(str(tmp_path))
     events.add_session_log(tf.SessionLog(status=tf.SessionLog.START), 1)
     events.close()
   written, = tmp_path.glob("events.out.tfevents.*")
-  assert not demo.holds_examples(str(written))
+  assert not written_files.holds_examples(str(written))
 
 
 def test_intermediate_files(tmp_path):
@@ -187,23 +193,24 @@ def test_intermediate_files(tmp_path):
     (tmp_path / folder).mkdir()
   for name in ("model.ckpt-10_temp_1/part-00000-of-00001.index", "tmp/tmp1.py",
                "checkpoint", "model.ckpt-10.index", "graph.pbtxt", "train.log",
-               "eval_results.txt", "model.ckpt-10.data-00000-of-00001"):
+               "eval_results.txt", "model.ckpt-10.data-00000-of-00001",
+               "preflight.json", "report.html", "runs.jsonl"):
     (tmp_path / name).write_bytes(b"x" * 7)
   (tmp_path / "eval" / "events.out.tfevents.123.host").write_bytes(EVENTS)
-  assert demo.intermediate_files(str(tmp_path)) == {}
+  assert written_files.intermediate_files(str(tmp_path)) == {}
   stray = tmp_path / "eval" / "part-00000-of-00001"
   stray.write_bytes(b"12345")
   disguised = tmp_path / "events.out.tfevents.124.host"
   disguised.write_bytes(EXAMPLES)
-  assert demo.intermediate_files(str(tmp_path)) == {
+  assert written_files.intermediate_files(str(tmp_path)) == {
       str(stray): 5, str(disguised): len(EXAMPLES)}
 
 
 def test_python_trying_the_folder_is_no_intermediate_file(tmp_path):
   (tmp_path / "random name").write_bytes(b"blat")
-  assert demo.intermediate_files(str(tmp_path)) == {}
+  assert written_files.intermediate_files(str(tmp_path)) == {}
   (tmp_path / "random name").write_bytes(b"blah")
-  assert len(demo.intermediate_files(str(tmp_path))) == 1
+  assert len(written_files.intermediate_files(str(tmp_path))) == 1
 
 
 def size_of(path):

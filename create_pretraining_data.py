@@ -383,8 +383,8 @@ def _run(values):
                   input_files_lib.split_list(values.output_file)]
   _check_output(output_files)
   input_files = input_files_lib.expand(values.input_file)
-  check_vocabulary(values.vocab_file)
-  warn_of_repeated_pieces(values.vocab_file)
+  warn_of_repeated_pieces(
+      values.vocab_file, check_vocabulary(values.vocab_file))
   logger.info("*** Reading from input files ***")
   for path in input_files:
     logger.info("  %s", path)

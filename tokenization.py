@@ -173,7 +173,28 @@ def read_added_tokens(path):
     OSError: a file can't be read.
     ValueError: see `read_vocabulary` and added_token_files.read.
   """
-  return added_token_files.read(path, _decoded(_read_pieces(path), path))
+  return _read_tokens(path)[1]
+
+
+def _read_tokens(path):
+  """Reads a vocabulary file once.
+
+  Returns:
+    (list of its tokens, with added ones at its end; list of the
+    added_tokens.AddedToken, see `read_added_tokens`).
+
+  Raises:
+    OSError, ValueError: see `read_vocabulary`; a line is not UTF-8.
+  """
+  pieces = _decoded(_read_pieces(path), path)
+  added = added_token_files.read(path, pieces)
+  return pieces + [
+      token.content for token in added if token.id >= len(pieces)], added
+
+
+def _numbered(tokens):
+  """Returns an OrderedDict from tokens to their numbers; see `load_vocab`."""
+  return collections.OrderedDict(zip(tokens, itertools.count()))
 
 
 def _read_pieces(path):
@@ -224,9 +245,7 @@ def load_vocab(vocab_file):
 
   Source: google-research/bert, tokenization.py, same contract.
   """
-  return collections.OrderedDict(
-      (piece, index) for index, piece in enumerate(
-          _decoded(read_vocabulary(vocab_file), vocab_file)))
+  return _numbered(_read_tokens(vocab_file)[0])
 
 
 def _decoded(content, path):
@@ -235,8 +254,14 @@ def _decoded(content, path):
   Raises:
     ValueError: a line is not UTF-8.
   """
+  content = content.replace(b"\r", b"")
+  try:
+    return [line.strip() for line in file_io.split_lines(
+        content.decode("utf-8"))]
+  except UnicodeDecodeError:
+    pass  # Which line it is is found below.
   pieces = []
-  for line in file_io.split_lines(content.replace(b"\r", b"")):
+  for line in file_io.split_lines(content):
     try:
       pieces.append(line.decode("utf-8").strip())
     except UnicodeDecodeError as error:
@@ -624,8 +649,8 @@ class FullTokenizer(object):
       OSError: the file cannot be opened.
       ValueError: the file is not UTF-8.
     """
-    vocab = load_vocab(vocab_file)
-    added = read_added_tokens(vocab_file)
+    tokens, added = _read_tokens(vocab_file)
+    vocab = _numbered(tokens)
     self.basic_tokenizer = BasicTokenizer(do_lower_case, **options)
     self.wordpiece_tokenizer = WordpieceTokenizer(
         vocab=_without_added(vocab, added))

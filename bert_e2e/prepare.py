@@ -6,9 +6,10 @@ the flag, the file and the remedy. run.py then trains and evaluates.
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
-from typing import Dict, Optional
+from typing import Callable, Dict, Optional
 
 import tensorflow.compat.v1 as tf
 
@@ -65,17 +66,33 @@ class PreparedTraining:
     stream_record: resume.StreamRecord of the example stream; None for
       TFRecords.
     epoch_plan: training_plan.TrainingPlan; None without --num_train_epochs.
-    preflight: preflight.Preflight of the text; None for TFRecords and for a run
-      that resumes.
-    model: preflight_model.StartingModel, which the run starts from; None
-      without --init_checkpoint and for a run that resumes.
+    find_preflight: function that waits for the preflight of the text and
+      returns it; None for TFRecords and for a run that resumes.
+    starting_model: see `model`; None for a run with a preflight, which has it.
   """
   source: ExampleSource
   held_out: text_lines.HeldOut = text_lines.NOTHING_HELD_OUT
   stream_record: Optional[resume.StreamRecord] = None
   epoch_plan: Optional[training_plan.TrainingPlan] = None
-  preflight: Optional[preflight_lib.Preflight] = None
-  model: Optional[preflight_model.StartingModel] = None
+  find_preflight: Optional[Callable[[], preflight_lib.Preflight]] = None
+  starting_model: Optional[preflight_model.StartingModel] = None
+
+  @property
+  def preflight(self):
+    """preflight.Preflight of the text, or None, as soon as it is there.
+
+    Raises:
+      OSError, ValueError, worker_pool.WorkerError: see
+        TextSource.start_preflight.
+    """
+    return self.find_preflight and self.find_preflight()
+
+  @property
+  def model(self):
+    """preflight_model.StartingModel, which the run starts from; None without
+    --init_checkpoint and for a run that resumes. Waits for the preflight."""
+    preflight = self.preflight
+    return preflight.model if preflight else self.starting_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +187,7 @@ def prepare(config):
       config, bert_config, engine, latest, initial, training,
       eval_sources, probe, num_train_steps, num_warmup_steps, head_plan,
       _check_export(config, bert_config), lock)
-  return _with_model(_with_schedule(run))
+  return _with_report(run)
 
 
 # ------------------------------------------------------------ model and engine
@@ -246,9 +263,9 @@ def _read_bert_config(config):
   vocab_size = None
   if vocab_file:
     with _naming("vocab_file", vocab_file):
-      check_vocabulary(vocab_file)
-      warn_of_repeated_pieces(vocab_file)
-      vocab_size = max(tokenization.load_vocab(vocab_file).values()) + 1
+      lines = check_vocabulary(vocab_file)
+    warn_of_repeated_pieces(vocab_file, lines)
+    vocab_size = sum(map(len, lines.values()))
   max_seq_length = config.instances.max_seq_length
   if config.checkpoint.extend_positions:
     bert_config.max_position_embeddings = max(
@@ -360,20 +377,21 @@ def _make_probe(config):
 
 
 def _prepare_training(config, engine, latest, eval_sources, probe):
-  """Returns the PreparedTraining, without a plan of steps in its preflight."""
+  """Returns the PreparedTraining; its preflight has no schedule and no model.
+  """
   source = _make_source(config, config.data.input_file)
   if not source.text:
     config.instances.check_for_records()
   elif not source.text.corpus.formats():
     config.reader.check_for_plain_text()
   held_out = _hash_held_out(source, eval_sources, probe)
-  record = preflight = plan = None
+  record = find_preflight = plan = None
   if source.text:
     record = _find_stream_record(config, source, engine, latest)
-    preflight = _sample_text(config, source, latest, held_out)
+    find_preflight = _start_preflight(config, source, latest, held_out)
   if config.optimizer.num_train_epochs is not None:
-    plan = _find_epoch_plan(config, source, latest, preflight)
-  return PreparedTraining(source, held_out, record, plan, preflight)
+    plan = _find_epoch_plan(config, source, latest, find_preflight)
+  return PreparedTraining(source, held_out, record, plan, find_preflight)
 
 
 def _hash_held_out(train_source, eval_sources, probe):
@@ -413,8 +431,11 @@ def _find_stream_record(config, source, engine, latest):
       latest, config.optimizer.train_batch_size))
 
 
-def _sample_text(config, source, latest, held_out):
-  """Returns the Preflight of the text at the start of a run, else None.
+def _start_preflight(config, source, latest, held_out):
+  """Starts the preflight of the text at the start of a run.
+
+  Returns:
+    See TextSource.start_preflight; None for a run that resumes.
 
   Raises:
     ValueError: the text shares documents with the evaluation texts, or
@@ -423,18 +444,21 @@ def _sample_text(config, source, latest, held_out):
   if latest and not config.run.preflight_only:
     source.check()
     return None
-  found = source.text.preflight(held_out)
-  if found.held_out and not config.evaluation.accept_eval_overlap:
+  sampled = source.text.sample(held_out)
+  if sampled.held_out and not config.evaluation.accept_eval_overlap:
     raise ValueError(
         "The training text, --input_file=%s, and %s share %s, which would "
         "inflate the metrics: %d in the sample, e.g. \"%s...\". Remove them "
         "from one of the two, or pass --accept_eval_overlap." % (
             config.data.input_file, held_out.name, held_out.units,
-            len(found.held_out), found.held_out[0]))
-  return found
+            len(sampled.held_out), sampled.held_out[0]))
+  return source.text.start_preflight(
+      # Its errors are those of the user's code, which end a run at once.
+      sampled, in_worker=bool(config.data.num_workers) and (
+          config.data.strategy is None))
 
 
-def _find_epoch_plan(config, source, latest, preflight):
+def _find_epoch_plan(config, source, latest, find_preflight):
   """Returns the TrainingPlan of --num_train_epochs."""
   if not source.text:
     raise ValueError(
@@ -442,7 +466,7 @@ def _find_epoch_plan(config, source, latest, preflight):
         "TFRecords; pass --num_train_steps." % config.data.input_file)
 
   def estimate():
-    found = preflight or source.text.preflight()
+    found = (find_preflight or source.text.preflight)()
     if not found.examples_per_epoch:
       raise ValueError(
           "A sample of --input_file=%s yields no examples, so the length of an "
@@ -457,32 +481,33 @@ def _find_epoch_plan(config, source, latest, preflight):
       estimate)
 
 
-def _with_schedule(run):
-  """Returns a PreparedRun with the plan of steps in its preflight, if any."""
-  training = run.training
-  if not training or not training.preflight:
+def _with_report(run):
+  """Returns a PreparedRun with the plan of steps, and the model that it starts
+  from, in its preflight, if any."""
+  if not run.training:
     return run
-  planned = preflight_lib.plan(
-      training.preflight, run.num_train_steps, run.num_warmup_steps,
-      run.config.optimizer.train_batch_size, run.head_plan.num_head_steps)
-  return dataclasses.replace(
-      run, training=dataclasses.replace(training, preflight=planned))
+  find = run.training.find_preflight
+  if not find:
+    return dataclasses.replace(run, training=dataclasses.replace(
+        run.training, starting_model=_describe_model(run)))
 
+  @functools.lru_cache(maxsize=None)
+  def find_planned():
+    planned = preflight_lib.plan(
+        find(), run.num_train_steps, run.num_warmup_steps,
+        run.config.optimizer.train_batch_size, run.head_plan.num_head_steps)
+    return planned._replace(model=_describe_model(run, planned))
 
-def _with_model(run):
-  """Returns a PreparedRun with the model that it starts from, if any."""
-  training = run.training
-  if not training or not run.initial or run.latest:
-    return run
-  model = _describe_model(run)
-  preflight = training.preflight and training.preflight._replace(model=model)
   return dataclasses.replace(run, training=dataclasses.replace(
-      training, preflight=preflight, model=model))
+      run.training, find_preflight=find_planned))
 
 
-def _describe_model(run):
-  """Returns the StartingModel of a new training, a PreparedRun."""
-  config, preflight = run.config, run.training.preflight
+def _describe_model(run, preflight=None):
+  """Returns the StartingModel of a training, a PreparedRun; None if it starts
+  from new weights or has started before."""
+  if not run.initial or run.latest:
+    return None
+  config = run.config
   options = {name: config.get(name) for name in preflight_model.OPTIONS}
   for name, value in options.items():
     if value is None:

@@ -180,8 +180,6 @@ class Run:
         self._prepared.head_plan.save(self._output_dir)
       if training.stream_record:
         training.stream_record.save(self._output_dir)
-      if training.preflight:
-        write_preflight(training.preflight, self._output_dir)
       self._evaluations.start(step)
     config = self._config
     run_record.append(

@@ -17,7 +17,7 @@ _LAYER = re.compile(r"bert/encoder/(layer_\d+)/")
 
 
 def log_start(run, step, is_done):
-  """Logs input, schedule, preflight and initial weights.
+  """Logs input, schedule and initial weights.
 
   Args:
     run: prepare.PreparedRun.
@@ -32,7 +32,8 @@ def log_start(run, step, is_done):
     _log_strategy(run)
     _log_learning_rate(run, step or 0)
     _log_model(run)
-    _log_preflight(run)
+    if not run.training.find_preflight:
+      _log_without_preflight(run)
   for source in run.eval_sources.values():
     source.log("Evaluation Files")
   if run.probe:
@@ -107,15 +108,16 @@ def _log_model(run):
                   "keep", name, rate, usual)
 
 
-def _log_preflight(run):
-  """Logs the table of the preflight and its warnings."""
-  preflight = run.training.preflight
-  if preflight:
-    logger.info("%s", preflight_text.to_text(
-        preflight._replace(warnings=())).rstrip())
-    for warning in preflight.warnings:
-      logger.warning("%s", warning.text)
-    return
+def log_preflight(preflight):
+  """Logs the table of a preflight.Preflight and its warnings."""
+  logger.info("%s", preflight_text.to_text(
+      preflight._replace(warnings=())).rstrip())
+  for warning in preflight.warnings:
+    logger.warning("%s", warning.text)
+
+
+def _log_without_preflight(run):
+  """Logs what a preflight would say of model and schedule."""
   if run.training.model:
     logger.info("%s", preflight_text.table_of(
         preflight_text.model_rows(run.training.model)).rstrip())

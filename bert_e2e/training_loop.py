@@ -4,16 +4,18 @@
 import logging
 import os
 import time
+from typing import Any
 
 import tensorflow.compat.v1 as tf
 
+from bert_e2e import startup_log
 from bert_e2e.checkpoints import checkpoint_hook, checkpoint_list
 from bert_e2e.common import errors
 from bert_e2e.prepare import write_preflight
 from bert_e2e.training import cluster, dropout, heads_first, progress, signals
-from bert_e2e.training.input_errors import input_errors
+from bert_e2e.training.input_errors import INPUT_ERRORS, input_errors
 from bert_e2e.training.model_fn import model_fn_builder
-from bert_e2e.training.session_hooks import CheckWorkersHook
+from bert_e2e.training.session_hooks import BeginHook, CheckWorkersHook
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ class TrainingLoop:
     self._stop = stop
     self._watchdog = watchdog
     self._output_dir = prepared.config.checkpoint.output_dir
-    self._preflight = prepared.training and prepared.training.preflight
+    self._preflight: Any = None  # Until `_report_preflight`.
     self._is_head_phase = False
     self._first_step = 0
 
@@ -142,9 +144,33 @@ class TrainingLoop:
           source.flow.num_shared, training.held_out.units,
           training.held_out.name)
 
+  def _report_preflight(self):
+    """Waits for the preflight, if there is one, logs and writes it.
+
+    It was computed while the graph was built.
+
+    Raises:
+      InputError: the text cannot be used, or preflight.json not be written.
+    """
+    training = self._prepared.training
+    if self._preflight or not training.find_preflight:
+      return
+    try:
+      self._preflight = training.preflight
+    except INPUT_ERRORS as e:
+      raise errors.InputError(str(e)) from e
+    startup_log.log_preflight(self._preflight)
+    if self._engine.host == 0:
+      try:
+        write_preflight(self._preflight, self._output_dir)
+      except (OSError, tf.errors.OpError) as e:
+        raise errors.InputError("--output_dir=%s cannot be written: %s" % (
+            self._output_dir, e)) from e
+
   def _training_hooks(self, source):
     """Returns the hooks of a training on an ExampleSource."""
-    hooks = [self._watchdog]
+    # The first one: what the preflight refuses is refused before all others.
+    hooks = [BeginHook(self._report_preflight), self._watchdog]
     if self._engine.is_cluster:
       hooks.append(cluster.DigestHook())
     else:

@@ -5,7 +5,6 @@ reference's names take and return) or as its id, encoded as an example stores it
 (faster; used by the programs). The rules are the same for both.
 """
 
-import collections
 import functools
 import logging
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
@@ -134,20 +133,23 @@ def lines_of_pieces(vocab_file) -> Dict[str, List[int]]:
   """
   with file_io.open_binary(vocab_file) as stream:
     file_types.check(stream.read(file_types.HEAD_BYTES), vocab_file)
-  content = tokenization.read_vocabulary(vocab_file)
-  lines = collections.defaultdict(list)
+  content = tokenization.read_vocabulary(vocab_file).decode("utf-8")
+  lines: Dict[str, List[int]] = {}
   for number, line in enumerate(file_io.split_lines(content), 1):
-    lines[line.decode("utf-8").strip()].append(number)
-  return dict(lines)
+    lines.setdefault(line.strip(), []).append(number)
+  return lines
 
 
-def check_vocabulary(vocab_file):
+def check_vocabulary(vocab_file) -> Dict[str, List[int]]:
   """Checks that a vocabulary file contains each special token once.
 
   A tokenizer works without most of them, but examples do not.
 
   Args:
     vocab_file: path, for tokenization.read_vocabulary.
+
+  Returns:
+    See `lines_of_pieces`.
 
   Raises:
     OSError: the file can't be read.
@@ -164,18 +166,25 @@ def check_vocabulary(vocab_file):
       raise ValueError(
           "The vocabulary %s has the special token %s more than once, on lines "
           "%s. Remove all but one." % (vocab_file, token, lines[token]))
+  return lines
 
 
-def warn_of_repeated_pieces(vocab_file):
+def warn_of_repeated_pieces(vocab_file, lines=None):
   """Logs a warning if a vocabulary has pieces on several lines.
 
   A piece has the number of its last line, as in google-research/bert, so the
   vectors of the others are never used.
 
-  Args, raises: see `lines_of_pieces`.
+  Args:
+    vocab_file: path.
+    lines: what `lines_of_pieces` returns; None reads them.
+
+  Raises:
+    OSError, ValueError: see `lines_of_pieces`.
   """
+  lines = lines or lines_of_pieces(vocab_file)
   repeated = ["\"%s\" on lines %s" % (piece, " and ".join(map(str, numbers)))
-              for piece, numbers in lines_of_pieces(vocab_file).items()
+              for piece, numbers in lines.items()
               if piece and len(numbers) > 1]
   if repeated:
     logger.warning(

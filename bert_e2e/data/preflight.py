@@ -6,7 +6,7 @@ preflight_text.py writes the result for people and programs. TensorFlow is not
 needed here.
 """
 
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from bert_e2e.config import matching_predictions
 from bert_e2e.data import corpus as corpus_lib
@@ -192,15 +192,84 @@ class Preflight(NamedTuple):
   skipped_record_share: float = 0
 
 
-def check_text(corpus, options, *, held_out=text_lines.NOTHING_HELD_OUT,
-               max_bytes=MAX_BYTES):
-  """Checks a corpus before the training.
+class TextSample(NamedTuple):
+  """What of a corpus is looked at.
+
+  Attributes:
+    samples: list of preflight_sample.Sample.
+    is_whole: bool, whether they are the whole corpus.
+    files, num_bytes: int, of the corpus; see Preflight.
+    least_documents: int, how many documents there certainly are if there is a
+      sentence.
+    held_out: tuple of str; see Preflight.
+  """
+  samples: List[preflight_sample.Sample]
+  is_whole: bool
+  files: int
+  num_bytes: int
+  least_documents: int
+  held_out: Tuple[str, ...]
+
+  @property
+  def parts(self):
+    """list of text_lines.Part, the text."""
+    return [part for sample in self.samples for part in sample.chunk.parts]
+
+
+def sample_text(corpus, options, *, held_out=text_lines.NOTHING_HELD_OUT,
+                max_bytes=MAX_BYTES):
+  """Samples a corpus, and searches the sample for held-out text; quick.
 
   Args:
     corpus: corpus.Corpus; options: example_builder.StreamOptions.
     held_out: text_lines.HeldOut to search.
-    max_bytes: int, the most text to sample; a corpus with no more is checked as
-      a whole.
+    max_bytes: int, the most text to sample; a corpus with no more is taken as a
+      whole.
+
+  Returns:
+    TextSample. The same for the same text and arguments.
+
+  Raises:
+    ValueError: a file can't be read, or the text is not UTF-8.
+  """
+  samples, is_whole = preflight_sample.take(
+      corpus, options.random_seed, max_bytes, options.needs_other_documents)
+  shared: Dict[bytes, str] = {}
+  for sample in samples:
+    text = corpus_lib.chunk_text(sample.chunk, options.reader)
+    if held_out:
+      shared.update(held_out.find(text))
+  return TextSample(
+      samples, is_whole, len(corpus.files), corpus.num_bytes,
+      0 if is_whole else sum(map(bool, corpus.sizes)), tuple(shared.values()))
+
+
+def check_text(corpus, options, *, held_out=text_lines.NOTHING_HELD_OUT,
+               max_bytes=MAX_BYTES):
+  """Checks a corpus before the training: `sample_text` and `check_sample`.
+
+  Args: see `sample_text`.
+
+  Returns:
+    Preflight, see `check_sample`.
+
+  Raises:
+    OSError, ValueError: see `sample_text` and `check_sample`; the vocabulary
+      has no special tokens, or an option is out of range.
+  """
+  options = options.validated()
+  check_vocabulary(options.vocab_file)
+  return check_sample(
+      sample_text(corpus, options, held_out=held_out, max_bytes=max_bytes),
+      options)
+
+
+def check_sample(sampled, options):
+  """Finds what sampled text contains, and what the stream makes of it.
+
+  Args:
+    sampled: TextSample.
+    options: example_builder.StreamOptions, validated.
 
   Returns:
     Preflight, without a training schedule: see `plan`. The same for the same
@@ -208,28 +277,20 @@ def check_text(corpus, options, *, held_out=text_lines.NOTHING_HELD_OUT,
     "empty".
 
   Raises:
-    OSError, ValueError: the vocabulary or a file can't be read, the text is not
-      UTF-8, an option is out of range, or the strategy failed.
+    OSError, ValueError: the vocabulary or a file can't be read, or the strategy
+      failed.
   """
-  options = options.validated()
-  check_vocabulary(options.vocab_file)
-  samples, is_whole = preflight_sample.take(
-      corpus, options.random_seed, max_bytes, options.needs_other_documents)
-  counter = SampleCounter(options, is_whole)
-  shared: Dict[bytes, str] = {}
-  for sample in samples:
+  counter = SampleCounter(options, sampled.is_whole)
+  for sample in sampled.samples:
     counter.add(sample)
-    if held_out:
-      shared.update(held_out.find(
-          corpus_lib.chunk_text(sample.chunk, options.reader)))
-  parts = [part for sample in samples for part in sample.chunk.parts]
+  parts = sampled.parts
   repeated = repetitions.count(parts, options.reader)
   found = Preflight(
-      files=len(corpus.files), num_bytes=corpus.num_bytes,
-      looked_at=sum(sample.chunk.num_bytes for sample in samples),
-      is_estimate=not is_whole, num_train_steps=0, num_warmup_steps=0,
+      files=sampled.files, num_bytes=sampled.num_bytes,
+      looked_at=sum(len(part.data) for part in parts),
+      is_estimate=not sampled.is_whole, num_train_steps=0, num_warmup_steps=0,
       train_batch_size=0, do_lower_case=bool(options.tokenizer.do_lower_case),
-      held_out=tuple(shared.values()),
+      held_out=sampled.held_out,
       repeated_document_share=repeated.documents,
       repeated_line_share=repeated.lines,
       text_kinds=find_kinds(parts, options.reader),
@@ -239,7 +300,7 @@ def check_text(corpus, options, *, held_out=text_lines.NOTHING_HELD_OUT,
       masks_characters=(options.instances.do_whole_word_mask and
                         not options.instances.finds_chinese_words),
       strategy=options.strategy and options.strategy.name,
-      **_text_values(counter, 0 if is_whole else sum(map(bool, corpus.sizes)),
+      **_text_values(counter, sampled.least_documents,
                      options.tokenizer.strip_accents),
       **_example_values(counter, options.instances))
   if found.strategy:

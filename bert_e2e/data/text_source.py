@@ -7,11 +7,13 @@ TensorFlow is not needed here.
 
 import itertools
 import logging
+import os
 from typing import Any, Dict, Optional
 
 from bert_e2e import config
+from bert_e2e.common import file_io
 from bert_e2e.common.input_files import expand
-from bert_e2e.data import chinese_words, preflight, resume, text_lines
+from bert_e2e.data import chinese_words, pending, preflight, resume, text_lines
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import stream as stream_lib
 from bert_e2e.data.pieces import check_vocabulary
@@ -88,7 +90,7 @@ class TextSource:
     raise stream_lib.no_example_error(corpus)
 
   def preflight(self, held_out=text_lines.NOTHING_HELD_OUT):
-    """Samples the text; checks that it yields an example, too.
+    """Checks a sample of the text, and that it yields an example.
 
     Args:
       held_out: text_lines.HeldOut to search.
@@ -97,13 +99,50 @@ class TextSource:
       preflight.Preflight, without a training schedule.
 
     Raises:
-      OSError, ValueError: see preflight.check_text and `check`.
+      OSError, ValueError: see `sample` and `start_preflight`.
     """
-    found = preflight.check_text(
+    return self.start_preflight(self.sample(held_out))()
+
+  def sample(self, held_out=text_lines.NOTHING_HELD_OUT):
+    """Returns the preflight.TextSample of the text, which is taken quickly.
+
+    Raises:
+      OSError, ValueError: see preflight.sample_text; there is no text at all.
+    """
+    sampled = preflight.sample_text(
         self.corpus.with_num_hosts(1), self.options, held_out=held_out)
-    self._has_example = self._has_example or found.examples_per_epoch > 0
-    self.check()
-    return found
+    if not any(part.has_text for part in sampled.parts):
+      self.check()
+    return sampled
+
+  def start_preflight(self, sampled, in_worker=False):
+    """Starts the preflight, which takes a second or two.
+
+    Args:
+      sampled: what `sample` returned.
+      in_worker: bool, go on meanwhile and leave it to a worker process, which
+        can open local files only.
+
+    Returns:
+      A function without arguments that waits for the preflight.Preflight,
+      without a training schedule, and returns it; it raises OSError, ValueError
+      or worker_pool.WorkerError: see preflight.check_sample and `check`.
+    """
+    files = [*self.corpus.files, self.options.vocab_file,
+             str(self.options.instances.word_list or "")]
+    started = pending.Pending(
+        preflight.check_sample, sampled, self.options,
+        what="the preflight of the text",
+        in_worker=(in_worker and os.name != "nt" and
+                   all(map(file_io.is_local, files))))
+
+    def result():
+      found = started.result()
+      self._has_example = self._has_example or found.examples_per_epoch > 0
+      self.check()
+      return found
+
+    return result
 
   def document_hashes(self):
     """Returns the hashes of the text's documents, or of its first megabytes'.

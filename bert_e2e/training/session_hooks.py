@@ -36,6 +36,20 @@ class SkipHook(tf.train.SessionRunHook):
           _MAX_SKIPPED)
 
 
+class BeginHook(tf.train.SessionRunHook):
+  """Calls a function when the graph is built, before there is a session.
+
+  Args:
+    function: without arguments.
+  """
+
+  def __init__(self, function):
+    self._function = function
+
+  def begin(self):
+    self._function()
+
+
 class CheckWorkersHook(tf.train.SessionRunHook):
   """Ends a training whose worker process died before its examples run out.
 

@@ -151,7 +151,7 @@ def test_a_sample_without_an_example_is_not_the_whole_text(
     write, vocab_file, monkeypatch):
   """Then the text is read up to its first example."""
   monkeypatch.setitem(
-      preflight.check_text.__kwdefaults__, "max_bytes", 1 << 12)
+      preflight.sample_text.__kwdefaults__, "max_bytes", 1 << 12)
   path = write("a.txt", "w1 w2\nw3\n" + "\n" * (1 << 16))
   source = TextSource.from_arguments([path], vocab_file)
   assert [each.name for each in source.preflight().warnings] == [

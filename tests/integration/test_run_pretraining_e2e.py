@@ -331,7 +331,7 @@ class TestProgram:
         from absl import app
         import run_pretraining_e2e
         from bert_e2e.data import preflight
-        preflight.check_text.__kwdefaults__["max_bytes"] = 1000
+        preflight.sample_text.__kwdefaults__["max_bytes"] = 1000
         run_pretraining_e2e.define_flags()
         app.run(run_pretraining_e2e.main)"""))
     run = forked_programs.run([str(script)] + command(
@@ -565,6 +565,31 @@ class TestPreflight:
     assert os.listdir(files["out"]) == ["preflight.json"]
     with open(os.path.join(files["out"], "preflight.json")) as stream:
       assert json.load(stream)["documents"] == 60
+
+  @pytest.mark.parametrize("num_workers", [0, 1])
+  def test_is_reported_before_the_first_step(self, files, num_workers):
+    run = run_program(command(files, num_workers=num_workers,
+                              num_train_steps=1))
+    assert run.returncode == 0, run.stdout
+    log = read(os.path.join(files["out"], "train.log"))
+    places = [log.index(words) for words in (
+        "Trainable Variables", "examples per epoch", "step 1/1")]
+    assert places == sorted(places)
+    with open(os.path.join(files["out"], "preflight.json")) as stream:
+      assert json.load(stream)["num_train_steps"] == 1
+
+  @pytest.mark.parametrize("num_workers", [0, 1])
+  def test_text_without_an_example_is_not_trained_on(self, files, num_workers):
+    """Of zero-width spaces, which the tokenizer drops."""
+    with open(files["train"], "w", encoding="utf-8") as stream:
+      stream.write("\u200b\n" * 9)
+    run = run_program(command(files, num_workers=num_workers))
+    assert run.returncode == 1
+    assert "The corpus yields no example: %s, 36 bytes" % files["train"] in (
+        run.stdout)
+    assert "Traceback" not in run.stdout and "step 1/" not in run.stdout
+    assert not any(map(re.compile("model").match, (
+        os.listdir(files["out"]) if os.path.exists(files["out"]) else [])))
 
   def test_needs_text_to_train_on(self, files):
     run = run_program(command(files, do_train=None, do_eval=True,

@@ -205,12 +205,13 @@ def test_it_is_shown_wherever_the_preflight_is(prepare, tmp_path, caplog,
   assert values["model"]["kind"] == "encoder"
   assert preflight_text.from_dict(values).model == model
   with caplog.at_level(logging.INFO):
-    startup_log.log_start(made, None, False)
+    startup_log.log_preflight(made.training.preflight)
     assert model.name in caplog.text and "--learning_rate" in caplog.text
     # Also for TFRecords, which have no preflight.
     caplog.clear()
     startup_log.log_start(dataclasses.replace(
-        made, training=dataclasses.replace(made.training, preflight=None)),
+        made, training=dataclasses.replace(
+            made.training, find_preflight=None, starting_model=model)),
                           None, False)
     assert expected.rstrip() in caplog.messages
   report.write(out)

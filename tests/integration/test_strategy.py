@@ -179,7 +179,7 @@ def test_the_preflight_of_the_built_in_strategy_is_the_default_one(
   name = modules.write(BUILT_IN) + ":built_in"
   for max_bytes in (1 << 21, 4000):  # The whole text, and a sample.
     monkeypatch.setitem(
-        preflight.check_text.__kwdefaults__, "max_bytes", max_bytes)
+        preflight.sample_text.__kwdefaults__, "max_bytes", max_bytes)
     expected, found = preflight_of(files), preflight_of(files, strategy=name)
     assert expected.is_estimate == (max_bytes == 4000)
     different = {key for key, value in found._asdict().items()

@@ -9,7 +9,11 @@ from typing import Any
 import tensorflow.compat.v1 as tf
 
 from bert_e2e import startup_log
-from bert_e2e.checkpoints import checkpoint_hook, checkpoint_list
+from bert_e2e.checkpoints import (
+  checkpoint_hook,
+  checkpoint_list,
+  examples_seen,
+)
 from bert_e2e.common import errors
 from bert_e2e.prepare import write_preflight
 from bert_e2e.training import cluster, dropout, heads_first, progress, signals
@@ -129,6 +133,7 @@ class TrainingLoop:
           output_dir=self._output_dir,
           num_workers=self._config.data.num_workers,
           held_out=training.held_out)
+      self._open_early(source.flow)
     try:
       with input_errors(source.flow):
         self._engine.train(source.input_fn(is_training=True),
@@ -143,6 +148,18 @@ class TrainingLoop:
           "%d %s of %s occur in the training text: its metrics are inflated",
           source.flow.num_shared, training.held_out.units,
           training.held_out.name)
+
+  def _open_early(self, flow):
+    """Has the workers build the first examples while the graph is built.
+
+    Not on several hosts, of which each reads another part of the text, and not
+    in this process, which has enough to do.
+    """
+    if not self._config.data.num_workers or self._engine.num_hosts > 1:
+      return
+    latest = tf.train.latest_checkpoint(self._output_dir)
+    flow.open_early(examples_seen.read(
+        latest, self._config.optimizer.train_batch_size) if latest else 0)
 
   def _report_preflight(self):
     """Waits for the preflight, if there is one, logs and writes it.

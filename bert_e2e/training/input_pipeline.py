@@ -7,7 +7,8 @@
 import contextlib
 import functools
 import itertools
-from typing import List
+import threading
+from typing import Any, List
 
 import tensorflow.compat.v1 as tf
 
@@ -45,6 +46,7 @@ class Flow:
   def __init__(self, open_examples):
     self._open_examples = open_examples
     self._iterators: List[ExampleIterator] = []
+    self._early: Any = None  # See `open_early`.
     self._is_stopped = False
     self.num_examples = 0
     self.error = None
@@ -53,20 +55,57 @@ class Flow:
     """Yields lists of a host's examples; skips `start` examples of all hosts.
     """
     try:
-      examples = self._open_examples(
-          int(start), Shard(int(host), int(num_hosts)))
-      self._iterators.append(examples)
+      place = int(start), Shard(int(host), int(num_hosts))
+      examples, block = self._take_early(place)
+      if examples is None:
+        examples, block = self._open(place)
       with contextlib.closing(examples):
-        while not self._is_stopped:
-          # A list, not a NumPy array of bytes, which would lose trailing NULs.
-          block = list(itertools.islice(examples, _EXAMPLES_PER_LIST))
-          if not block:
-            return
+        while block:
           self.num_examples += len(block)
           yield block
+          if self._is_stopped:
+            return
+          block = _next_block(examples)
     except Exception as e:
       self.error = e
       raise
+
+  def open_early(self, start):
+    """Has a thread open the stream of a single host and build its first
+    examples, while TensorFlow does something else.
+
+    Args:
+      start: int, the number of examples that TensorFlow will probably skip; if
+        it skips another one, `lists` opens the stream again.
+    """
+    place = start, Shard()
+    early = _Early(place, lambda: self._open(place))
+    early.start()
+    self._early = early
+
+  def _open(self, place):
+    """Returns an ExampleIterator and its first list of examples.
+
+    Args:
+      place: (examples to skip, Shard).
+    """
+    examples = self._open_examples(*place)
+    self._iterators.append(examples)
+    if self._is_stopped:
+      examples.stop()
+    return examples, _next_block(examples)
+
+  def _take_early(self, place):
+    """Returns what `open_early` has opened, once, if it was at this place; else
+    (None, None)."""
+    early, self._early = self._early, None
+    if early is None:
+      return None, None
+    if early.place == place:
+      return early.result()
+    self._iterators = []
+    early.close()
+    return None, None
 
   @property
   def num_shared(self):
@@ -92,6 +131,47 @@ class Flow:
         examples.close()
       except ValueError:
         pass  # A thread of TensorFlow is reading it, and ends due to `stop`.
+
+
+class _Early(threading.Thread):
+  """Opens a stream in a thread.
+
+  Args:
+    place: see Flow; as an attribute, too.
+    function: see Flow._open.
+  """
+
+  def __init__(self, place, function):
+    super().__init__(daemon=True)
+    self.place = place
+    self._function = function
+    self._opened: Any = None
+    self._error: Any = None
+
+  def run(self):
+    try:
+      self._opened = self._function()
+    except Exception as e:
+      self._error = e
+
+  def result(self):
+    """Waits for the thread, and returns or raises what the function did."""
+    self.join()
+    if self._error:
+      raise self._error
+    return self._opened
+
+  def close(self):
+    """Ends the workers of the stream."""
+    self.join()
+    if self._opened:
+      self._opened[0].close()
+
+
+def _next_block(examples):
+  """Returns the next examples of an iterator, a list; empty at its end."""
+  # A list, not a NumPy array of bytes, which would lose trailing NULs.
+  return list(itertools.islice(examples, _EXAMPLES_PER_LIST))
 
 
 def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,

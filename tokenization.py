@@ -15,6 +15,7 @@ TensorFlow is not imported here (see file_io.py for paths with a scheme such as
 import codecs
 import collections
 import copy
+import functools
 import itertools
 import re
 import string
@@ -45,26 +46,30 @@ _PUNCTUATION_CLASS = re.escape(string.punctuation)
 _ASCII_PARTS = re.compile("[{0}]|[^{0}]+".format(_PUNCTUATION_CLASS))
 
 
+@functools.lru_cache(maxsize=None)
 def _parts(single):
   """Returns the pattern of the parts that a text is split into.
+
+  It is made when it is needed first, because that takes some milliseconds.
 
   Args:
     single: str, a class of characters that are parts by themselves. Whitespace
       separates parts, and everything else between them is one part.
   """
-  return re.compile("[{0}]|[^\\s{0}]+".format(single))
+  return re.compile("[{0}]|[^\\s{0}]+".format(single) if single else r"\S+")
 
 
-_PARTS = _parts(_PUNCTUATION_CLASS + _CJK_CLASS)
-# The same for text without ideographs, a quarter faster.
-_PARTS_OF_ASCII = _parts(_PUNCTUATION_CLASS)
+# Characters that are parts by themselves: in any text; in one without
+# ideographs, a quarter faster; in one with a capital sigma.
+#
 # A text may be split at punctuation before it is lower-cased and decomposed,
 # because each character is converted independently of others. The exception is
 # the capital sigma, whose lower case depends on the letters on both sides, even
 # beyond punctuation.
+_SINGLE = _PUNCTUATION_CLASS + _CJK_CLASS
+_SINGLE_IN_ASCII = _PUNCTUATION_CLASS
+_SINGLE_WITH_SIGMA = _CJK_CLASS
 _SIGMA = "\u03a3"
-_PARTS_WITH_SIGMA = _parts(_CJK_CLASS)
-_PARTS_AT_SPACES = re.compile("\\S+")
 _WHITESPACE_CONTROLS = frozenset("\t\n\r")
 
 # Control characters at which str.split() splits, but which the rules below drop
@@ -77,6 +82,8 @@ _TABLE_ENTRIES = 1 << 15
 _WORD_ENTRIES = 1 << 17
 _TOKEN_ENTRIES = 1 << 16
 _LONGEST_CACHED_WORD = 24
+# Attributes of a FullTokenizer that its vocabulary determines.
+_DERIVED = ("inv_vocab", "continuation_ids")
 
 
 def validate_case_matches_checkpoint(do_lower_case, init_checkpoint):
@@ -438,15 +445,12 @@ class BasicTokenizer(object):
     Returns:
       list of str.
     """
-    return self._pattern_of_parts(text).findall(text)
-
-  def _pattern_of_parts(self, text):
-    """Returns the pattern of the parts of a text; see `independent_parts`."""
-    is_ascii = text.isascii()
-    splits_cjk = self.tokenize_chinese_chars and not is_ascii
+    splits_cjk = self.tokenize_chinese_chars and not text.isascii()
     if not self.do_split_on_punc or _SIGMA in text:
-      return _PARTS_WITH_SIGMA if splits_cjk else _PARTS_AT_SPACES
-    return _PARTS if splits_cjk else _PARTS_OF_ASCII
+      single = _SINGLE_WITH_SIGMA if splits_cjk else ""
+    else:
+      single = _SINGLE if splits_cjk else _SINGLE_IN_ASCII
+    return _parts(single).findall(text)
 
   def _run_strip_accents(self, text):
     """Returns `text` decomposed (NFD), without nonspacing marks."""
@@ -661,10 +665,20 @@ class FullTokenizer(object):
   def _use(self, vocab):
     """Uses a dict from token to id."""
     self.vocab = vocab
-    self.inv_vocab = {index: token for token, index in vocab.items()}
-    self.continuation_ids = frozenset(
-        index for token, index in vocab.items() if token.startswith("##"))
     self._start_caches()
+
+  def __getattr__(self, name):
+    """Computes `inv_vocab` and `continuation_ids` when they are needed first:
+    most uses need neither."""
+    if name == "inv_vocab":
+      self.inv_vocab = {index: token for token, index in self.vocab.items()}
+      return self.inv_vocab
+    if name == "continuation_ids":
+      self.continuation_ids = frozenset([
+          index for token, index in self.vocab.items()
+          if token.startswith("##")])
+      return self.continuation_ids
+    raise AttributeError("FullTokenizer has no attribute %r." % name)
 
   def with_ids(self, function):
     """Returns a FullTokenizer with other ids for the same tokens.
@@ -675,7 +689,7 @@ class FullTokenizer(object):
     """
     other = copy.copy(self)
     other._use(collections.OrderedDict(
-        (token, function(index)) for token, index in self.vocab.items()))
+        zip(self.vocab, map(function, self.vocab.values()))))
     return other
 
   def _start_caches(self):
@@ -685,9 +699,8 @@ class FullTokenizer(object):
     self._token_ids = _IdCache(self._ids_of_token, _TOKEN_ENTRIES)
 
   def __getstate__(self):
-    state = dict(self.__dict__)
-    del state["_word_ids"], state["_token_ids"]
-    return state
+    return {name: value for name, value in self.__dict__.items()
+            if name not in ("_word_ids", "_token_ids", *_DERIVED)}
 
   def __setstate__(self, state):
     self.__dict__.update(state)
@@ -696,6 +709,11 @@ class FullTokenizer(object):
   def _ids_of_word(self, word):
     """Returns the tuple of ids of a part; see
     BasicTokenizer.independent_parts."""
+    if word.isalnum() and word.isascii() or (
+        len(word) == 1 and "\u4e00" <= word <= "\u9fff"):
+      # A token by itself: there is nothing to clean, to split or to decompose.
+      return self._token_ids[
+          word.lower() if self.basic_tokenizer.do_lower_case else word]
     tokens = self.basic_tokenizer.tokenize(word)
     if len(tokens) == 1:
       return self._token_ids[tokens[0]]  # One tuple for all spellings.
@@ -704,8 +722,11 @@ class FullTokenizer(object):
 
   def _ids_of_token(self, token):
     """Returns the tuple of ids of a token of the basic tokenizer."""
-    return tuple(self.convert_tokens_to_ids(
-        self.wordpiece_tokenizer.tokenize(token)))
+    wordpiece = self.wordpiece_tokenizer
+    if token in wordpiece.vocab and (
+        len(token) <= wordpiece.max_input_chars_per_word):
+      return (self.vocab[token],)
+    return tuple(map(self.vocab.__getitem__, wordpiece.tokenize(token)))
 
   def tokenize(self, text):
     """Splits text into WordPiece tokens.
@@ -767,8 +788,15 @@ class FullTokenizer(object):
     """
     # Line by line, because text that is not ASCII takes longer, and only a few
     # lines may contain any.
-    for line in file_io.split_lines(self._prepared(text)):
-      yield self._ids_of_line(line)
+    lines = file_io.split_lines(self._prepared(text))
+    if self._splitter:
+      yield from map(self._ids_of_line, lines)
+      return
+    parts_of = self.basic_tokenizer.independent_parts
+    ids_of, joined = self._word_ids.__getitem__, itertools.chain.from_iterable
+    for line in lines:
+      words = parts_of(line)
+      yield joined(map(ids_of, words)) if words else None
 
   def _ids_of_line(self, line):
     """Returns an iterable of the ids of a line; None for whitespace alone."""

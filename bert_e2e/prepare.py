@@ -263,9 +263,9 @@ def _read_bert_config(config):
   vocab_size = None
   if vocab_file:
     with _naming("vocab_file", vocab_file):
-      lines = check_vocabulary(vocab_file)
-    warn_of_repeated_pieces(vocab_file, lines)
-    vocab_size = sum(map(len, lines.values()))
+      pieces = check_vocabulary(vocab_file)
+    warn_of_repeated_pieces(vocab_file, pieces)
+    vocab_size = len(pieces)
   max_seq_length = config.instances.max_seq_length
   if config.checkpoint.extend_positions:
     bert_config.max_position_embeddings = max(

@@ -118,7 +118,7 @@ def _of_earlier_files(vocab_file, known, pieces):
   ids = _read_object(path)
   special = _special_tokens(vocab_file)
   numbers = {content: number for number, content in enumerate(pieces)
-             if content in special}
+             if content in special} if special else {}
   numbers.update(ids)
   return {content: _token(content, number, {
       "special": content in special, "normalized": content not in special},

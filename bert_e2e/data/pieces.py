@@ -75,8 +75,9 @@ def packing_tokenizer(vocab_file, do_lower_case=True, **options):
   Raises:
     OSError, ValueError: the vocabulary can't be read.
   """
-  return tokenization.FullTokenizer(
-      vocab_file, do_lower_case, **options).with_ids(tf_example.varint)
+  tokenizer = tokenization.FullTokenizer(vocab_file, do_lower_case, **options)
+  ids = tf_example.varints(max(tokenizer.vocab.values(), default=0) + 1)
+  return tokenizer.with_ids(ids.__getitem__)
 
 
 def id_pieces(tokenizer, words=None):
@@ -117,15 +118,14 @@ def _is_continuation(is_plain_continuation, piece):
           is_plain_continuation(piece))
 
 
-def lines_of_pieces(vocab_file) -> Dict[str, List[int]]:
-  """Returns where the pieces of a vocabulary are.
+def read_pieces(vocab_file) -> List[str]:
+  """Reads the pieces of a vocabulary.
 
   Args:
     vocab_file: path, for tokenization.read_vocabulary.
 
   Returns:
-    dict from each piece to the numbers of its lines, from 1; "" is the piece of
-    blank lines.
+    list of str, one for each line; "" for blank lines.
 
   Raises:
     OSError: the file can't be read.
@@ -134,13 +134,25 @@ def lines_of_pieces(vocab_file) -> Dict[str, List[int]]:
   with file_io.open_binary(vocab_file) as stream:
     file_types.check(stream.read(file_types.HEAD_BYTES), vocab_file)
   content = tokenization.read_vocabulary(vocab_file).decode("utf-8")
+  return [line.strip() for line in file_io.split_lines(content)]
+
+
+def lines_of_pieces(pieces) -> Dict[str, List[int]]:
+  """Returns where the pieces of a vocabulary are.
+
+  Args:
+    pieces: what `read_pieces` returned.
+
+  Returns:
+    dict from each piece to the numbers of its lines, from 1.
+  """
   lines: Dict[str, List[int]] = {}
-  for number, line in enumerate(file_io.split_lines(content), 1):
-    lines.setdefault(line.strip(), []).append(number)
+  for number, piece in enumerate(pieces, 1):
+    lines.setdefault(piece, []).append(number)
   return lines
 
 
-def check_vocabulary(vocab_file) -> Dict[str, List[int]]:
+def check_vocabulary(vocab_file) -> List[str]:
   """Checks that a vocabulary file contains each special token once.
 
   A tokenizer works without most of them, but examples do not.
@@ -149,27 +161,28 @@ def check_vocabulary(vocab_file) -> Dict[str, List[int]]:
     vocab_file: path, for tokenization.read_vocabulary.
 
   Returns:
-    See `lines_of_pieces`.
+    See `read_pieces`.
 
   Raises:
     OSError: the file can't be read.
     ValueError: it is not UTF-8, or a special token is missing or duplicated.
   """
-  lines = lines_of_pieces(vocab_file)
+  pieces = read_pieces(vocab_file)
   for token in SPECIAL_TOKENS:
-    if token not in lines:
+    count = pieces.count(token)
+    if not count:
       raise ValueError(
           "The vocabulary %s has no special token %s in its %d lines. Is it a "
-          "BERT vocabulary?" % (
-              vocab_file, token, sum(map(len, lines.values()))))
-    if len(lines[token]) > 1:
+          "BERT vocabulary?" % (vocab_file, token, len(pieces)))
+    if count > 1:
       raise ValueError(
           "The vocabulary %s has the special token %s more than once, on lines "
-          "%s. Remove all but one." % (vocab_file, token, lines[token]))
-  return lines
+          "%s. Remove all but one." % (
+              vocab_file, token, lines_of_pieces(pieces)[token]))
+  return pieces
 
 
-def warn_of_repeated_pieces(vocab_file, lines=None):
+def warn_of_repeated_pieces(vocab_file, pieces=None):
   """Logs a warning if a vocabulary has pieces on several lines.
 
   A piece has the number of its last line, as in google-research/bert, so the
@@ -177,14 +190,14 @@ def warn_of_repeated_pieces(vocab_file, lines=None):
 
   Args:
     vocab_file: path.
-    lines: what `lines_of_pieces` returns; None reads them.
+    pieces: what `read_pieces` returns; None reads them.
 
   Raises:
-    OSError, ValueError: see `lines_of_pieces`.
+    OSError, ValueError: see `read_pieces`.
   """
-  lines = lines or lines_of_pieces(vocab_file)
+  pieces = pieces or read_pieces(vocab_file)
   repeated = ["\"%s\" on lines %s" % (piece, " and ".join(map(str, numbers)))
-              for piece, numbers in lines.items()
+              for piece, numbers in lines_of_pieces(pieces).items()
               if piece and len(numbers) > 1]
   if repeated:
     logger.warning(
@@ -195,8 +208,8 @@ def warn_of_repeated_pieces(vocab_file, lines=None):
 
 def blank_end(vocab_file) -> List[int]:
   """Returns the numbers of the blank lines at the end of a vocabulary, which
-  count as entries; see `lines_of_pieces`."""
-  lines = lines_of_pieces(vocab_file)
+  count as entries; see `read_pieces`."""
+  lines = lines_of_pieces(read_pieces(vocab_file))
   last = max((numbers[-1] for piece, numbers in lines.items() if piece),
              default=0)
   return [number for number in lines.get("", []) if number > last]

@@ -10,6 +10,7 @@ Only whitespace changes, so the sentences joined are the line. The rule is the
 same in every process.
 """
 
+import functools
 import re
 
 # Abbreviations, in lower case and without their last full stop. Those of single
@@ -58,20 +59,26 @@ _WIDE_CLOSING = (
 _WIDE_LETTERS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 # After a closing bracket, the sentence around the quotation goes on with these.
 _PARTICLES = "\u3068\u3063\u306f\u304c\u306e\u3092\u306b\u3067\u3082\u3084"
-_MARK = re.compile(
-    # . ! ? and the like, what closes, and a footnote; a space; the next word.
-    "(?P<mark>[.!?\u2026\u061f\u06d4\u203c\u2047-\u2049]+)"
-    "(?:[" + _CLOSING + "]|[ \u00a0\u202f][\u00bb\u203a])*"
-    r"(?:\[\d{1,3}\])*"
-    r"(?P<space>[^\S\n]+)(?=\S)"
-    "(?=[" + _OPENING + r"]{0,6}(?P<next>\w{0,12}))"
-    # Full-width marks and the danda; what closes; any space.
-    "|(?:[\u3002\uff01\uff1f\uff61\u0964\u0965]+"
-    "|(?<=[" + _WIDE_LETTERS + "])[!?]+(?=[" + _WIDE_CLOSING + "]*["
-    + _WIDE_LETTERS + "]))"
-    "[" + _WIDE_CLOSING + r"]*(?P<gap>[^\S\n]*)"
-    "(?!(?<=[\u300d\u300f])[" + _PARTICLES + "])"
-    r"(?=[^\s,;:\uff0c\u3001\uff1b\uff1a" + _WIDE_CLOSING + "])")
+
+
+@functools.lru_cache(maxsize=None)
+def _mark():
+  """Returns the pattern of marks, made when it is needed first: that takes some
+  milliseconds."""
+  return re.compile(
+      # . ! ? and the like, what closes, and a footnote; a space; the next word.
+      "(?P<mark>[.!?\u2026\u061f\u06d4\u203c\u2047-\u2049]+)"
+      "(?:[" + _CLOSING + "]|[ \u00a0\u202f][\u00bb\u203a])*"
+      r"(?:\[\d{1,3}\])*"
+      r"(?P<space>[^\S\n]+)(?=\S)"
+      "(?=[" + _OPENING + r"]{0,6}(?P<next>\w{0,12}))"
+      # Full-width marks and the danda; what closes; any space.
+      "|(?:[\u3002\uff01\uff1f\uff61\u0964\u0965]+"
+      "|(?<=[" + _WIDE_LETTERS + "])[!?]+(?=[" + _WIDE_CLOSING + "]*["
+      + _WIDE_LETTERS + "]))"
+      "[" + _WIDE_CLOSING + r"]*(?P<gap>[^\S\n]*)"
+      "(?!(?<=[\u300d\u300f])[" + _PARTICLES + "])"
+      r"(?=[^\s,;:\uff0c\u3001\uff1b\uff1a" + _WIDE_CLOSING + "])")
 
 
 def split(text, how="rule"):
@@ -87,11 +94,11 @@ def split(text, how="rule"):
   >>> split("It was 3.14 (see Dr. No). Really? \\"Yes.\\" he said.")
   'It was 3.14 (see Dr. No).\\nReally?\\n"Yes." he said.'
   """
-  return text if how == "line" else _MARK.sub(_cut, text)
+  return text if how == "line" else _mark().sub(_cut, text)
 
 
 def _cut(match):
-  """Returns a match of _MARK, with a line end if a sentence ends there."""
+  """Returns a match of `_mark`, with a line end if a sentence ends there."""
   found = match.group()
   space = match.group("space")
   if space is None:

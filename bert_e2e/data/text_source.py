@@ -13,7 +13,7 @@ from typing import Any, Dict, Optional
 from bert_e2e import config
 from bert_e2e.common import file_io
 from bert_e2e.common.input_files import expand
-from bert_e2e.data import chinese_words, pending, preflight, resume, text_lines
+from bert_e2e.data import chinese_words, resume, text_lines
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import stream as stream_lib
 from bert_e2e.data.pieces import check_vocabulary
@@ -109,6 +109,8 @@ class TextSource:
     Raises:
       OSError, ValueError: see preflight.sample_text; there is no text at all.
     """
+    # A stream alone starts sooner without it.
+    from bert_e2e.data import preflight  # pylint: disable=import-outside-toplevel
     sampled = preflight.sample_text(
         self.corpus.with_num_hosts(1), self.options, held_out=held_out)
     if not any(part.has_text for part in sampled.parts):
@@ -128,6 +130,7 @@ class TextSource:
       without a training schedule, and returns it; it raises OSError, ValueError
       or worker_pool.WorkerError: see preflight.check_sample and `check`.
     """
+    from bert_e2e.data import pending, preflight  # pylint: disable=import-outside-toplevel
     files = [*self.corpus.files, self.options.vocab_file,
              str(self.options.instances.word_list or "")]
     started = pending.Pending(

@@ -73,6 +73,8 @@ chinese_words.Jieba(sys.argv[2]).words_in("\\u4eba\\u6743")
 print(time.time() - start, peak() - before)
 """
 
+# Modules are compiled once, as where a program is installed.
+_COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}
 # Of a text to tell its language.
 _EXAMINED_BYTES = 1 << 16
 # The least text, in MB, whose ratio the start of a process does not decide.
@@ -92,7 +94,8 @@ def run_ours(code, text, vocab_file, num_workers, options, **masks):
       sys.executable, "-c", code, common.ROOT, text, vocab_file,
       str(num_workers), json.dumps(dict(
           masks, max_seq_length=options.max_seq_length,
-          max_predictions_per_seq=options.max_predictions_per_seq))])
+          max_predictions_per_seq=options.max_predictions_per_seq))],
+                    environment=_COMPILED)
 
 
 def ours(text, vocab_file, num_workers, options, **masks):
@@ -124,7 +127,7 @@ def reference(text, vocab_file, options):
         "--output_file=" + records,
         "--max_seq_length=%d" % options.max_seq_length,
         "--max_predictions_per_seq=%d" % options.max_predictions_per_seq,
-        "--dupe_factor=1"], cwd=options.reference)
+        "--dupe_factor=1"], cwd=options.reference, environment=_COMPILED)
     random_pairs, _, _ = common.run(
         [options.reference_python, "-c", _RANDOM_PAIRS_OF_RECORDS, records])
   count = int(output.split("Wrote ")[-1].split()[0])

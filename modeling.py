@@ -10,6 +10,7 @@ letters:
   H  hidden size, N * D
   P  masked-LM predictions per sequence
   Q  positions of the last layer's output: all S, or the requested ones
+  K  sequences that a row of the batch holds: 1, unless they are packed
   V  vocabulary size
 
 Variables have the names that Google's checkpoints use (`variable_shapes` lists
@@ -288,6 +289,8 @@ class BertModel:
                *,
                dropout_seeds=None,
                output_positions=None,
+               position_ids=None,
+               num_sequences=1,
                compute_dtype=tf.float32):
     """Builds the graph.
 
@@ -296,6 +299,7 @@ class BertModel:
       is_training: bool, dropout is applied.
       input_ids: int32 [B, S], WordPiece ids.
       input_mask: int32 [B, S], 1 for a token and 0 for padding; all 1 if None.
+        Or int32 [B, S, S], 1 where a position attends to another one.
       token_type_ids: int32 [B, S], segment ids; all 0 if None.
       use_one_hot_embeddings: bool, look up words by a matrix product, which is
         faster on a TPU only.
@@ -303,19 +307,23 @@ class BertModel:
       dropout_seeds: DropoutSeeds, for dropout that a resumed run reproduces;
         None for TensorFlow's ordinary random numbers.
       output_positions: int32 [B, Q], the positions in [0, S) at which the last
-        layer is computed; None for all. The first one must be that of [CLS],
-        for the pooler.
+        layer is computed; None for all. The first `num_sequences` must be those
+        of [CLS], for the pooler.
+      position_ids: int32 [B, S], in [0, max_position_embeddings); None for the
+        offsets in the row.
+      num_sequences: int, K.
       compute_dtype: tf.float32 or tf.bfloat16, the type of matrix products,
         activations and outputs. Variables, the sums of embeddings and of
         residuals, softmax, dropout and layer normalization are always float32.
 
     Raises:
-      ValueError: a tensor's rank is not 2, or the sizes contradict each other.
+      ValueError: a tensor has another rank, or the sizes contradict each other.
 
     Source: google-research/bert, modeling.BertModel; Devlin et al. 2018,
     arXiv 1810.04805. Changed: the attention mask stays [B, 1, S] and is
     broadcast over the attending positions where it is added; the last layer
-    can be computed at selected positions only.
+    can be computed at selected positions only; several sequences can share a
+    row.
     """
     batch_size, seq_length = get_shape_list(input_ids, expected_rank=2)
     if input_mask is None:
@@ -340,11 +348,12 @@ class BertModel:
             initializer_range=config.initializer_range,
             max_position_embeddings=config.max_position_embeddings,
             dropout_prob=hidden_dropout,
-            dropout_seeds=dropout_seeds), compute_dtype)
+            dropout_seeds=dropout_seeds,
+            position_ids=position_ids), compute_dtype)
       with tf.variable_scope("encoder"):
         self.all_encoder_layers = transformer_model(
             self.embedding_output,
-            attention_mask=tf.expand_dims(input_mask, 1),  # [B, 1, S]
+            attention_mask=_attention_mask(input_mask),
             hidden_size=config.hidden_size,
             num_hidden_layers=config.num_hidden_layers,
             num_attention_heads=config.num_attention_heads,
@@ -360,7 +369,7 @@ class BertModel:
       with tf.variable_scope("pooler"):
         # The vector at [CLS] represents the whole sequence.
         self.pooled_output = dense(
-            self.sequence_output[:, 0, :],  # [B, H]
+            _first_vectors(self.sequence_output, num_sequences),
             config.hidden_size,
             activation=tf.tanh,
             kernel_initializer=create_initializer(config.initializer_range))
@@ -368,7 +377,7 @@ class BertModel:
   # The outputs have the type `compute_dtype`.
 
   def get_pooled_output(self):
-    """Returns [B, H], the [CLS] vector after one more tanh layer."""
+    """Returns [B * K, H], the [CLS] vectors after one more tanh layer."""
     return self.pooled_output
 
   def get_sequence_output(self):
@@ -390,6 +399,20 @@ class BertModel:
   def get_embedding_table(self):
     """Returns the word embeddings, a float32 variable [V, H]."""
     return self.embedding_table
+
+
+def _attention_mask(input_mask):
+  """Returns `input_mask` of BertModel as [B, 1, S] or [B, S, S]."""
+  if input_mask.shape.ndims == 3:
+    return input_mask
+  return tf.expand_dims(input_mask, 1)
+
+
+def _first_vectors(sequence_output, count):
+  """Returns the first `count` vectors of each row, [B * count, H]."""
+  if count == 1:
+    return sequence_output[:, 0, :]
+  return reshape_to_matrix(sequence_output[:, :count, :])
 
 
 def gelu(x):
@@ -723,7 +746,8 @@ def embedding_postprocessor(input_tensor,
                             max_position_embeddings=512,
                             dropout_prob=0.1,
                             *,
-                            dropout_seeds=None):
+                            dropout_seeds=None,
+                            position_ids=None):
   """Adds segment and position embeddings; applies layer norm and dropout.
 
   Args:
@@ -740,6 +764,7 @@ def embedding_postprocessor(input_tensor,
     max_position_embeddings: int, the maximum S.
     dropout_prob: float.
     dropout_seeds: see `dropout`.
+    position_ids: int32 [B, S], or None; see BertModel.
 
   Returns:
     float32 [B, S, H].
@@ -762,7 +787,10 @@ def embedding_postprocessor(input_tensor,
     table = tf.get_variable(
         position_embedding_name, [max_position_embeddings, width],
         initializer=initializer)
-    output += _position_embeddings(table, seq_length, max_position_embeddings)
+    if position_ids is None:
+      output += _position_embeddings(table, seq_length, max_position_embeddings)
+    else:
+      output += tf.gather(table, position_ids)
   return layer_norm_and_dropout(output, dropout_prob, seeds=dropout_seeds)
 
 

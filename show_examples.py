@@ -9,6 +9,7 @@ with the same flags, decoded from the same bytes. A masked piece is printed as
 [MASK](original), one that was replaced by a random piece as
 replacement(original), one that was chosen and kept as =(original). Pieces that
 were chosen together, as a word, an n-gram or a span, are joined by plus signs.
+A row of packed sequences (--pack_sequences) is printed sequence by sequence.
 TensorFlow is not needed.
 """
 
@@ -16,14 +17,21 @@ import dataclasses
 import itertools
 import logging
 import sys
-from typing import List, Sequence
+from typing import List, NamedTuple, Sequence
 
 from absl import flags
 
 import tokenization
 from bert_e2e import flags as flags_lib
 from bert_e2e.common import input_files
-from bert_e2e.config import InstanceConfig, ReaderConfig, TokenizerConfig
+from bert_e2e.config import (
+  InstanceConfig,
+  PackingConfig,
+  ReaderConfig,
+  TokenizerConfig,
+  names_of,
+)
+from bert_e2e.data import packing
 from bert_e2e.data import stream as stream_lib
 from bert_e2e.data.example_builder import ExampleBuilder
 from bert_e2e.data.pieces import warn_of_repeated_pieces
@@ -47,6 +55,13 @@ class ShownExample(bytes):
 
   groups: Sequence[List[int]] = ()
 
+  @classmethod
+  def of(cls, example, groups):
+    """Returns the ShownExample of bytes and their groups."""
+    shown = cls(example)
+    shown.groups = groups
+    return shown
+
 
 class _Builder(ExampleBuilder):
   """Builds ShownExamples."""
@@ -54,11 +69,24 @@ class _Builder(ExampleBuilder):
   def build(self, epoch, chunk):
     options = self._options.instances
     instances = self.build_instances(epoch, chunk)
-    examples = list(map(ShownExample, self.serialize(instances)))
-    if options.masks_groups:
-      for example, instance in zip(examples, instances):
-        example.groups = instance.masked_groups
-    return examples
+    examples = self.serialize(instances)
+    groups = [instance.masked_groups if options.masks_groups else ()
+              for instance in instances]
+    if self._options.pack_sequences:
+      return [sequence._replace(masked_groups=found)
+              for sequence, found in zip(examples, groups)]
+    return list(map(ShownExample.of, examples, groups))
+
+
+class _Packer(packing.Packer):
+  """Makes ShownExamples."""
+
+  def row(self, sequences):
+    starts = itertools.accumulate([0] + [each.length for each in sequences])
+    return ShownExample.of(super().row(sequences), [
+        [start + place for place in places]
+        for start, sequence in zip(starts, sequences)
+        for places in sequence.masked_groups])
 
 
 def _joined(shown, groups, start, end):
@@ -73,8 +101,8 @@ def _joined(shown, groups, start, end):
   return text
 
 
-def _marked_texts(features, names, groups):
-  """Returns (text of A, text of B), the masks marked."""
+def _marked(features, names):
+  """Returns the pieces of an example, a list of str, the masks marked."""
   length = sum(features["input_mask"])
   shown = [names[i] for i in features["input_ids"][:length]]
   for place, label, weight in zip(
@@ -83,9 +111,26 @@ def _marked_texts(features, names, groups):
     if weight:
       kept = shown[place] == names[label]
       shown[place] = "%s(%s)" % ("=" if kept else shown[place], names[label])
-  start_b = length - sum(features["segment_ids"])
-  return (_joined(shown, groups, 0, start_b),
-          _joined(shown, groups, start_b, length))
+  return shown
+
+
+class _Extent(NamedTuple):
+  """Where a sequence lies in an example: its first offset and its end, and its
+  label of next_sentence_labels, an int."""
+  start: int
+  end: int
+  label: int
+
+
+def _extents(features):
+  """Returns the _Extents of the sequences of an example."""
+  end = sum(features["input_mask"])
+  labels = features["next_sentence_labels"]
+  if "pack_ids" not in features:
+    return [_Extent(0, end, labels[0])]
+  count = int(sum(features["next_sentence_weights"]))
+  starts = features["cls_positions"][:count] + [end]
+  return list(map(_Extent, starts, starts[1:], labels))
 
 
 def show(example, names, sentence_objective="nsp"):
@@ -97,21 +142,39 @@ def show(example, names, sentence_objective="nsp"):
     sentence_objective: str, see config.InstanceConfig.
 
   Returns:
-    str of four lines; of three for a single sequence.
+    str of four lines for each of its sequences; of three for one that is not a
+    pair.
   """
   features = parse_example(example)
-  text_a, text_b = _marked_texts(
-      features, names, getattr(example, "groups", ()))
-  is_changed = features["next_sentence_labels"] == [1]
-  length = sum(features["input_mask"])
-  relation = _RELATIONS[is_changed and sentence_objective]
+  shown, groups = _marked(features, names), getattr(example, "groups", ())
+  extents = _extents(features)
+  first = ""
+  if "pack_ids" in features:
+    first = "%d sequences, %d of %d positions\n" % (
+        len(extents), extents[-1].end, len(features["input_mask"]))
+  return first + "".join(
+      _show_sequence(features, extent, shown, groups, sentence_objective)
+      for extent in extents)
+
+
+def _show_sequence(features, extent, shown, groups, sentence_objective):
+  """Formats the sequence of an _Extent; see `show` and `_marked`."""
+  start, end, label = extent
+  start_b = end - sum(features["segment_ids"][start:end])
+  text_a, text_b = (_joined(shown, groups, first, last)
+                    for first, last in ((start, start_b), (start_b, end)))
+  relation = _RELATIONS[label == 1 and sentence_objective]
+  num_masked = sum(
+      weight and start <= place < end for place, weight in zip(
+          features["masked_lm_positions"], features["masked_lm_weights"]))
+  length = len(features["input_mask"])
   return (
-      "%s%d of %d pieces, %d of them to predict\ninput_ids: %s\n" % (
+      "%s%d%s pieces, %d of them to predict\ninput_ids: %s\n" % (
           "A: %s\nB: %s\n%s; " % (text_a, text_b, relation) if text_b else
           "A: %s\n" % text_a,
-          length, len(features["input_mask"]),
-          int(sum(features["masked_lm_weights"])),
-          " ".join(map(str, features["input_ids"][:length]))))
+          end - start, "" if "pack_ids" in features else " of %d" % length,
+          int(num_masked),
+          " ".join(map(str, features["input_ids"][start:end]))))
 
 
 def examples_at(corpus, options, epoch, first, count):
@@ -130,7 +193,8 @@ def examples_at(corpus, options, epoch, first, count):
     ValueError: the text can't be read, or yields no example.
   """
   stream = stream_lib.ExampleStream(
-      corpus, options, num_epochs=epoch + 1, make_builder=_Builder)
+      corpus, options, num_epochs=epoch + 1, make_builder=_Builder,
+      make_packer=_Packer)
   examples = stream.examples(stream_lib.Position(epoch))
   found = list(itertools.islice(examples, first, first + count))
   examples.close()
@@ -141,7 +205,8 @@ def _define_flags():
   flags.DEFINE_string(
       "input_file", None,
       "Raw text: files, patterns or directories, separated by commas.")
-  flags_lib.define(flags_lib.INSTANCE_FLAGS + ("chunk_lines",))
+  flags_lib.define(flags_lib.INSTANCE_FLAGS + names_of(PackingConfig) + (
+      "chunk_lines",))
   flags.DEFINE_integer(
       "epoch", 0, "The epoch to show, from 0.", lower_bound=0)
   flags.DEFINE_integer(
@@ -159,7 +224,8 @@ def _run(values):
       flags_lib.group_from_flags(TokenizerConfig, values),
       flags_lib.group_from_flags(InstanceConfig, values), values.random_seed,
       strategy=values.strategy,
-      **dataclasses.asdict(flags_lib.group_from_flags(ReaderConfig, values)))
+      **dataclasses.asdict(flags_lib.group_from_flags(ReaderConfig, values)),
+      **dataclasses.asdict(flags_lib.group_from_flags(PackingConfig, values)))
   source = TextSource(input_files.expand(values.input_file), options,
                       chunk_lines=values.chunk_lines)
   warn_of_repeated_pieces(values.vocab_file)

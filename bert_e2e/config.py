@@ -419,6 +419,31 @@ class InstanceConfig(_Group):
 
 
 @dataclasses.dataclass(frozen=True)
+class PackingConfig(_Group):
+  """How many sequences of raw text a row of a batch holds."""
+
+  pack_sequences: bool = _boolean(
+      False, "Put several short sequences into each row of a training batch, "
+      "instead of one and padding. A sequence attends to itself only. "
+      "--train_batch_size then counts rows.", fingerprint="if_changed")
+  max_sequences_per_pack: int = _integer(
+      8, "Maximum number of sequences of a row, with --pack_sequences or "
+      "--pack_eval_sequences.", minimum=2, fingerprint="if_changed")
+
+  def for_evaluation(self, pack_sequences):
+    """Returns the PackingConfig of an evaluation that packs or does not."""
+    return PackingConfig(True, self.max_sequences_per_pack) if (
+        pack_sequences) else PackingConfig()
+
+  def check_used(self):
+    """Raises ValueError if a number of sequences is given, but none packed."""
+    if not self.pack_sequences and (
+        self.max_sequences_per_pack != default_of("max_sequences_per_pack")):
+      raise ValueError("--max_sequences_per_pack=%d requires --pack_sequences."
+                       % self.max_sequences_per_pack)
+
+
+@dataclasses.dataclass(frozen=True)
 class OptimizerConfig(_Group):
   """The update of the weights and its schedule."""
 
@@ -469,6 +494,11 @@ class EvaluationConfig(_Group):
   eval_batch_size: int = _integer(
       8, "Number of sequences per evaluation step.", minimum=1,
       in_original=True)
+  pack_eval_sequences: bool = _boolean(
+      False, "Put several sequences into each row of an evaluation batch, too. "
+      "The metrics of masked words and sentences are the same up to rounding. "
+      "--eval_batch_size and --max_eval_steps then count rows and batches of "
+      "rows.")
   max_eval_steps: int = _integer(
       100, "Maximum number of batches per evaluation; 0 evaluates the whole "
       "text once.", minimum=0, in_original=True)
@@ -633,6 +663,7 @@ class Config:
   reader: ReaderConfig = ReaderConfig()
   tokenizer: TokenizerConfig = TokenizerConfig()
   instances: InstanceConfig = InstanceConfig()
+  packing: PackingConfig = PackingConfig()
   optimizer: OptimizerConfig = OptimizerConfig()
   evaluation: EvaluationConfig = EvaluationConfig()
   checkpoint: CheckpointConfig = CheckpointConfig()
@@ -663,8 +694,9 @@ class Config:
 GROUPS = {
     "run": RunConfig, "data": DataConfig, "reader": ReaderConfig,
     "tokenizer": TokenizerConfig, "instances": InstanceConfig,
-    "optimizer": OptimizerConfig, "evaluation": EvaluationConfig,
-    "checkpoint": CheckpointConfig, "hardware": HardwareConfig}
+    "packing": PackingConfig, "optimizer": OptimizerConfig,
+    "evaluation": EvaluationConfig, "checkpoint": CheckpointConfig,
+    "hardware": HardwareConfig}
 
 # Name of a field -> (name of its group, dataclasses.Field).
 _FIELDS: Dict[str, Tuple[str, Any]] = {
@@ -797,6 +829,7 @@ def _check_combinations(config):
           "--%s and --%s set the same thing; pass only one of them." %
           (name, other))
   _check_evaluation(run, evaluation)
+  _check_packing(config.packing, evaluation)
   if config.checkpoint.extend_positions and (
       not config.checkpoint.init_checkpoint):
     raise ValueError("--extend_positions requires --init_checkpoint, whose "
@@ -805,6 +838,12 @@ def _check_combinations(config):
     raise ValueError("--export_dir requires --do_train; convert_checkpoint.py "
                      "exports a model that was trained before.")
   _check_averages(config)
+
+
+def _check_packing(packing, evaluation):
+  """Raises ValueError if an option of packing has no effect."""
+  if not evaluation.pack_eval_sequences:
+    packing.check_used()
 
 
 def _check_averages(config):

@@ -232,7 +232,7 @@ def check_no_arguments(arguments):
 _TITLES = {
     "run": "What to do", "data": "Data", "reader": "Reading text",
     "tokenizer": "Tokenizer",
-    "instances": "Training instances",
+    "instances": "Training instances", "packing": "Packing",
     "optimizer": "Optimizer and schedule", "evaluation": "Evaluation",
     "checkpoint": "Model and checkpoints", "hardware": "Hardware"}
 _INTRODUCTION = """\

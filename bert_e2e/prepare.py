@@ -335,7 +335,8 @@ def _make_source(config, patterns):
           path, config.checkpoint.output_dir, _export_dirs(config).values()),
       **dataclasses.asdict(config.reader),
       **dataclasses.asdict(config.tokenizer),
-      **dataclasses.asdict(config.instances))
+      **dataclasses.asdict(config.instances),
+      **dataclasses.asdict(config.packing))
 
 
 def _make_eval_sources(config):
@@ -354,6 +355,7 @@ def _make_eval_sources(config):
   # compare.
   config = dataclasses.replace(
       config, instances=config.instances.with_default_masks(),
+      packing=config.packing.for_evaluation(options.pack_eval_sequences),
       data=dataclasses.replace(config.data, strategy=None))
   sources = {
       text: _make_source(config, files) for text, files in patterns.items()}

@@ -13,6 +13,7 @@ import tokenization
 from bert_e2e.common import file_io
 from bert_e2e.config import (
   InstanceConfig,
+  PackingConfig,
   ReaderConfig,
   TokenizerConfig,
   check_chinese_words,
@@ -29,6 +30,7 @@ from bert_e2e.data import (
 )
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import instances as instances_lib
+from bert_e2e.data import packing as packing_lib
 from bert_e2e.data.pieces import id_pieces, packing_tokenizer
 
 
@@ -42,6 +44,7 @@ class StreamOptions(NamedTuple):
     random_seed: int.
     invalid_utf8, input_format, text_field, invalid_records, sentence_split: see
       config.ReaderConfig.
+    pack_sequences, max_sequences_per_pack: see config.PackingConfig.
     strategy: the user's function that builds instances, see strategies.find;
       None for the built-in rules.
   """
@@ -54,6 +57,8 @@ class StreamOptions(NamedTuple):
   text_field: str = "text"
   invalid_records: str = "error"
   sentence_split: str = "line"
+  pack_sequences: bool = False
+  max_sequences_per_pack: int = 8
   strategy: Any = None
 
   @property
@@ -61,6 +66,16 @@ class StreamOptions(NamedTuple):
     """How text is read, as a group of the config."""
     return ReaderConfig(**{
         name: getattr(self, name) for name in names_of(ReaderConfig)})
+
+  @property
+  def packing(self) -> PackingConfig:
+    """How many sequences a row holds, as a group of the config."""
+    return PackingConfig(self.pack_sequences, self.max_sequences_per_pack)
+
+  def row_shape(self) -> packing_lib.RowShape:
+    """Returns the shape of packed rows; of validated options."""
+    return packing_lib.row_shape(
+        self.instances, self.packing, bool(self.strategy))
 
   def validated(self):
     """Returns self with a number for each "auto", and a strategies.Strategy.
@@ -70,6 +85,7 @@ class StreamOptions(NamedTuple):
         strategy can't be imported, or does not accept an option.
     """
     self.reader.validated()
+    self.packing.validated().check_used()
     check_chinese_words(self.tokenizer, self.instances)
     instances = self.instances.validated()
     strategy = strategies.find(self.strategy)
@@ -212,7 +228,7 @@ class ExampleBuilder:
     self._pieces = options.make_pieces(self._tokenizer)
     self._strategy = StrategyBuilder(options) if options.strategy else None
 
-  def build(self, epoch, chunk) -> List[bytes]:
+  def build(self, epoch, chunk) -> List[Any]:
     """Returns the examples of a chunk in an epoch, in their order.
 
     Args:
@@ -220,7 +236,8 @@ class ExampleBuilder:
       chunk: corpus.Chunk.
 
     Returns:
-      list of bytes; see tf_example.ExampleSerializer.serialize.
+      list of bytes, see tf_example.ExampleSerializer.serialize; with packing,
+      of packing.PackableSequence, from which the stream makes examples.
 
     Raises:
       ValueError: the chunk is not UTF-8; the strategy failed.
@@ -228,8 +245,11 @@ class ExampleBuilder:
     return self.serialize(self.build_instances(epoch, chunk))
 
   def serialize(self, instances):
-    """Returns the list of the serialized examples of instances."""
+    """Returns what `build` does, of instances, a list."""
     options = self._options.instances
+    if self._options.pack_sequences:
+      return [packing_lib.encode(instance, self._tokenizer)
+              for instance in instances]
     return tf_example.create_instance_to_example_files(
         instances, self._tokenizer, options.max_seq_length,
         options.max_predictions_per_seq)
@@ -252,7 +272,7 @@ class ExampleBuilder:
     Args, raises: see `build`.
 
     Returns:
-      (list of bytes, list of (hash, first words)).
+      (what `build` returns, list of (hash, first words)).
     """
     found: List[Tuple[bytes, str]] = []
     if self._held_out:

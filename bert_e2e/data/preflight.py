@@ -6,15 +6,26 @@ preflight_text.py writes the result for people and programs. TensorFlow is not
 needed here.
 """
 
+import math
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from bert_e2e.config import matching_predictions
 from bert_e2e.data import corpus as corpus_lib
-from bert_e2e.data import preflight_sample, repetitions, text_lines
+from bert_e2e.data import (
+  packing,
+  preflight_sample,
+  repetitions,
+  stream,
+  text_lines,
+)
 from bert_e2e.data.instances import PAIRINGS
 from bert_e2e.data.pieces import check_vocabulary
 from bert_e2e.data.preflight_counts import SampleCounter, vocabulary_shares
-from bert_e2e.data.preflight_formats import FormatShape, recommend
+from bert_e2e.data.preflight_formats import (
+  MIN_PADDING,
+  FormatShape,
+  recommend,
+)
 from bert_e2e.data.preflight_model import StartingModel, Suggestion
 from bert_e2e.data.preflight_numbers import percent, quantile, ratio
 from bert_e2e.data.text_kinds import FoundKind, find_kinds
@@ -138,6 +149,14 @@ class Preflight(NamedTuple):
       and for a training that has started before.
     strategy: str, the name of the strategy that builds the examples, or None.
     skipped_record_share: of the records; left out by --invalid_records=skip.
+    pack_sequences: bool, as requested. If so, an example is a row of several
+      sequences in what is said above of numbers of examples and of padding, and
+      one sequence elsewhere.
+    sequences_per_pack: float, mean number of sequences of a row if they are
+      packed, whether requested or not.
+    packed_padding_share: of the positions of these rows. This and what precedes
+      it is None in a preflight of an earlier version.
+    packing_advice: Suggestion to pack sequences; None for none.
   """
   files: int
   num_bytes: int
@@ -190,6 +209,10 @@ class Preflight(NamedTuple):
   model: Optional[StartingModel] = None
   strategy: Optional[str] = None
   skipped_record_share: float = 0
+  pack_sequences: bool = False
+  sequences_per_pack: Optional[float] = None
+  packed_padding_share: Optional[float] = None
+  packing_advice: Optional[Suggestion] = None
 
 
 class TextSample(NamedTuple):
@@ -202,6 +225,7 @@ class TextSample(NamedTuple):
     least_documents: int, how many documents there certainly are if there is a
       sentence.
     held_out: tuple of str; see Preflight.
+    chunk_lines: int, lines of a chunk of the corpus.
   """
   samples: List[preflight_sample.Sample]
   is_whole: bool
@@ -209,6 +233,7 @@ class TextSample(NamedTuple):
   num_bytes: int
   least_documents: int
   held_out: Tuple[str, ...]
+  chunk_lines: int
 
   @property
   def parts(self):
@@ -241,7 +266,8 @@ def sample_text(corpus, options, *, held_out=text_lines.NOTHING_HELD_OUT,
       shared.update(held_out.find(text))
   return TextSample(
       samples, is_whole, len(corpus.files), corpus.num_bytes,
-      0 if is_whole else sum(map(bool, corpus.sizes)), tuple(shared.values()))
+      0 if is_whole else sum(map(bool, corpus.sizes)), tuple(shared.values()),
+      corpus.chunk_lines)
 
 
 def check_text(corpus, options, *, held_out=text_lines.NOTHING_HELD_OUT,
@@ -300,15 +326,18 @@ def check_sample(sampled, options):
       masks_characters=(options.instances.do_whole_word_mask and
                         not options.instances.finds_chinese_words),
       strategy=options.strategy and options.strategy.name,
+      pack_sequences=options.pack_sequences,
       **_text_values(counter, sampled.least_documents,
                      options.tokenizer.strip_accents),
       **_example_values(counter, options.instances))
+  found = _with_packing(found, counter, options, sampled.chunk_lines)
   if found.strategy:
     found = found._replace(truncated_share=None, uncut_masked_share=None)
   else:
     shapes = counter.formats.shapes(options.instances)
     found = found._replace(formats=shapes, format_advice=recommend(
-        shapes, found.example_format, found.one_sentence_share))
+        shapes, found.example_format, found.one_sentence_share,
+        found.pack_sequences))
   return plan(found, 0, 0, 0)
 
 
@@ -333,7 +362,51 @@ def plan(found, num_train_steps, num_warmup_steps, train_batch_size,
       num_train_steps=num_train_steps, num_warmup_steps=num_warmup_steps,
       train_batch_size=train_batch_size, epochs=epochs,
       num_head_steps=num_head_steps)
-  return found._replace(warnings=warnings_of(found))
+  return found._replace(warnings=warnings_of(found),
+                        packing_advice=_advise_packing(found))
+
+
+def _with_packing(found, counter, options, chunk_lines):
+  """Adds what packing makes of the examples to a Preflight.
+
+  Args:
+    found: Preflight.
+    counter: SampleCounter, which has counted.
+    options: example_builder.StreamOptions.
+    chunk_lines: int, lines of a chunk.
+  """
+  windows = ratio(found.lines, stream.CHUNKS_PER_WINDOW * chunk_lines)
+  packed = packing.estimate(
+      counter.lengths, options.row_shape(), max(1, round(windows)))
+  sequences = counter.total["examples"]
+  found = found._replace(
+      sequences_per_pack=ratio(sequences, packed.rows),
+      packed_padding_share=packed.padding_share)
+  if not options.pack_sequences:
+    return found
+  return found._replace(examples_per_epoch=math.ceil(packed.rows),
+                        padding_share=packed.padding_share)
+
+
+def rows_per_update(found):
+  """Returns how many packed rows have as many sequences as an update of a
+  Preflight's training has examples, an int."""
+  return max(1, round(ratio(
+      found.train_batch_size, found.sequences_per_pack)))
+
+
+def _advise_packing(found):
+  """Returns the Suggestion to pack sequences, or None."""
+  if (found.pack_sequences or not found.train_batch_size or
+      found.packed_padding_share is None or
+      found.padding_share - found.packed_padding_share < MIN_PADDING):
+    return None
+  return Suggestion(
+      "--pack_sequences --train_batch_size=%d" % rows_per_update(found),
+      "%s of the positions are padding instead of %s: a row holds %.1f "
+      "sequences. The smaller batch has as many sequences." % (
+          percent(found.packed_padding_share), percent(found.padding_share),
+          found.sequences_per_pack))
 
 
 def _text_values(counter, least_documents, strip_accents):
@@ -474,12 +547,11 @@ def _one_sentence(found):
 
 
 def _short(found):
-  if (found.examples_per_epoch and
+  if (found.examples_per_epoch and not found.pack_sequences and
       found.mean_length < MIN_FILLED * found.max_seq_length):
     return ("Examples have %.1f tokens on average, and %s of the computation is"
-            " spent on padding to --max_seq_length=%d: pass "
-            "--max_seq_length=%d, the 90th percentile of their lengths, or join"
-            " short documents." % (
+            " spent on padding to --max_seq_length=%d: pass --pack_sequences, "
+            "or --max_seq_length=%d, the 90th percentile of their lengths." % (
                 found.mean_length, percent(found.padding_share),
                 found.max_seq_length, found.length_90))
   return None

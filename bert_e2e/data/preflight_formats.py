@@ -101,8 +101,8 @@ def _sequences(row, documents, options):
            instances.SINGLE_SPECIAL + len(texts) - 1)
 
 
-def recommend(shapes, example_format, one_sentence_share) -> (
-    Optional[Suggestion]):
+def recommend(shapes, example_format, one_sentence_share,
+              is_packed=False) -> Optional[Suggestion]:
   """Recommends a format for a text.
 
   Nothing is cut off from sequences of whole lines. They end with their document
@@ -112,10 +112,14 @@ def recommend(shapes, example_format, one_sentence_share) -> (
     shapes: tuple of FormatShape.
     example_format: str, the one in use.
     one_sentence_share: fraction of the documents that have one sentence.
+    is_packed: bool, whether sequences are packed, which leaves no padding to
+      speak of in any format.
 
   Returns:
     Suggestion; None if the format in use is as good.
   """
+  if is_packed:
+    shapes = [shape._replace(padding_share=0.0) for shape in shapes]
   known = {shape.example_format: shape for shape in shapes}
   if example_format not in known or not known[example_format].examples:
     return None
@@ -126,12 +130,13 @@ def recommend(shapes, example_format, one_sentence_share) -> (
   if (now.truncated_share - best.truncated_share < MIN_KEPT and
       now.padding_share - best.padding_share < MIN_PADDING):
     return None
-  reason = (
-      "%s of the tokens are truncated instead of %s, and %s of the positions "
-      "are padding instead of %s; %s of the documents have one sentence." % (
-          percent(best.truncated_share), percent(now.truncated_share),
-          percent(best.padding_share), percent(now.padding_share),
-          percent(one_sentence_share)))
+  reason = "%s of the tokens are truncated instead of %s" % (
+      percent(best.truncated_share), percent(now.truncated_share))
+  if not is_packed:
+    reason += ", and %s of the positions are padding instead of %s" % (
+        percent(best.padding_share), percent(now.padding_share))
+  reason += "; %s of the documents have one sentence." % (
+      percent(one_sentence_share))
   if example_format == "segment_pair":
     reason += (" Single sequences train no sentence objective, which tasks on "
                "pairs of texts may miss.")

@@ -9,6 +9,7 @@ from bert_e2e.data.preflight import (
   PreflightWarning,
   UnknownWord,
   list_words,
+  rows_per_update,
 )
 from bert_e2e.data.preflight_formats import FormatShape
 from bert_e2e.data.preflight_model import StartingModel, Suggestion
@@ -18,6 +19,8 @@ from bert_e2e.data.text_kinds import FoundKind
 # The longest lines of sentences: on a model, and on the text in a table.
 _LINE_WIDTH = 76
 _TABLE_WIDTH = 56
+# The attributes of a Preflight that are a Suggestion or None.
+_ADVICE = ("format_advice", "packing_advice")
 
 
 def to_dict(found):
@@ -28,8 +31,8 @@ def to_dict(found):
       warnings=[dict(item._asdict()) for item in found.warnings],
       text_kinds=[dict(item._asdict()) for item in found.text_kinds],
       formats=[dict(item._asdict()) for item in found.formats],
-      format_advice=(
-          found.format_advice and dict(found.format_advice._asdict())),
+      **{name: getattr(found, name) and dict(getattr(found, name)._asdict())
+         for name in _ADVICE},
       held_out=list(found.held_out),
       model=_model_to_dict(found.model))
 
@@ -70,8 +73,8 @@ def from_dict(values):
     kept["text_kinds"] = tuple(
         FoundKind(**item) for item in kept["text_kinds"])
     kept["formats"] = tuple(FormatShape(**item) for item in kept["formats"])
-    if kept["format_advice"]:
-      kept["format_advice"] = Suggestion(**kept["format_advice"])
+    for name in _ADVICE:
+      kept[name] = kept[name] and Suggestion(**kept[name])
     kept["held_out"] = tuple(kept["held_out"])
     kept["model"] = _model_from_dict(kept["model"])
   except TypeError as e:
@@ -149,6 +152,14 @@ def _text_rows(found):
     yield "masked tokens", "%s; at most %d per example" % (
         about + percent(found.masked_share), found.max_predictions_per_seq)
   yield "padding", about + percent(found.padding_share)
+  if found.pack_sequences:
+    yield "sequences per row", "%s%.1f" % (about, found.sequences_per_pack)
+    if found.train_batch_size:
+      yield "", "an update has %s%s; %s rows have as many as %s unpacked" % (
+          about, format(round(
+              found.train_batch_size * found.sequences_per_pack), ","),
+          format(rows_per_update(found), ","),
+          format(found.train_batch_size, ","))
   yield "random pairs", about + percent(found.random_pair_share)
 
 
@@ -163,7 +174,7 @@ def _format_rows(found):
   for number, line in enumerate(textwrap.wrap(shapes, _TABLE_WIDTH)):
     yield "" if number else "truncated, padding", line
   yield from _advice_rows(
-      filter(None, [found.format_advice]), _TABLE_WIDTH)
+      filter(None, [getattr(found, name) for name in _ADVICE]), _TABLE_WIDTH)
 
 
 def _training_rows(found):

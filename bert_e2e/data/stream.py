@@ -2,7 +2,7 @@
 
     corpus ── splits, shuffled over the whole corpus, dealt to the hosts
       └─ group of 32 splits ── cut into chunks of 1000 lines, chunks shuffled
-           └─ window of 16 chunks ── examples shuffled
+           └─ window of 16 chunks ── examples shuffled, or packed and shuffled
                 └─ example
 
 Every order and every random choice is a pure function of (random_seed, epoch,
@@ -15,11 +15,11 @@ stream. TensorFlow is not needed here.
 import itertools
 import logging
 import os
-from typing import Iterator, List, NamedTuple, Set, Tuple
+from typing import Any, Iterator, List, NamedTuple, Set, Tuple
 
 from bert_e2e.config import check_value
 from bert_e2e.data import corpus as corpus_lib
-from bert_e2e.data import lending, sampling, text_lines, worker_pool
+from bert_e2e.data import lending, packing, sampling, text_lines, worker_pool
 from bert_e2e.data.example_builder import (  # noqa: F401  StreamOptions: for users.
   ExampleBuilder,
   StreamOptions,
@@ -134,7 +134,8 @@ class ExampleStream:
     held_out: text_lines.HeldOut; the first document or line of it that is found
       is warned of, and all are counted.
     make_builder: function from (options, held_out) to the ExampleBuilder, whose
-      examples are passed on as they are.
+      examples are passed on as they are, unless they are packed.
+    make_packer: function from a packing.RowShape to the packing.Packer.
 
   Raises:
     OSError, ValueError: the vocabulary can't be read, or an option, num_workers
@@ -143,7 +144,7 @@ class ExampleStream:
 
   def __init__(self, corpus, options, *, num_epochs=None, num_workers=0,
                shard=Shard(), held_out=text_lines.NOTHING_HELD_OUT,
-               make_builder=ExampleBuilder):
+               make_builder=ExampleBuilder, make_packer=packing.Packer):
     _check_num_workers(num_workers)
     if not 0 <= shard.host < shard.num_hosts:
       raise ValueError("There is no host %d among %d; they count from 0." %
@@ -154,6 +155,8 @@ class ExampleStream:
     self._num_workers = num_workers
     self._shard = shard
     self._builder = make_builder(options, held_out)
+    self._packer = (make_packer(options.row_shape())
+                    if options.pack_sequences else None)
     self._held_out = held_out
     self._shared: Set[bytes] = set()
     self._lender = lending.Lender(corpus, options.needs_other_documents)
@@ -219,7 +222,7 @@ class ExampleStream:
 
   def _windows(self, start, mapper):
     """Yields the _Windows from `start` on, of chunks that `mapper` builds."""
-    examples: List[bytes] = []
+    examples: List[Any] = []
     epoch, found = None, True
     for (window, is_last), (built, held_out) in mapper.map(
         self._tasks(start)):
@@ -232,9 +235,7 @@ class ExampleStream:
       examples.extend(built)
       if not is_last:
         continue
-      sampling.StreamSampler(derived_rng(
-          self._options.random_seed, *position, "window",
-          self._shard.host)).shuffle(examples)
+      examples = self._mixed(position, examples)
       skipped = start.example if position == start._replace(example=0) else 0
       if examples[skipped:]:
         yield window._replace(position=position._replace(example=skipped),
@@ -242,6 +243,16 @@ class ExampleStream:
       found = found or bool(examples)
       examples = []
     self._check_found(found)
+
+  def _mixed(self, position, examples):
+    """Returns the examples of the window at a Position in random order."""
+    sampler = sampling.StreamSampler(derived_rng(
+        self._options.random_seed, *position, "window", self._shard.host))
+    sampler.shuffle(examples)
+    if self._packer:
+      examples = self._packer.pack(examples)
+      sampler.shuffle(examples)
+    return examples
 
   def _count_held_out(self, found):
     """Counts held-out documents and lines; warns of the first one."""

@@ -27,6 +27,7 @@ _LOGGED_SPLITS = 16
 _OPTIONS = (*config.names_of(config.ReaderConfig),
             *config.names_of(config.TokenizerConfig),
             *config.names_of(config.InstanceConfig),
+            *config.names_of(config.PackingConfig),
             "random_seed", "chunk_lines", "strategy")
 
 
@@ -61,14 +62,15 @@ class TextSource:
   def from_arguments(cls, input_files, vocab_file, *, random_seed=12345,
                      chunk_lines=1000, strategy=None, **options):
     """Returns the TextSource of the arguments of `take_write_2_flow`."""
-    tokenizer, reader = (
+    tokenizer, reader, packing = (
         {name: options.pop(name) for name in config.names_of(group)
          if name in options}
-        for group in (config.TokenizerConfig, config.ReaderConfig))
+        for group in (config.TokenizerConfig, config.ReaderConfig,
+                      config.PackingConfig))
     return cls(expand(input_files), stream_lib.StreamOptions(
         vocab_file=vocab_file, tokenizer=config.TokenizerConfig(**tokenizer),
         instances=config.InstanceConfig(**options), random_seed=random_seed,
-        strategy=strategy, **reader), chunk_lines=chunk_lines)
+        strategy=strategy, **reader, **packing), chunk_lines=chunk_lines)
 
   def check(self):
     """Checks that the text yields an example, unless that is known already.
@@ -184,7 +186,8 @@ class TextSource:
       num_hosts: int, how many hosts share the text.
     """
     options = config.stream_options(
-        self.options.reader, self.options.tokenizer, self.options.instances)
+        self.options.reader, self.options.tokenizer, self.options.instances,
+        self.options.packing)
     # A run that met an invalid byte may be resumed with --invalid_utf8=replace:
     # up to there the stream is the same. So that option is not recorded, and
     # neither is --invalid_records.
@@ -249,7 +252,8 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
                       chunk_lines=1000, num_workers=0, num_epochs=None,
                       dupe_factor=1, input_format="auto", text_field="text",
                       invalid_records="error", invalid_utf8="error",
-                      sentence_split="line", shard_index=0, num_shards=1,
+                      sentence_split="line", pack_sequences=False,
+                      max_sequences_per_pack=8, shard_index=0, num_shards=1,
                       first_example=0, log=None, held_out=frozenset(),
                       strategy=None):
   """Turns raw text into a stream of serialized tf.Examples.
@@ -274,6 +278,8 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
     num_epochs: int, passes over the text; None continues indefinitely.
     input_format, text_field, invalid_records, invalid_utf8, sentence_split:
       see config.ReaderConfig.
+    pack_sequences, max_sequences_per_pack: see config.PackingConfig. A row of
+      several sequences is one example.
     shard_index, num_shards: the part of the text that this host reads.
     first_example: int, examples at the start of the stream to skip.
     log: a resume.WindowLog, whose file tells a later call where its
@@ -282,7 +288,8 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
     strategy: function to call instead of fusion_input_and_out, or its name.
 
   Returns:
-    stream.ExampleIterator of tf_example.ExampleSerializer's bytes.
+    stream.ExampleIterator of tf_example.ExampleSerializer's bytes; of those of
+    packing.Packer's rows with pack_sequences.
 
   Raises:
     ValueError: no file, an unreadable or empty one, a vocabulary without the

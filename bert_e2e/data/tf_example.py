@@ -9,7 +9,7 @@ import functools
 import struct
 
 
-class _Memo(dict):
+class Memo(dict):
   """Results of a function, by its argument."""
 
   def __init__(self, function):
@@ -54,20 +54,20 @@ def varints(count):
   return found[:count]
 
 
-_varint_of = _Memo(varint).__getitem__
+varint_of = Memo(varint).__getitem__
 
 
-def _header(field, size):
+def message_header(field, size):
   """Encodes what precedes `size` bytes of a field of wire type 2."""
   return varint(field << 3 | 2) + varint(size)
 
 
-_ONE = struct.pack("<f", 1.0)
+FLOAT_ONE = struct.pack("<f", 1.0)
 # Kinds of lists in a tf.train.Feature: the numbers of its fields.
 FLOAT_LIST, INT64_LIST = 2, 3
 
 
-def _feature_header(name, kind, size):
+def feature_header(name, kind, size):
   """Encodes what precedes the packed numbers of a feature.
 
   That is the entry of the map from names to features, the name, the feature,
@@ -75,9 +75,41 @@ def _feature_header(name, kind, size):
   """
   header = b""
   for field in (1, kind, 2):
-    header = _header(field, len(header) + size) + header
-  header = _header(1, len(name)) + name + header
-  return _header(1, len(header) + size) + header
+    header = message_header(field, len(header) + size) + header
+  header = message_header(1, len(name)) + name + header
+  return message_header(1, len(header) + size) + header
+
+
+def feature(name, kind, packed):
+  """Encodes a feature of packed numbers.
+
+  Args:
+    name: bytes.
+    kind: FLOAT_LIST or INT64_LIST.
+    packed: bytes, the numbers.
+  """
+  return feature_header(name, kind, len(packed)) + packed
+
+
+_example_header = Memo(functools.partial(message_header, 1)).__getitem__
+
+
+def example(features):
+  """Encodes a tf.Example.
+
+  Args:
+    features: bytes, its features (see `feature`), sorted by name.
+  """
+  return _example_header(len(features)) + features
+
+
+def too_long_error(length, count, max_seq_length, max_predictions_per_seq):
+  """Returns the ValueError for an instance of so many pieces and predictions.
+  """
+  return ValueError(
+      "An instance of %d pieces and %d predictions does not fit into "
+      "max_seq_length=%d and max_predictions_per_seq=%d." %
+      (length, count, max_seq_length, max_predictions_per_seq))
 
 
 class ExampleSerializer:
@@ -96,25 +128,21 @@ class ExampleSerializer:
     self._max_seq_length = max_seq_length
     self._max_predictions = max_predictions_per_seq
 
-    def feature(name, kind, packed):
-      return _feature_header(name, kind, len(packed)) + packed
-
     def headers(name):  # By the size of the packed numbers.
-      return _Memo(functools.partial(_feature_header, name, INT64_LIST))
+      return Memo(functools.partial(feature_header, name, INT64_LIST))
 
     self._input_ids = headers(b"input_ids")
-    self._input_mask = _Memo(lambda length: feature(
+    self._input_mask = Memo(lambda length: feature(
         b"input_mask", INT64_LIST,
         b"\1" * length + bytes(max_seq_length - length)))
     self._masked_lm_ids = headers(b"masked_lm_ids")
     self._masked_lm_positions = headers(b"masked_lm_positions")
-    self._masked_lm_weights = _Memo(lambda count: feature(
+    self._masked_lm_weights = Memo(lambda count: feature(
         b"masked_lm_weights", FLOAT_LIST,
-        _ONE * count + bytes(4 * (max_predictions_per_seq - count))))
-    self._next_sentence_labels = _Memo(lambda is_random: feature(
+        FLOAT_ONE * count + bytes(4 * (max_predictions_per_seq - count))))
+    self._next_sentence_labels = Memo(lambda is_random: feature(
         b"next_sentence_labels", INT64_LIST, b"\1" if is_random else b"\0"))
     self._segment_ids = headers(b"segment_ids")
-    self._examples = _Memo(functools.partial(_header, 1))
 
   def serialize(self, input_ids, segment_ids, masked_lm_positions,
                 masked_lm_ids, is_random_next):
@@ -139,29 +167,26 @@ class ExampleSerializer:
     padding = self._max_seq_length - length
     mask_padding = self._max_predictions - count
     if padding < 0 or mask_padding < 0:
-      raise ValueError(
-          "An instance of %d pieces and %d predictions does not fit into "
-          "max_seq_length=%d and max_predictions_per_seq=%d." %
-          (length, count, self._max_seq_length, self._max_predictions))
-    ids = _packed(input_ids, padding)
-    labels = _packed(masked_lm_ids, mask_padding)
-    positions = _packed(masked_lm_positions, mask_padding)
+      raise too_long_error(
+          length, count, self._max_seq_length, self._max_predictions)
+    ids = encode_ints(input_ids, padding)
+    labels = encode_ints(masked_lm_ids, mask_padding)
+    positions = encode_ints(masked_lm_positions, mask_padding)
     segments = bytes(segment_ids) + bytes(padding)
-    features = b"".join((
+    return example(b"".join((
         self._input_ids[len(ids)], ids,
         self._input_mask[length],
         self._masked_lm_ids[len(labels)], labels,
         self._masked_lm_positions[len(positions)], positions,
         self._masked_lm_weights[count],
         self._next_sentence_labels[bool(is_random_next)],
-        self._segment_ids[len(segments)], segments))
-    return self._examples[len(features)] + features
+        self._segment_ids[len(segments)], segments)))
 
 
-def _packed(values, padding):
+def encode_ints(values, padding=0):
   """Encodes a list of ints, or of varints, followed by `padding` zeros."""
   if values and not isinstance(values[0], bytes):
-    values = map(_varint_of, values)
+    values = map(varint_of, values)
   return b"".join(values) + bytes(padding)
 
 
@@ -198,12 +223,12 @@ def to_example(serializer, tokenizer, instance):
     tokenizer, instance: see create_instance_to_example_files.
   """
   return serializer.serialize(
-      _ids(tokenizer, instance.tokens), instance.segment_ids,
-      instance.masked_lm_positions, _ids(tokenizer, instance.masked_lm_labels),
-      instance.is_random_next)
+      ids_of(tokenizer, instance.tokens), instance.segment_ids,
+      instance.masked_lm_positions,
+      ids_of(tokenizer, instance.masked_lm_labels), instance.is_random_next)
 
 
-def _ids(tokenizer, pieces):
+def ids_of(tokenizer, pieces):
   if pieces and isinstance(pieces[0], str):
     return tokenizer.convert_tokens_to_ids(pieces)
   return pieces

@@ -24,8 +24,8 @@ class ExampleSource:
     is_skipped: see input_files.expand.
     strategy: see strategies.find; for text only.
     **options: the other arguments of TextSource.from_arguments: random_seed,
-      chunk_lines, and the fields of config.ReaderConfig, TokenizerConfig and
-      InstanceConfig.
+      chunk_lines, and the fields of config.ReaderConfig, TokenizerConfig,
+      InstanceConfig and PackingConfig.
 
   Attributes:
     files: list of paths.
@@ -47,14 +47,16 @@ class ExampleSource:
     self._log: Any = None
     self._skipped = 0
     self._num_hosts = 1
-    self._lengths = max_seq_length, max_predictions_per_seq
+    self._shape = {"max_seq_length": max_seq_length,
+                   "max_predictions_per_seq": max_predictions_per_seq}
     if input_validation.are_tfrecords(self.files):
       if strategy:
         raise ValueError(
             "--strategy=%s builds instances of raw text, but %s holds examples "
             "that were built before. Pass raw text, or leave out --strategy." %
             (strategy, self.files[0]))
-      input_validation.check_records(self.files, *self._lengths)
+      _check_not_packed(self.files, options)
+      input_validation.check_records(self.files, **self._shape)
       return
     if not vocab_file:
       raise ValueError(
@@ -64,6 +66,10 @@ class ExampleSource:
         self.files, vocab_file, max_seq_length=max_seq_length,
         max_predictions_per_seq=max_predictions_per_seq, strategy=strategy,
         **options)
+    if self.text.options.pack_sequences:
+      row = self.text.options.row_shape()
+      self._shape.update(max_predictions_per_seq=row.max_predictions,
+                         max_sequences=row.max_sequences)
 
   def check(self):
     """Checks that there is an example, before a model is built.
@@ -155,5 +161,18 @@ class ExampleSource:
     """Returns the estimator's input function; see
     input_pipeline.input_fn_builder."""
     return input_pipeline.input_fn_builder(
-        self.files, *self._lengths, is_training=is_training, flow=self.flow,
+        self.files, is_training=is_training, flow=self.flow, **self._shape,
         **how)
+
+
+def _check_not_packed(files, options):
+  """Raises ValueError if TFRecords are to be packed.
+
+  Args:
+    files: list of paths; options: dict of the options of raw text.
+  """
+  if options.get("pack_sequences"):
+    raise ValueError(
+        "Sequences of raw text can be packed, but %s holds examples that were "
+        "built before. Pass raw text, or leave out --pack_sequences and "
+        "--pack_eval_sequences." % files[0])

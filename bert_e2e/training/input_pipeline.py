@@ -176,7 +176,7 @@ def _next_block(examples):
 
 def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
                      is_training, num_cpu_threads=4, *, flow=None,
-                     fixed_batches=False, whole=False):
+                     fixed_batches=False, whole=False, max_sequences=None):
   """Returns the `input_fn` of an estimator.
 
   Args:
@@ -191,6 +191,7 @@ def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
     whole: bool, an evaluation of TFRecords gives each example once as well.
       With fixed batches the last one is filled up with padding, examples whose
       input_mask is 0, and endless batches of padding follow.
+    max_sequences: int, K, if each example is a row of up to K packed sequences.
 
   Returns:
     A function from `params` (with "batch_size", B) and optionally a
@@ -199,35 +200,34 @@ def input_fn_builder(input_files, max_seq_length, max_predictions_per_seq,
     The input context or, on a TPU, `params["context"]` says which host it is.
     The dicts: input_ids, input_mask, segment_ids int32 [B, L];
     masked_lm_positions, masked_lm_ids int32 [B, P]; masked_lm_weights
-    float32 [B, P]; next_sentence_labels int32 [B, 1].
+    float32 [B, P]; next_sentence_labels int32 [B, 1]. With packed sequences:
+    next_sentence_labels, cls_positions int32 [B, K]; next_sentence_weights
+    float32 [B, K]; pack_ids, position_ids int32 [B, L]; see
+    packing._RowSerializer.serialize.
 
   Source: google-research/bert, run_pretraining.input_fn_builder, the same for
     TFRecords.
   """
 
+  spec = _feature_spec(
+      max_seq_length, max_predictions_per_seq, max_sequences)
+
   def input_fn(params, input_context=None):
+    shard = _shard(params, input_context)
     if flow is None:
-      shard = _shard(params, input_context)
-      # With fewer files than hosts, every host reads all of them.
-      files = input_files[shard.host::shard.num_hosts]
-      if not is_training or len(input_files) < shard.num_hosts:
-        files = input_files
-      dataset = _record_dataset(files, is_training, num_cpu_threads,
-                                is_repeated=not whole)
+      dataset = _record_dataset(
+          input_files, is_training, shard, num_cpu_threads,
+          is_repeated=not whole)
     else:
       dataset = _flow_dataset(
-          flow, is_training, _shard(params, input_context),
-          _remote_device(params),
+          flow, is_training, shard, _remote_device(params),
           fixed_batches and not is_training and not whole)
     if whole and fixed_batches:
       dataset = dataset.concatenate(
-          tf.data.Dataset.from_tensors(_padding_example(
-              max_seq_length, max_predictions_per_seq)).repeat())
+          tf.data.Dataset.from_tensors(_padding_example(spec)).repeat())
     once = (flow is not None or whole) and not is_training and not fixed_batches
     dataset = dataset.batch(params["batch_size"], drop_remainder=not once)
-    parse = functools.partial(
-        _parse_batch, max_seq_length=max_seq_length,
-        max_predictions_per_seq=max_predictions_per_seq)
+    parse = functools.partial(_parse_batch, spec=spec)
     # AutoGraph has nothing to convert, and would write the function's source to
     # a temporary file.
     parse = tf.autograph.experimental.do_not_convert(parse)
@@ -283,21 +283,29 @@ def _flow_dataset(flow, is_training, shard, remote_device, is_repeated):
   return lists.apply(tf.data.experimental.unbatch())
 
 
-def _padding_example(max_seq_length, max_predictions_per_seq):
-  """Returns a serialized example of padding alone."""
-  def zeros(size):
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=[0] * size))
-
-  feature = {name: zeros(size) for name, size in _int_features(
-      max_seq_length, max_predictions_per_seq).items()}
-  feature["masked_lm_weights"] = tf.train.Feature(float_list=tf.train.FloatList(
-      value=[0.0] * max_predictions_per_seq))
+def _padding_example(spec):
+  """Returns a serialized example of padding alone; see `_feature_spec`."""
+  feature = {}
+  for name, (size, dtype) in spec.items():
+    if dtype == tf.float32:
+      feature[name] = tf.train.Feature(
+          float_list=tf.train.FloatList(value=[0.0] * size))
+    else:
+      feature[name] = tf.train.Feature(
+          int64_list=tf.train.Int64List(value=[0] * size))
   return tf.train.Example(
       features=tf.train.Features(feature=feature)).SerializeToString()
 
 
-def _record_dataset(input_files, is_training, num_cpu_threads, is_repeated):
-  """Returns a dataset of the records of TFRecord files, repeated or not."""
+def _record_dataset(input_files, is_training, shard, num_cpu_threads,
+                    is_repeated):
+  """Returns a dataset of the records of a host, repeated or not.
+
+  An evaluation, and each host if there are fewer files than hosts, reads all
+  files.
+  """
+  if is_training and len(input_files) >= shard.num_hosts:
+    input_files = input_files[shard.host::shard.num_hosts]
   if not is_training:
     records = tf.data.TFRecordDataset(input_files)
     # A fixed number of steps is evaluated, and the data must last for it.
@@ -311,27 +319,39 @@ def _record_dataset(input_files, is_training, num_cpu_threads, is_repeated):
   return records.shuffle(buffer_size=_RECORD_SHUFFLE_BUFFER)
 
 
-def _int_features(max_seq_length, max_predictions_per_seq):
-  """Returns a dict from the name of each feature of ints to its length."""
-  return {
-      "input_ids": max_seq_length,
-      "input_mask": max_seq_length,
-      "segment_ids": max_seq_length,
-      "masked_lm_positions": max_predictions_per_seq,
-      "masked_lm_ids": max_predictions_per_seq,
-      "next_sentence_labels": 1,
-  }
+def _feature_spec(max_seq_length, max_predictions, max_sequences):
+  """Returns a dict from the name of each feature to (its length, its dtype).
+
+  Args:
+    max_seq_length, max_predictions: int, L and P.
+    max_sequences: int, K, of packed sequences; else None.
+  """
+  ints = dict.fromkeys(("input_ids", "input_mask", "segment_ids"),
+                       max_seq_length)
+  ints.update(dict.fromkeys(("masked_lm_positions", "masked_lm_ids"),
+                            max_predictions))
+  ints["next_sentence_labels"] = max_sequences or 1
+  spec = {"masked_lm_weights": (max_predictions, tf.float32)}
+  if max_sequences:
+    ints.update(cls_positions=max_sequences, pack_ids=max_seq_length,
+                position_ids=max_seq_length)
+    spec["next_sentence_weights"] = (max_sequences, tf.float32)
+  spec.update((name, (size, tf.int64)) for name, size in ints.items())
+  return spec
 
 
-def _parse_batch(examples, max_seq_length, max_predictions_per_seq):
-  """Parses serialized examples: string [B] -> dict of features."""
-  ints = _int_features(max_seq_length, max_predictions_per_seq)
-  spec = {n: tf.FixedLenFeature([size], tf.int64) for n, size in ints.items()}
-  spec["masked_lm_weights"] = tf.FixedLenFeature(
-      [max_predictions_per_seq], tf.float32)
-  features = tf.parse_example(examples, spec)
+def _parse_batch(examples, spec):
+  """Parses serialized examples: string [B] -> dict of features.
+
+  Args:
+    examples: string [B].
+    spec: see `_feature_spec`.
+  """
+  features = tf.parse_example(examples, {
+      name: tf.FixedLenFeature([size], dtype)
+      for name, (size, dtype) in spec.items()})
   # tf.Example knows int64 only, and a TPU int32 only.
   return {
-      name: tf.cast(value, tf.int32) if name in ints else value
+      name: tf.cast(value, tf.int32) if spec[name][1] == tf.int64 else value
       for name, value in features.items()
   }

@@ -205,6 +205,15 @@ METRICS = (
            higher_is_better=True, progress_format="{:.1f} sequences/s",
            progress_order=4, report_format=",.1f",
            chart=Chart(from_zero=True)),
+    # WordPieces, special tokens included, without padding.
+    Metric("tokens_per_second", "Real tokens", "tokens/s",
+           higher_is_better=True, progress_format="{:,.0f} tokens/s",
+           progress_order=4, report_format=",.0f",
+           chart=Chart(from_zero=True)),
+    # The fraction of the positions of all rows.
+    Metric("padding", "Padding", "% of the positions", higher_is_better=False,
+           progress_format="padding {:.0%}", progress_order=4, factor=100.0,
+           report_format=".1f", chart=Chart(from_zero=True)),
     # The fraction of the time that steps wait for their input.
     Metric("input_wait", "Input wait", "% of the time",
            higher_is_better=False, progress_format="input wait {:.0%}",

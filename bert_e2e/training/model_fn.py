@@ -169,6 +169,7 @@ class _Model(NamedTuple):
             self.learning_rate, self.num_train_steps, self.num_warmup_steps,
             options.learning_rate_decay))
     batch_size = params["batch_size"] * replicas.count
+    values = dict(values, **progress.counts(features))
     train_op = examples_seen.advance(update.op, batch_size)
     saver.use_saver(
         _fallbacks(batch_size, loss_scale, model_dir), options.is_chief)
@@ -178,6 +179,7 @@ class _Model(NamedTuple):
     if votes is not None:
       hooks.append(signals.StopHook(options.stop, votes))
     if not self.use_tpu:  # Hooks cannot fetch the tensors of a TPU.
+      counts = {name: values.pop(name) for name in progress.COUNTS}
       values = dict(values, loss=loss, learning_rate=update.learning_rate)
       if loss_scale:
         values["loss_scale"] = loss_scale()
@@ -188,7 +190,7 @@ class _Model(NamedTuple):
           values, features, train_op, options.log_every_steps,
           self.num_train_steps, batch_size,
           model_dir if options.is_chief else None, options.epochs,
-          options.on_eta))
+          options.on_eta, counts))
     return tf.estimator.tpu.TPUEstimatorSpec(
         tf.estimator.ModeKeys.TRAIN, loss=loss, train_op=train_op,
         training_hooks=hooks, scaffold_fn=scaffold_fn)
@@ -215,11 +217,13 @@ class _Model(NamedTuple):
       replicas: replicas.Replicas.
     """
     num_micro_batches = self.options.gradient_accumulation_steps
-    num_predictions = tf.reduce_sum(features["masked_lm_weights"])
+    totals = [tf.reduce_sum(features["masked_lm_weights"])]
+    if objectives.is_packed(features):
+      totals.append(tf.reduce_sum(features["next_sentence_weights"]))
     # On a TPU each core divides by its own number, as in the reference.
-    num_predictions, = replicas.sum([num_predictions])
+    num_predictions, *num_sequences = replicas.sum(totals)
     part = objectives.BatchPart(
-        num_predictions, replicas.count * num_micro_batches)
+        num_predictions, replicas.count * num_micro_batches, *num_sequences)
     first_salt = replicas.index * num_micro_batches
     if replicas.is_tpu:
       # The cores share one graph, so only what they read tells them apart.

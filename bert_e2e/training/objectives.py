@@ -10,6 +10,7 @@ metrics of the head are the rows of metrics.METRICS with its name.
   P  masked-LM predictions per sequence
   H  hidden size
   V  vocabulary size
+  K  sequences of a row: 1, or the most that are packed into one
 """
 
 from typing import Any, Callable, Dict, NamedTuple
@@ -28,10 +29,10 @@ class SentenceObjective(NamedTuple):
 
   Attributes:
     head: str, the name of the head in the table of metrics.
-    label_feature: str, the feature with the labels, int32 [B, 1].
-    output_fn: function of (BertConfig, pooled output [B, H], labels [B, 1])
+    label_feature: str, the feature with the labels, int32 [B, K].
+    output_fn: function of (BertConfig, pooled output [B * K, H], labels [B, K])
       that creates the head and returns (loss, per_example_loss, log_probs):
-      float32 [] (the mean), [B] and [B, number of labels].
+      float32 [] (the mean), [B * K] and [B * K, number of labels].
     is_trained: bool. A head that is not trained is in the model, so that
       checkpoints have the same variables, but adds no loss and no metrics; its
       weights and those of the pooler stay as they are.
@@ -77,11 +78,13 @@ class BatchPart(NamedTuple):
   Attributes:
     num_predictions: float32 [], the sum of masked_lm_weights over the batch;
       None if the part is the whole batch.
-    num_parts: int, the parts of the batch, all with the same number of
-      sequences.
+    num_parts: int, the parts of the batch, all with the same number of rows.
+    num_sequences: float32 [], the sum of next_sentence_weights over the batch;
+      None if the part is the whole batch, or sequences are not packed.
   """
   num_predictions: Any = None
   num_parts: int = 1
+  num_sequences: Any = None
 
 
 WHOLE_BATCH = BatchPart()
@@ -109,42 +112,93 @@ def head_outputs(bert_config, features, sentence_objective, *, is_training,
   Returns:
     dict from the name of a head that is trained to its metrics.HeadOutput.
   """
-  # 0.0 for the sequences that fill up the last batch of an evaluation.
-  is_real = tf.cast(features["input_mask"][:, 0], tf.float32)  # [B]
+  rows = _packed_rows(features) if is_packed(features) else _rows(features)
   num_predictions = part.num_predictions
   if num_predictions is None:
     num_predictions = tf.reduce_sum(features["masked_lm_weights"])
-  # The last layer is needed at [CLS] and at the masked positions only.
-  positions = tf.pad(
-      features["masked_lm_positions"], [[0, 0], [1, 0]])  # [B, 1 + P]
   model = modeling.BertModel(
       config=bert_config,
       is_training=is_training,
       input_ids=features["input_ids"],
-      input_mask=features["input_mask"],
+      input_mask=rows.attention,
       token_type_ids=features["segment_ids"],
       use_one_hot_embeddings=use_one_hot_embeddings,
       dropout_seeds=dropout_seeds,
-      output_positions=positions,
+      output_positions=rows.output_positions,
+      position_ids=rows.position_ids,
+      num_sequences=rows.num_sequences,
       compute_dtype=compute_dtype)
   objective = SENTENCE_OBJECTIVES[sentence_objective]
   masked_lm = _masked_lm(
-      bert_config, model, features, part.num_predictions, num_predictions)
+      bert_config, model, features, rows.num_sequences, part.num_predictions,
+      num_predictions)
   sentence = _sentence(
-      objective, bert_config, model, features, is_real, is_training,
-      part.num_parts)
+      objective, bert_config, model, features, rows.weights, is_training, part)
   if not objective.is_trained:
     return {MASKED_LM: masked_lm}
   return {MASKED_LM: masked_lm, objective.head: sentence}
 
 
-def _masked_lm(bert_config, model, features, denominator, total_weight):
+def is_packed(features):
+  """Tells whether the rows of a batch, a dict of tensors, are packed."""
+  return "pack_ids" in features
+
+
+class _Rows(NamedTuple):
+  """How sequences lie in the rows of a batch.
+
+  Attributes:
+    attention: `input_mask` of modeling.BertModel.
+    output_positions: int32 [B, K + P], those of [CLS] and of the masked tokens,
+      the only ones that need the last layer.
+    weights: float32 [B * K], 0.0 for padding.
+    position_ids: see modeling.BertModel.
+    num_sequences: int, K.
+  """
+  attention: Any
+  output_positions: Any
+  weights: Any
+  position_ids: Any = None
+  num_sequences: int = 1
+
+
+def _rows(features):
+  """Returns the _Rows of a batch with one sequence in each row."""
+  return _Rows(
+      attention=features["input_mask"],
+      # 0.0 for the sequences that fill up the last batch of an evaluation.
+      weights=tf.cast(features["input_mask"][:, 0], tf.float32),
+      output_positions=tf.pad(
+          features["masked_lm_positions"], [[0, 0], [1, 0]]))
+
+
+def _packed_rows(features):
+  """Returns the _Rows of a batch of packed sequences.
+
+  Each sequence attends to itself only: Krell et al. 2021, arXiv 2107.02027,
+  section 3.3.
+  """
+  pack_ids, cls_positions = features["pack_ids"], features["cls_positions"]
+  return _Rows(
+      attention=tf.cast(tf.equal(  # [B, S, S]
+          tf.expand_dims(pack_ids, 2), tf.expand_dims(pack_ids, 1)), tf.int32),
+      output_positions=tf.concat(
+          [cls_positions, features["masked_lm_positions"]], 1),
+      weights=tf.reshape(features["next_sentence_weights"], [-1]),
+      position_ids=features["position_ids"],
+      num_sequences=cls_positions.shape.as_list()[1])
+
+
+def _masked_lm(bert_config, model, features, num_sequences, denominator,
+               total_weight):
   """Builds the masked-LM head.
 
   Args:
     bert_config: modeling.BertConfig.
-    model: modeling.BertModel with the output positions [CLS] and masked words.
+    model: modeling.BertModel with the output positions of [CLS] and masked
+      tokens.
     features: dict of tensors.
+    num_sequences: int, K.
     denominator: see `num_predictions` of modeling.masked_lm_loss.
     total_weight: see metrics.HeadOutput.
 
@@ -153,7 +207,7 @@ def _masked_lm(bert_config, model, features, denominator, total_weight):
   """
   label_ids = features["masked_lm_ids"]
   logits = modeling.masked_lm_logits(
-      bert_config, model.get_sequence_output()[:, 1:],
+      bert_config, model.get_sequence_output()[:, num_sequences:],
       model.get_embedding_table(), None)  # [B * P, V]
   loss, losses = modeling.masked_lm_loss(
       logits, label_ids, features["masked_lm_weights"],
@@ -167,8 +221,8 @@ def _masked_lm(bert_config, model, features, denominator, total_weight):
       total_weight=total_weight)
 
 
-def _sentence(objective, bert_config, model, features, is_real, is_training,
-              num_parts):
+def _sentence(objective, bert_config, model, features, weights, is_training,
+              part):
   """Builds the head of a sentence objective.
 
   Args:
@@ -176,9 +230,9 @@ def _sentence(objective, bert_config, model, features, is_real, is_training,
     bert_config: modeling.BertConfig.
     model: modeling.BertModel.
     features: dict of tensors.
-    is_real: float32 [B], 0.0 for padding.
+    weights: float32 [B * K], 0.0 for padding.
     is_training: bool.
-    num_parts: int, parts of the batch.
+    part: BatchPart.
 
   Returns:
     metrics.HeadOutput.
@@ -186,12 +240,21 @@ def _sentence(objective, bert_config, model, features, is_real, is_training,
   labels = features[objective.label_feature]
   loss, losses, log_probs = objective.output_fn(
       bert_config, model.get_pooled_output(), labels)
-  if not is_training:
-    loss = tf.reduce_sum(losses * is_real) / tf.maximum(
-        tf.reduce_sum(is_real), 1.0)
+  total_weight = None
+  if is_packed(features):
+    total_weight = part.num_sequences
+    if total_weight is None:
+      total_weight = tf.reduce_sum(weights)
+    loss = tf.reduce_sum(losses * weights) / tf.maximum(total_weight, 1.0)
+  elif not is_training:
+    loss = tf.reduce_sum(losses * weights) / tf.maximum(
+        tf.reduce_sum(weights), 1.0)
+  elif part.num_parts > 1:
+    loss /= part.num_parts
   return metrics.HeadOutput(
-      loss=loss if num_parts == 1 else loss / num_parts,
+      loss=loss,
       losses=losses,
       scores=log_probs,
-      labels=tf.reshape(labels, [-1]),  # [B]
-      weights=is_real)
+      labels=tf.reshape(labels, [-1]),  # [B * K]
+      weights=weights,
+      total_weight=total_weight)

@@ -1,9 +1,10 @@
 """Shows the progress of a training: log lines, TensorBoard scalars, a bar."""
 
+import collections
 import contextlib
 import logging
 import time
-from typing import List
+from typing import Dict, List
 
 import tensorflow.compat.v1 as tf
 
@@ -40,24 +41,58 @@ class _Clock:
 clock = _Clock()
 
 
+# What `counts` counts.
+COUNTS = ("num_sequences", "num_tokens", "num_positions")
+
+
+def counts(features):
+  """Counts what a batch, or a replica's share of it, contains.
+
+  Args:
+    features: dict of tensors, see input_pipeline.input_fn_builder.
+
+  Returns:
+    dict from a name of COUNTS to float32 []: sequences, tokens without padding,
+    and positions with it.
+  """
+  mask = tf.cast(features["input_mask"], tf.float32)
+  if "next_sentence_weights" in features:  # Packed sequences.
+    num_sequences = tf.reduce_sum(features["next_sentence_weights"])
+  else:
+    num_sequences = tf.reduce_sum(mask[:, 0])
+  return {"num_sequences": num_sequences, "num_tokens": tf.reduce_sum(mask),
+          "num_positions": tf.cast(tf.size(mask), tf.float32)}
+
+
 class _Interval:
   """The training since the last progress line."""
 
   def __init__(self):
-    self._num_examples = 0
+    self._totals: Dict[str, float] = collections.defaultdict(float)
     self._waited = 0.0
     self._start = clock.now()
 
-  def add(self, num_examples, waited):
-    """Adds a step: its sequences, and the seconds that it waited for input."""
-    self._num_examples += num_examples
+  def add(self, found, waited):
+    """Adds a step.
+
+    Args:
+      found: dict, what its batch contains, see `counts`.
+      waited: float, seconds that it waited for input.
+    """
+    for name, count in found.items():
+      self._totals[name] += float(count)
     self._waited += waited
 
   def metrics(self):
     """Returns the speed of the interval, a dict from metrics to floats."""
     seconds = max(clock.now() - self._start, 1e-9)
-    return {"sequences_per_second": self._num_examples / seconds,
-            "input_wait": min(1.0, self._waited / seconds)}
+    totals = self._totals
+    found = {"sequences_per_second": totals["num_sequences"] / seconds,
+             "input_wait": min(1.0, self._waited / seconds)}
+    if totals["num_positions"]:
+      found["tokens_per_second"] = totals["num_tokens"] / seconds
+      found["padding"] = 1 - totals["num_tokens"] / totals["num_positions"]
+    return found
 
 
 class _RemainingTime:
@@ -104,16 +139,18 @@ class ProgressHook(tf.train.SessionRunHook):
     train_op: the op of a step; it may leave the global step unchanged.
     every_steps: int, steps between two lines.
     last_step: int, the global step at which training ends.
-    batch_size: int, sequences of a step.
+    batch_size: int, examples of a step.
     output_dir: directory of the event file; None for no event file.
     epochs: function from the number of examples so far to the number of epochs
       or None; or None.
     on_eta: function that is called once, after the first steps, with the
       estimated remaining seconds; or None.
+    counts: dict of float32 [], what the batch contains, see `counts`; None for
+      `batch_size` sequences of unknown lengths.
   """
 
   def __init__(self, values, features, train_op, every_steps, last_step,
-               batch_size, output_dir, epochs=None, on_eta=None):
+               batch_size, output_dir, epochs=None, on_eta=None, counts=None):
     self._values = values
     self._every_steps = every_steps
     self._last_step = last_step
@@ -121,6 +158,8 @@ class ProgressHook(tf.train.SessionRunHook):
     self._output_dir = output_dir
     self._epochs = epochs
     self._on_eta = on_eta
+    self._counts = counts or {
+        "num_sequences": tf.constant(float(batch_size))}
     self._step = self._first_step = 0
     self._num_examples = 0
     self._words: List[str] = []
@@ -148,7 +187,8 @@ class ProgressHook(tf.train.SessionRunHook):
 
   def before_run(self, run_context):
     due = self._step + 1
-    fetches = {"wait": self._wait, "step": self._step_after}
+    fetches = {"wait": self._wait, "step": self._step_after,
+               "counts": self._counts}
     if (due % self._every_steps == 0 or
         due in (self._first_step + 1, self._last_step)):
       fetches["values"] = self._values
@@ -158,7 +198,7 @@ class ProgressHook(tf.train.SessionRunHook):
     results = run_values.results
     self._step = int(results["step"])
     self._num_examples += self._batch_size
-    self._interval.add(self._batch_size, results["wait"])
+    self._interval.add(results["counts"], results["wait"])
     self._remaining.begin(self._step)
     if "values" in results:
       self._show(dict(results["values"]))

@@ -70,13 +70,14 @@ def test_the_order_and_the_words_of_a_progress_line():
       "loss", "masked_lm_loss", "next_sentence_loss", "sentence_order_loss",
       "masked_lm_accuracy", "next_sentence_accuracy",
       "sentence_order_accuracy", "learning_rate", "loss_scale",
-      "sequences_per_second", "input_wait", "epoch"]
+      "sequences_per_second", "tokens_per_second", "padding", "input_wait",
+      "epoch"]
   assert [metrics.BY_NAME[name].to_progress(0.123456) for name in ordered] == [
       "loss 0.12346", "masked_lm_loss 0.12346", "next_sentence_loss 0.12346",
       "sentence_order_loss 0.12346", "masked_lm_accuracy 0.12346",
       "next_sentence_accuracy 0.12346", "sentence_order_accuracy 0.12346",
       "learning_rate 0.12346", "loss_scale 0.12346", "0.1 sequences/s",
-      "input wait 12%", "epoch 0.123"]
+      "0 tokens/s", "padding 12%", "input wait 12%", "epoch 0.123"]
 
 
 def test_perplexity_is_derived_from_the_loss():

@@ -63,35 +63,48 @@ def define_flags():
 def main(argv):
   logs.log_to_terminal()
   with signals.SignalHandler() as stop:
-    try:
-      flags_lib.check_no_arguments(argv[1:])
-      prepared = prepare(flags_lib.config_from_flags(flags.FLAGS))
-      if prepared.config.run.preflight_only:
-        run_preflight(prepared)
-        return
-      run = Run(prepared, stop)
-    except INPUT_ERRORS as e:
-      sys.exit("run_pretraining_e2e.py: %s" % e)
-    except errors.Interrupted:
-      sys.exit(stop.exit_code)
-    try:
-      run.run()
-    except errors.InputError as e:
-      logger.error("%s", e)
-      sys.exit(1)
-    except cluster.LostWorker as e:
-      logger.error("%s", e)
-      sys.exit(errors.EXIT_RESTART)
-    except errors.Restart:
-      os.execv(sys.executable, [sys.executable, *sys.argv])
-    except errors.Interrupted:
-      pass
-    if stop.signal is not None:
-      run.log_stop(stop.signal.name)
-      sys.exit(stop.exit_code)
-    if stop.is_stopping:
-      run.log_stop("another worker")
-      sys.exit(errors.EXIT_RESTART)
+    run = _prepare_run(argv, stop)
+    while run:
+      _complete(run, stop)
+      # One of the stages of a training has ended, or all of it.
+      run = _prepare_run(argv, stop) if run.has_next_stage() else None
+
+
+def _prepare_run(argv, stop):
+  """Returns the Run of the flags; None if only its preflight was wanted."""
+  try:
+    flags_lib.check_no_arguments(argv[1:])
+    prepared = prepare(flags_lib.config_from_flags(flags.FLAGS))
+    if prepared.config.run.preflight_only:
+      run_preflight(prepared)
+      return None
+    return Run(prepared, stop)
+  except INPUT_ERRORS as e:
+    sys.exit("run_pretraining_e2e.py: %s" % e)
+  except errors.Interrupted:
+    sys.exit(stop.exit_code)
+
+
+def _complete(run, stop):
+  """Runs a Run to its end; exits if it does not end as it should."""
+  try:
+    run.run()
+  except errors.InputError as e:
+    logger.error("%s", e)
+    sys.exit(1)
+  except cluster.LostWorker as e:
+    logger.error("%s", e)
+    sys.exit(errors.EXIT_RESTART)
+  except errors.Restart:
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+  except errors.Interrupted:
+    pass
+  if stop.signal is not None:
+    run.log_stop(stop.signal.name)
+    sys.exit(stop.exit_code)
+  if stop.is_stopping:
+    run.log_stop("another worker")
+    sys.exit(errors.EXIT_RESTART)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,10 @@ def commands(options):
   yield ["remote_feeding.py"] + text + rounds
   yield ["step.py"] + reference[:1] + rounds + (
       [] if options.full else ["--models=2x128", "--num_steps=5"])
+  yield ["packing.py", "--long=" + options.text,
+         "--vocab_file=" + options.vocab_file] + rounds + (
+             ["--short=" + options.short] if options.short else []) + (
+                 [] if options.full else ["--lengths=128:8", "--num_steps=4"])
   for megabytes, steps in ((100, 250), (1000, 1)) if options.full else (
       (10, 40),):
     yield ["training.py", "--corpus_megabytes=%d" % megabytes,
@@ -62,6 +66,7 @@ def main():
   parser.add_argument("--vocab_file", default="")
   parser.add_argument("--chinese", default="")
   parser.add_argument("--chinese_vocab_file", default="")
+  parser.add_argument("--short", default="", help="short documents")
   parser.add_argument("--reference", default="")
   parser.add_argument("--reference_bytes", type=int, default=7000000)
   parser.add_argument("--full", action="store_true")

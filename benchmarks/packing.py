@@ -1,122 +1,156 @@
-"""Speed of training with and without packing, on short and on long documents.
+"""Training on packed rows compared with rows of one sequence.
 
     python benchmarks/packing.py --short=descriptions.txt --long=english.txt \
         --vocab_file=vocab.txt [--lengths=128:8,512:16] [--model=2x128] \
         [--num_steps=30] [--rounds=3]
 
 The main program trains the same new model with rows of one sequence and with
-packed rows, as many rows in an update, in processes that alternate. The rates are
-those of its progress lines after the first one. A length is given with
---max_sequences_per_pack. On a CPU a step takes as long with either kind of
-rows, so what counts is how many real tokens they hold; the padding is that of
-the rows that were trained on.
+packed rows, equally many in an update, in processes that alternate. The rates
+are those of its progress lines after the first one. The padding is that of the
+first rows of the stream. A length is given with --max_sequences_per_pack.
 
-Short documents are those of `benchmarks/text_of_packages.py --descriptions`: a
-paragraph or two each.
+`--short` is text of short documents, such as the descriptions of Debian
+packages that `benchmarks/domain_gain.py` writes; without it, the sentences of
+`--long` in groups of two are such documents.
 """
 
 import argparse
+import itertools
+import os
 import re
 import statistics
 import sys
 import tempfile
-from typing import List, NamedTuple
+from typing import Iterable, List, NamedTuple
 
 import common
-import step
+import rows
 
-# Real tokens/s with packing, relative to those without, on short documents.
-AIMS = {128: 1.5, 512: 2.2}
-# Padding of packed rows of short documents.
-MAX_PADDING = 0.05
-# Least relative speed on long documents: no loss, up to noise.
-MIN_LONG = 0.97
+from bert_e2e.data.text_source import take_write_2_flow
+from bert_e2e.data.tf_example import parse_example
+
+_NUM_STEPS = 30
+_VOCAB_SIZE = 30522
+# Rows of the stream of which the padding is measured.
+_NUM_ROWS = 1000
 
 _LINE = re.compile(
-    r"step (\d+)/.* ([\d.]+) sequences/s  ([\d,]+) tokens/s  padding (\d+)%")
+    r"step \d+/.* ([\d.]+) sequences/s  ([\d,]+) tokens/s  ")
 
 
 class Rates(NamedTuple):
-  """What a training's progress lines say: sequences and real tokens per second,
-  and padding as a fraction of the positions; medians."""
+  """Sequences and real tokens per second of a training, medians."""
   sequences: float
   tokens: float
-  padding: float
 
 
-def train(text, config, options, length, flags) -> Rates:
+def packing_flags(limit) -> List[str]:
+  """Returns the flags of rows of up to `limit` sequences; of one for None."""
+  return ["--pack_sequences", "--max_sequences_per_pack=%d" % limit] if (
+      limit) else []
+
+
+def train(text, config, options, length, limit) -> Rates:
   """Trains; returns the Rates.
 
   Args:
     text: path; config: path of the model's config.
     options: the benchmark's.
     length: int, positions of a row.
-    flags: list of str, further flags.
+    limit: int, sequences of a row; None for rows of one.
   """
-  every = max(1, options.num_steps // 6)
-  rows = max(1, options.num_positions // length)
   with tempfile.TemporaryDirectory() as directory:
     output, _, _ = common.run([
         sys.executable, common.PROGRAM, "--do_train", "--input_file=" + text,
         "--vocab_file=" + options.vocab_file, "--bert_config_file=" + config,
         "--output_dir=" + directory, "--max_seq_length=%d" % length,
-        "--max_predictions_per_seq=auto", "--train_batch_size=%d" % rows,
+        "--max_predictions_per_seq=auto",
+        "--train_batch_size=%d" % max(1, options.num_positions // length),
         "--num_train_steps=%d" % options.num_steps, "--num_warmup_steps=1",
-        "--log_every_steps=%d" % every, "--num_workers=1"] + flags)
-  found: List[List[float]] = [
-      [float(value.replace(",", "")) for value in line]
-      for line in _LINE.findall(output)]
-  # The first line is that of the first step, which compiles.
-  columns = list(zip(*found[1:]))
-  return Rates(*map(statistics.median, columns[1:3]),
-               statistics.mean(columns[3]) / 100)
+        "--log_every_steps=%d" % max(1, options.num_steps // 6),
+        "--num_workers=1"] + packing_flags(limit))
+  found = [[float(value.replace(",", "")) for value in line]
+           for line in _LINE.findall(output)]
+  # The first line is that of the first step, which takes longer.
+  sequences, tokens = zip(*found[1:])
+  return Rates(statistics.median(sequences), statistics.median(tokens))
 
 
-def measure(name, text, options, length, limit):
+def padding(text, options, length, limit):
+  """Returns (fraction of the positions of rows that is padding, how many rows
+  were looked at)."""
+  flow: Iterable[bytes] = take_write_2_flow(
+      text, options.vocab_file, max_seq_length=length, num_epochs=1,
+      max_predictions_per_seq="auto", pack_sequences=bool(limit),
+      max_sequences_per_pack=limit or 8)
+  masks = [parse_example(example)["input_mask"]
+           for example in itertools.islice(flow, _NUM_ROWS)]
+  return 1 - sum(map(sum, masks)) / (length * len(masks)), len(masks)
+
+
+def measure(text, is_short, options, length, limit):
   """Prints the rows of a text at a length."""
   with tempfile.TemporaryDirectory() as directory:
-    config = step.write_config(
-        directory, *map(int, options.model.split("x")),
-        vocab_size=common.vocabulary_size(options.vocab_file))
+    config = common.write_config(
+        directory, _VOCAB_SIZE, *common.layers_and_size(options.model))
     results = common.medians({
-        is_packed: lambda flags=flags: train(
-            text, config, options, length, flags)
-        for is_packed, flags in (
-            (False, []), (True, ["--pack_sequences",
-                                 "--max_sequences_per_pack=%d" % limit]))},
-        options.rounds)
-  plain, packed = Rates(*results[False]), Rates(*results[True])
-  common.row(
-      "packing, %s, length %d, at most %d" % (name, length, limit),
-      "%.2f times the real tokens/s (%.0f instead of %.0f), %.1f %% padding "
-      "instead of %.1f %%" % (
-          packed.tokens / plain.tokens, packed.tokens, plain.tokens,
-          100 * packed.padding, 100 * plain.padding),
-      "%g times, at most %.0f %% padding" % (
-          AIMS.get(length, 1), 100 * MAX_PADDING)
-      if name == "short documents" else "no slower")
+        each: lambda each=each: train(text, config, options, length, each)
+        for each in (None, limit)}, options.rounds)
+  (plain_rate, plain), (packed_rate, packed) = results[None], results[limit]
+  (plain_share, _), (packed_share, num_rows) = (
+      padding(text, options, length, each) for each in (None, limit))
+  lacks = rows.lacking(rounds=(options.rounds, rows.ROUNDS),
+                       steps=(options.num_steps, _NUM_STEPS))
+  row = rows.PACKING_LONG
+  if is_short:
+    row = {128: rows.PACKING_128, 512: rows.PACKING_512}.get(
+        length, rows.PACKING_128)
+  row.show(
+      "%s, at most %d sequences, model %s" % (
+          "" if is_short else ", length %d" % length, limit, options.model),
+      "%.2f times the real tokens/s (%.0f, %.0f); %.2f times the sequences/s; "
+      "padding %.1f %%, %.1f %%" % (
+          packed / plain, packed, plain, packed_rate / plain_rate,
+          100 * packed_share, 100 * plain_share), packed / plain, lacks)
+  if is_short:
+    rows.PACKING_PADDING.show(
+        ", length %d, at most %d sequences" % (length, limit),
+        "%.1f %% of the positions" % (100 * packed_share), packed_share,
+        rows.lacking(rows=(num_rows, 200)))
+
+
+def short_documents(path, directory):
+  """Writes documents of two sentences of a text each; returns their path."""
+  with open(path, encoding="utf-8") as stream:
+    lines = [line.strip() for line in stream if line.strip()]
+  short = os.path.join(directory, "short.txt")
+  with open(short, "w", encoding="utf-8") as stream:
+    for first in range(0, len(lines), 2):
+      stream.write("\n".join(lines[first:first + 2]) + "\n\n")
+  return short
 
 
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--short", default="")
-  parser.add_argument("--long", default="")
+  parser.add_argument("--long", required=True)
   parser.add_argument("--vocab_file", required=True)
   parser.add_argument(
       "--lengths", default=[(128, 8), (512, 16)], metavar="LENGTH:LIMIT,...",
       type=lambda text: [tuple(map(int, item.split(":")))
                          for item in text.split(",")])
   parser.add_argument("--model", default="2x128")
-  parser.add_argument("--num_steps", type=int, default=30)
+  parser.add_argument("--num_steps", type=int, default=_NUM_STEPS)
   parser.add_argument("--num_positions", type=int, default=4096,
                       help="Positions of an update's rows, all together.")
   parser.add_argument("--rounds", type=int, default=3)
   options = parser.parse_args()
   print(common.machine())
-  for name, text in (("short documents", options.short),
-                     ("long documents", options.long)):
-    for length, limit in options.lengths if text else ():
-      measure(name, text, options, length, limit)
+  with tempfile.TemporaryDirectory() as directory:
+    short = options.short or short_documents(options.long, directory)
+    for text in (short, options.long):
+      for length, limit in options.lengths:
+        measure(text, text == short, options, length, limit)
 
 
 if __name__ == "__main__":

@@ -119,6 +119,18 @@ FEEDING = Row("feeding a remote process", "examples/s",
               "at least 20,000 examples/s", _at_least(20000))
 STEP = Row("training step", "sequences/s",
            "at least 1.25 times the reference", _at_least(1.25))
+PACKING_128 = Row(
+    "packing short documents, length 128", "times the real tokens/s",
+    "at least 1.5 times", _at_least(1.5))
+PACKING_512 = Row(
+    "packing short documents, length 512", "times the real tokens/s",
+    "at least 2.2 times", _at_least(2.2))
+PACKING_PADDING = Row(
+    "padding of packed short documents", "% of the positions",
+    "at most 5 %", _at_most(0.05))
+PACKING_LONG = Row(
+    "packing long documents", "times the real tokens/s",
+    "no loss: at least 0.97 times", _at_least(0.97))
 TRAINING = Row("training from text", "sequences/s",
                "at most 3 % below TFRecords", _at_least(-0.03))
 FIRST_STEP = Row("first step", "s compared with TFRecords",

@@ -9,10 +9,12 @@ processes import this module, so it must stay light.
 import dataclasses
 import math
 import os
+import re
 from typing import (
   Any,
   Dict,
   FrozenSet,
+  List,
   NamedTuple,
   Optional,
   Sequence,
@@ -443,6 +445,16 @@ class PackingConfig(_Group):
                        % self.max_sequences_per_pack)
 
 
+class StageShare(NamedTuple):
+  """A stage of --stages: the length of its sequences, and its fraction of the
+  training steps."""
+  max_seq_length: int
+  share: float
+
+
+_STAGE = re.compile(r"\s*(\d+)\s*:\s*(\d+\.?\d*|\.\d+)\s*$")
+
+
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig(_Group):
   """The update of the weights and its schedule."""
@@ -454,6 +466,13 @@ class OptimizerConfig(_Group):
       5e-5, "Peak learning rate.", above=0, in_original=True)
   num_train_steps: int = _integer(
       100000, "Number of training steps.", minimum=1, in_original=True)
+  stages: Sequence[str] = _field(
+      "list", (), "Parts of the training with sequences of different lengths, "
+      "each with its fraction of the steps, e.g. 128:0.9,512:0.1. Replaces "
+      "--max_seq_length. --train_batch_size and --max_predictions_per_seq are "
+      "those of the first stage; in the others an update has as many tokens, "
+      "and an example as large a fraction of masked ones. Evaluations use the "
+      "last length.")
   num_train_epochs: Optional[float] = _float(
       None, "Number of passes over the text; replaces --num_train_steps. The "
       "number of steps is estimated at the first start and kept from then on.",
@@ -479,6 +498,39 @@ class OptimizerConfig(_Group):
   optimizer: str = _enum(
       OPTIMIZERS, "adamw, the original's Adam with decoupled weight decay, or "
       "lamb (You et al. 2019) for large batches.")
+
+
+  def validated(self):
+    """Returns self; see _Group.validated."""
+    super().validated()
+    self.stage_shares()
+    return self
+
+  def stage_shares(self) -> List[StageShare]:
+    """Returns the StageShares of --stages; an empty list without stages.
+
+    Raises:
+      ValueError: it has another form, or the fractions do not add up to 1.
+    """
+    given = "--stages=%s" % ",".join(self.stages)
+    found = []
+    for item in self.stages:
+      match = _STAGE.match(item)
+      if not match:
+        raise ValueError(
+            "%s is invalid: %s is not a length and a fraction of the steps, "
+            "such as 128:0.9." % (given, item or "an empty part"))
+      found.append(StageShare(int(match.group(1)), float(match.group(2))))
+    for length, share in found:
+      check_value("max_seq_length", length)
+      if not share:
+        raise ValueError("%s is invalid: the stage of length %d has no steps." %
+                         (given, length))
+    if found and abs(sum(share for _, share in found) - 1) > 1e-6:
+      raise ValueError(
+          "%s is invalid: the fractions of the steps add up to %g, not 1." % (
+              given, sum(share for _, share in found)))
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -681,6 +733,15 @@ class Config:
     _check_combinations(self)
     return self
 
+  def check_for_records(self):
+    """Raises ValueError for an option that has no effect on TFRecords."""
+    self.instances.check_for_records()
+    if self.optimizer.stages:
+      raise ValueError(
+          "--stages=%s needs raw text, but --input_file=%s holds TFRecords, "
+          "whose examples have one length." % (
+              ",".join(self.optimizer.stages), self.data.input_file))
+
   def get(self, name):
     """Returns the value of a field of any group."""
     return getattr(getattr(self, group_of(name)), name)
@@ -705,7 +766,8 @@ _FIELDS: Dict[str, Tuple[str, Any]] = {
 
 # Two flags for the same thing; the first one has a default.
 _ALTERNATIVES = (("num_train_steps", "num_train_epochs"),
-                 ("num_warmup_steps", "warmup_proportion"))
+                 ("num_warmup_steps", "warmup_proportion"),
+                 ("max_seq_length", "stages"))
 
 
 def matching_predictions(masked_lm_prob, max_seq_length):
@@ -824,7 +886,8 @@ def _check_combinations(config):
   if not run.do_train and not run.do_eval:
     raise ValueError("Nothing to do: pass --do_train, --do_eval or both.")
   for name, other in _ALTERNATIVES:
-    if name in config.given and config.get(other) is not None:
+    value = config.get(other)
+    if name in config.given and value is not None and value not in ((), []):
       raise ValueError(
           "--%s and --%s set the same thing; pass only one of them." %
           (name, other))

@@ -17,6 +17,7 @@ import modeling
 import tokenization
 from bert_e2e import output_files
 from bert_e2e.checkpoints import (
+  checkpoint_list,
   conversion,
   examples_seen,
   hugging_face,
@@ -41,6 +42,7 @@ from bert_e2e.training import (
   heads_first,
   input_validation,
   objectives,
+  stages,
   training_plan,
 )
 from bert_e2e.training import engine as engine_lib
@@ -112,6 +114,8 @@ class PreparedRun:
       ExampleSource.
     probe: probe_source.ProbeSource; None without --probe_train_file.
     num_train_steps, num_warmup_steps: int; the warm-up follows the head steps.
+    stage: stages.Stage that is trained, or was last; None without --stages. If
+      it is not the last one, the next one is prepared when it ends.
     head_plan: heads_first.HeadPlan.
     export_dirs: dict with "output_tf" and "output_hf"; empty without
       --export_dir.
@@ -131,6 +135,13 @@ class PreparedRun:
   head_plan: heads_first.HeadPlan
   export_dirs: Dict[str, str]
   lock: Optional[RunLock]
+  stage: Optional[stages.Stage] = None
+
+  @property
+  def last_step(self):
+    """int, the global step at which the training of this run ends: the last
+    one, or that of its stage."""
+    return self.stage.last_step if self.stage else self.num_train_steps
 
   @property
   def has_held_out_text(self):
@@ -156,9 +167,7 @@ def prepare(config):
     strategies.find(config.data.strategy)  # Before anything that takes time.
   config = _with_defaults_of_model(config)
   checkpoint = config.checkpoint
-  engine = engine_lib.Engine(
-      config.hardware, config.optimizer.train_batch_size,
-      config.evaluation.eval_batch_size)
+  engine = _make_engine(config)
   lock = _check_lock(config, engine)
   bert_config = _read_bert_config(config)
   config = _with_tokenizer_of_model(config)
@@ -173,20 +182,26 @@ def prepare(config):
         checkpoint.init_checkpoint, bert_config, checkpoint.bert_config_file,
         checkpoint.extend_positions)
   _check_sweep(config, latest)
+  planned = _plan_stages(config, engine, latest)
+  config = planned.for_evaluation(config)
   eval_sources, probe = _make_eval_sources(config), _make_probe(config)
+  config = planned.for_training(config)
   training = None
   if config.run.do_train:
-    training = _prepare_training(config, engine, latest, eval_sources, probe)
+    engine = _make_engine(config)
+    training = _prepare_training(
+        config, engine, latest, planned, eval_sources, probe)
   num_train_steps = config.optimizer.num_train_steps
   if training and training.epoch_plan:
     num_train_steps = training.epoch_plan.num_train_steps
+  planned = planned.with_steps(num_train_steps)
   head_plan = _find_head_plan(config, latest, initial, num_train_steps)
   num_warmup_steps = _num_warmup_steps(
       config.optimizer, num_train_steps - head_plan.num_head_steps)
   run = PreparedRun(
       config, bert_config, engine, latest, initial, training,
       eval_sources, probe, num_train_steps, num_warmup_steps, head_plan,
-      _check_export(config, bert_config), lock)
+      _check_export(config, bert_config), lock, planned.current)
   return _with_report(run)
 
 
@@ -234,6 +249,28 @@ def _with_tokenizer_of_model(config):
                     if name not in config.given}))
 
 
+def _make_engine(config):
+  """Returns the Engine for the batch sizes of a Config."""
+  return engine_lib.Engine(
+      config.hardware, config.optimizer.train_batch_size,
+      config.evaluation.eval_batch_size)
+
+
+def _plan_stages(config, engine, latest):
+  """Returns the stages.Plan of --stages; one without stages without the flag.
+
+  The number of steps of a new run of --num_train_epochs is not known yet.
+  """
+  output_dir = config.checkpoint.output_dir
+  steps = config.optimizer.num_train_steps
+  if latest and config.optimizer.num_train_epochs is not None:
+    stored = training_plan.load(output_dir)
+    steps = stored.num_train_steps if stored else steps
+  return stages.plan(
+      config, checkpoint_list.latest_step(output_dir) if latest else 0,
+      engine.num_replicas * config.hardware.gradient_accumulation_steps, steps)
+
+
 def _check_lock(config, engine):
   """Returns PreparedRun.lock; checks that no other run holds it."""
   if not config.run.do_train or config.run.preflight_only:
@@ -266,7 +303,9 @@ def _read_bert_config(config):
       pieces = check_vocabulary(vocab_file)
     warn_of_repeated_pieces(vocab_file, pieces)
     vocab_size = len(pieces)
-  max_seq_length = config.instances.max_seq_length
+  max_seq_length = max(
+      (stage.max_seq_length for stage in config.optimizer.stage_shares()),
+      default=config.instances.max_seq_length)
   if config.checkpoint.extend_positions:
     bert_config.max_position_embeddings = max(
         max_seq_length, bert_config.max_position_embeddings)
@@ -378,18 +417,18 @@ def _make_probe(config):
       random_seed=data.random_seed, invalid_utf8=config.reader.invalid_utf8)
 
 
-def _prepare_training(config, engine, latest, eval_sources, probe):
+def _prepare_training(config, engine, latest, planned, eval_sources, probe):
   """Returns the PreparedTraining; its preflight has no schedule and no model.
   """
   source = _make_source(config, config.data.input_file)
   if not source.text:
-    config.instances.check_for_records()
+    config.check_for_records()
   elif not source.text.corpus.formats():
     config.reader.check_for_plain_text()
   held_out = _hash_held_out(source, eval_sources, probe)
   record = find_preflight = plan = None
   if source.text:
-    record = _find_stream_record(config, source, engine, latest)
+    record = _find_stream_record(config, source, engine, latest, planned)
     find_preflight = _start_preflight(config, source, latest, held_out)
   if config.optimizer.num_train_epochs is not None:
     plan = _find_epoch_plan(config, source, latest, find_preflight)
@@ -414,12 +453,16 @@ def _hash_held_out(train_source, eval_sources, probe):
   return held_out
 
 
-def _find_stream_record(config, source, engine, latest):
+def _find_stream_record(config, source, engine, latest, planned):
   """Returns the StreamRecord of the stream that training reads."""
   record = source.text.record(engine.num_hosts)
   if latest is None:
     return record
   output_dir = config.checkpoint.output_dir
+  if planned.begins_stage() and resume.is_stream_of(
+      record.with_options(planned.previous_options()), output_dir):
+    return record._replace(first_example=examples_seen.read(
+        latest, config.optimizer.train_batch_size))
   before = resume.check_stream(
       record, output_dir, config.data.accept_new_stream)
   if before:

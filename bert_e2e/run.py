@@ -121,11 +121,22 @@ class Run:
     if not self._is_chief:
       return
     try:
-      if self._stop.signal is None and not self._stop.is_stopping:
+      if self._stop.signal is None and not self._stop.is_stopping and (
+          not self.has_next_stage()):
         self._finish(is_training)
     finally:
       if self._prepared.training:
         _write_report(self._output_dir)
+
+  def has_next_stage(self):
+    """Tells whether another stage of the training follows this one, which has
+    ended."""
+    stage = self._prepared.stage
+    return bool(
+        stage and self._prepared.training and self._stop.signal is None and
+        not self._stop.is_stopping and not self._stop.is_finished and
+        checkpoint_list.latest_step(self._output_dir) == stage.last_step and
+        stage.number < stage.num_stages)
 
   def log_stop(self, reason):
     """Logs what stopped the run early, and where it will resume."""

@@ -29,6 +29,8 @@ def log_start(run, step, is_done):
   if run.training:
     run.training.source.log("Input Files")
     _log_epoch_plan(run)
+    if run.stage:
+      logger.info("%s", run.stage)
     _log_strategy(run)
     _log_learning_rate(run, step or 0)
     _log_model(run)
@@ -54,6 +56,8 @@ def _log_epoch_plan(run):
   if not plan:
     return
   logger.info("training for %s", plan)
+  if run.stage and run.stage.number > 1:
+    return  # Another batch size and another stream are what a stage is.
   batch_size = run.config.optimizer.train_batch_size
   changed = []
   if plan.train_batch_size != batch_size:

@@ -101,10 +101,12 @@ class TrainingLoop:
     use_tpu = self._config.hardware.use_tpu
     num_head_steps = self._prepared.head_plan.num_head_steps
     step = checkpoint_list.latest_step(self._output_dir) or 0
-    targets = {num_head_steps, self._prepared.num_train_steps}
+    last_step = self._prepared.last_step
+    targets = {num_head_steps, last_step}
     if use_tpu:  # It cannot train and evaluate at the same time.
       targets.update(self._evaluations.targets())
-    for target in sorted(target for target in targets if target > step):
+    for target in sorted(
+        target for target in targets if step < target <= last_step):
       self._is_head_phase = target <= num_head_steps
       self._first_step, step = step, target
       self._train_to(target)

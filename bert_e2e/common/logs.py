@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 # Loggers that do not write to the terminal. Fatal errors are raised as
 # exceptions as well, which are shown there.
 _FILE_ONLY = ("tensorflow", "absl", "py")
+_FILE_HANDLER = "train.log"
 _FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _TERMINAL_FORMAT = "%(message)s"
 # Messages per write to a remote log file.
@@ -142,6 +143,8 @@ def log_to_terminal():
 def log_to_file(output_dir, host=0):
   """Appends all messages, including earlier ones, to `output_dir/train.log`.
 
+  Another call ends what the one before began.
+
   Args:
     output_dir: str, an existing directory, local or remote (with a scheme).
     host: int, index of this worker in multi-worker training; all but the first
@@ -158,9 +161,13 @@ def log_to_file(output_dir, host=0):
     handler = logging.handlers.MemoryHandler(
         _REMOTE_BUFFER, flushLevel=logging.ERROR, target=stream)
   handler.setFormatter(logging.Formatter(_FILE_FORMAT))
+  handler.set_name(_FILE_HANDLER)
   root = logging.getLogger()
   for early in list(root.handlers):
-    if isinstance(early, logging.handlers.MemoryHandler):
+    if early.get_name() == _FILE_HANDLER:
+      root.removeHandler(early)
+      early.close()
+    elif isinstance(early, logging.handlers.MemoryHandler):
       root.removeHandler(early)
       early.setTarget(handler)
       early.close()

@@ -159,6 +159,10 @@ class StreamRecord(NamedTuple):
   options: dict
   version: int = STREAM_VERSION
 
+  def with_options(self, changes):
+    """Returns the same with some options changed, a dict."""
+    return self._replace(options=dict(self.options, **changes))
+
   def differences(self, other):
     """Returns how another record's stream differs, a list of clauses."""
     found = []
@@ -208,6 +212,16 @@ def load(output_dir):
   return json_files.read_record(
       os.path.join(output_dir, STREAM_FILE), StreamRecord,
       "It identifies the example stream of the run.")
+
+
+def is_stream_of(record, output_dir):
+  """Tells whether a directory's record is of the stream of a StreamRecord.
+
+  Raises:
+    ValueError: it can't be read.
+  """
+  before = load(output_dir)
+  return before is not None and not before.differences(record)
 
 
 def check_stream(record, output_dir, accept):

@@ -4,10 +4,10 @@ Run where torch and transformers are installed, from the folder of the project:
 
   python -m tests.golden.make_packing_golden tests/golden/transformers
 
-which writes `packed.npz`: the losses of transformers' BertForPreTraining on rows
-of several sequences, given a mask [B, S, S] by which each attends to itself only,
-and position ids that start at 0 in each. The tests import this file for the
-same weights and rows; at that, nothing but NumPy is loaded.
+which writes `packed.npz`: the losses of transformers' BertForPreTraining on
+rows of several sequences, given a mask [B, 1, S, S] by which each attends to
+itself only, and position ids that start at 0 in each. The tests import this
+file for the same weights and rows; at that, nothing but NumPy is loaded.
 """
 
 import argparse
@@ -104,7 +104,7 @@ def record():
       encoded = model.eval().bert(
           input_ids=ids["input_ids"], token_type_ids=ids["segment_ids"],
           position_ids=ids["position_ids"],
-          attention_mask=(packs[:, :, None] == packs[:, None, :]).long())
+          attention_mask=(packs[:, :, None] == packs[:, None, :])[:, None])
       vectors = encoded.last_hidden_state
       words = model.cls.predictions(vectors).log_softmax(-1)
       first = torch.gather(vectors, 1, ids["cls_positions"][:, :, None].expand(

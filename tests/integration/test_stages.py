@@ -1,0 +1,152 @@
+"""Runs with --stages: parts of a training with other lengths of sequences."""
+
+import json
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+from program import (
+  LENGTHS,
+  command,
+  prepared,
+  run_program,
+  started,
+  tensors,
+)
+
+from bert_e2e.config import Config, InstanceConfig, OptimizerConfig
+from bert_e2e.training import stages
+
+# 8 steps of 8 rows of 12 tokens, then 4 of 4 rows of 24.
+STAGED = {"stages": "12:0.67,24:0.33", "max_seq_length": None,
+          "max_predictions_per_seq": 3, "num_train_steps": 12,
+          "save_checkpoints_steps": 4, "log_every_steps": 1}
+FIRST = {"max_seq_length": 12, "max_predictions_per_seq": 3}
+SECOND = {"max_seq_length": 24, "max_predictions_per_seq": 6,
+          "train_batch_size": 4}
+
+
+def planned(given, num_train_steps=100, divisor=1, step=0, **options):
+  optimizer = OptimizerConfig(stages=tuple(given.split(",")), **options)
+  return stages.plan(Config(optimizer=optimizer), step, divisor,
+                     num_train_steps)
+
+
+def test_berts_own_recipe():
+  """Lengths, steps, batches of as many tokens, and masks follow."""
+  found = planned("128:0.9,512:0.1", 1000000, train_batch_size=256).stages
+  assert [(stage.max_seq_length, stage.max_predictions_per_seq,
+           stage.train_batch_size, stage.first_step, stage.last_step)
+          for stage in found] == [
+              (128, 20, 256, 0, 900000), (512, 80, 64, 900000, 1000000)]
+  assert str(found[1]) == (
+      "stage 2 of 2: steps 900001 to 1000000, --max_seq_length=512 "
+      "--max_predictions_per_seq=80 --train_batch_size=64")
+
+
+def test_batches_are_divisible_and_masks_fit():
+  found = planned("64:0.5,256:0.3,512:0.2", divisor=6, train_batch_size=96)
+  assert [stage.train_batch_size for stage in found.stages] == [96, 24, 12]
+  found = planned("64:0.5,512:0.5", divisor=16, train_batch_size=16)
+  assert [stage.train_batch_size for stage in found.stages] == [16, 16]
+  config = Config(
+      optimizer=OptimizerConfig(stages=("64:0.5", "512:0.5")),
+      instances=InstanceConfig(max_predictions_per_seq="auto"))
+  assert [stage.max_predictions_per_seq for stage in stages.plan(
+      config, 0, 1, 10).stages] == [10, 79]
+
+
+def test_the_current_stage():
+  for step, number in ((0, 1), (89, 1), (90, 2), (100, 2), (120, 2)):
+    found = planned("128:0.9,512:0.1", step=step)
+    assert found.current.number == number
+    assert found.begins_stage() == (step == 90)
+  assert planned("128:0.9,512:0.1", step=90).previous_options() == {
+      "max_seq_length": 128, "max_predictions_per_seq": 20}
+  nothing = stages.plan(Config(), 5, 1, 10)
+  assert nothing.current is None and not nothing.begins_stage()
+
+
+@pytest.mark.parametrize("given, said", [
+    ("128", "128 is not a length and a fraction"),
+    ("128:0.9,", "an empty part is not"),
+    ("128:0.9,512:0.2", "add up to 1.1, not 1"),
+    ("128:0,512:1", "the stage of length 128 has no steps"),
+    ("4:0.5,8:0.5", "--max_seq_length=4 is out of range"),
+    ("128:-1,512:2", "is not a length and a fraction"),
+    ("12:0.99,24:0.01", "the stage of length 24 has none of the 4 training"),
+    ("12:0.5,64:0.5", "max_position_embeddings"),
+])
+def test_what_is_no_stage_is_refused(files, parse_flags, given, said):
+  with pytest.raises(ValueError, match=said):
+    prepared(parse_flags(command(
+        files, **dict(LENGTHS, max_seq_length=None, stages=given))))
+
+
+def test_flags_that_contradict_stages_are_refused(files, parse_flags, tmp_path):
+  with pytest.raises(ValueError, match="--max_seq_length and --stages set"):
+    prepared(parse_flags(command(files, stages="12:0.5,24:0.5")))
+
+
+def numbers_of(line):
+  return [float(number) for number in re.findall(r"[\d.]+", line)]
+
+
+@pytest.mark.slow
+def test_weights_are_those_of_two_runs_by_hand(files, dropout_config):
+  """The second one continues the first one's checkpoint of step 8."""
+  staged = run_program(command(
+      dict(files, out=files["out"] + "1"), eval_input_file=files["eval"],
+      do_eval=True, eval_every_steps=4, **STAGED))
+  assert staged.returncode == 0, staged.stdout
+  assert "stage 1 of 2: steps 1 to 8, --max_seq_length=12" in staged.stdout
+  assert "stage 2 of 2: steps 9 to 12, --max_seq_length=24" in staged.stdout
+  by_hand = dict(files, out=files["out"] + "2")
+  options = {name: value for name, value in STAGED.items() if name != "stages"}
+  first = run_program(command(by_hand, **dict(options, **FIRST)))
+  assert first.returncode == 0, first.stdout
+  with open(os.path.join(by_hand["out"], "checkpoint"), "w") as stream:
+    stream.write('model_checkpoint_path: "model.ckpt-8"\n'
+                 'all_model_checkpoint_paths: "model.ckpt-8"\n')
+  second = run_program(command(
+      by_hand, accept_new_stream=True, **dict(options, **SECOND)))
+  assert second.returncode == 0, second.stdout
+  expected, found = (tensors(files["out"] + number, 12) for number in "21")
+  assert sorted(found) == sorted(expected)
+  assert all(np.array_equal(found[name], expected[name]) for name in expected)
+  assert found["examples_seen"] == 8 * 8 + 4 * 4
+  # One schedule of the learning rate, from the first step to the last one.
+  rates = [float(rate) for rate in re.findall(
+      r"learning_rate ([\d.e-]+)", staged.stdout)]
+  assert rates == [float(rate) for rate in re.findall(
+      r"learning_rate ([\d.e-]+)", first.stdout)[:8] + re.findall(
+          r"learning_rate ([\d.e-]+)", second.stdout)]
+  # All evaluations are of the last length, and compare.
+  with open(os.path.join(files["out"] + "1", "evaluations.jsonl")) as stream:
+    rows = list(map(json.loads, stream))
+  assert [row["step"] for row in rows] == [0, 4, 8, 12]
+  assert len({row["set"] for row in rows}) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", ["step 6/12", "step 10/12"])
+def test_killed_in_a_stage_it_ends_with_the_same_weights(
+    files, dropout_config, line):
+  once = dict(files, out=files["out"] + "1")
+  undisturbed = run_program(command(once, **STAGED))
+  assert undisturbed.returncode == 0, undisturbed.stdout
+  with started(command(files, **STAGED), line):
+    pass  # Killed by SIGKILL at once.
+  last = run_program(command(files, num_workers=1, **STAGED))
+  assert last.returncode == 0, last.stdout
+  assert "resuming from step " in last.stdout
+  expected, found = tensors(once["out"], 12), tensors(files["out"], 12)
+  assert all(np.array_equal(found[name], expected[name]) for name in expected)
+  # A directory whose stream is another one is no earlier stage of this run.
+  shutil.copy(os.path.join(files["out"], "stream.json"), files["eval"])
+  refused = run_program(command(files, **dict(
+      STAGED, stages="12:0.5,16:0.5", num_train_steps=24)))
+  assert refused.returncode == 1
+  assert "--accept_new_stream" in refused.stdout

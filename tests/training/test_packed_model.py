@@ -177,7 +177,7 @@ def test_a_training_step_is_that_of_separate_rows(micro_batches):
 @pytest.mark.parametrize("hidden_act, activation", [
     ("gelu_erf", "gelu"), ("gelu", "gelu_new")])
 def test_losses_are_those_of_transformers(hidden_act, activation):
-  """Of BertForPreTraining, given a mask of pairs of positions and position ids."""
+  """BertForPreTraining with a mask of pairs of positions and position ids."""
   with np.load(os.path.join(
       ROOT, "tests", "golden", "transformers", theirs.FILE)) as arrays:
     expected = {name: arrays["%s/%s" % (activation, name)] for name in (

@@ -1,5 +1,6 @@
 """The model function of an estimator: see `model_fn_builder`."""
 
+import contextlib
 import functools
 import operator
 from typing import Any, Callable, NamedTuple, Optional, Sequence
@@ -44,6 +45,7 @@ class ModelOptions(NamedTuple):
     optimizer: str, a key of optimization.OPTIMIZERS.
     gradient_accumulation_steps: int, micro-batches per batch.
     precision: one of config.PRECISIONS.
+    fast_gradients: bool, use the gradients of modeling.fast_gradients.
     head_phase: heads_first.HeadPhase, the first steps of the training.
     extend_positions: bool, see initial_weights.make_init_fn.
     is_chief: bool, this process writes checkpoints and TensorBoard events.
@@ -61,6 +63,7 @@ class ModelOptions(NamedTuple):
   optimizer: str = "adamw"
   gradient_accumulation_steps: int = 1
   precision: str = "fp32"
+  fast_gradients: bool = True
   head_phase: heads_first.HeadPhase = heads_first.HeadPhase()
   extend_positions: bool = False
   is_chief: bool = True
@@ -197,7 +200,9 @@ class _Model(NamedTuple):
 
   def _heads(self, features, **details):
     """Returns what objectives.head_outputs returns; see there."""
-    with modeling.fast_gradients():
+    with contextlib.ExitStack() as stack:
+      if self.options.fast_gradients:
+        stack.enter_context(modeling.fast_gradients())
       return objectives.head_outputs(
           self.options.head_phase.config_of(self.bert_config), features,
           self.options.sentence_objective,

@@ -216,8 +216,9 @@ def test_records_of_an_epoch(files, tmp_path):
 
 
 def test_every_benchmark_is_tried():
-  # domain_gain has tests of its own, as it takes most of an hour.
-  helpers = {"all", "common", "rows", "text_of_packages", "domain_gain"}
+  # domain_gain, which takes most of an hour, and gpu have tests of their own.
+  helpers = {"all", "common", "rows", "text_of_packages", "domain_gain", "gpu",
+             "gpu_program"}
   names = {name[:-3] for name in os.listdir(FOLDER) if name.endswith(".py")}
   assert names == set(BENCHMARKS) | helpers
 

@@ -5,7 +5,7 @@ way, and the losses are compared with those of fp32 without XLA on one device:
 
   again             the same once more: how far a GPU, whose sums have no fixed
                     order, repeats itself
-  other gradients   without those of modeling.fast_gradients
+  plain gradients   without those of modeling.fast_gradients, and so with XLA
   XLA, fp16, bfloat16, and fp16 and bfloat16 with XLA
   mirrored          tf.distribute.MirroredStrategy with one GPU
   resumed           killed by SIGKILL on the way and started again
@@ -76,15 +76,15 @@ def all_checks(num_gpus) -> List[Check]:
       Check("again", []),
       Check("plain gradients", [], gradients="plain"),
       Check("XLA", ["--use_xla"], has_dropout=False),
-      Check("XLA, fast gradients", ["--use_xla"], has_dropout=False,
-            gradients="fast"),
+      Check("plain gradients with XLA", ["--use_xla"], has_dropout=False,
+            gradients="plain"),
       Check("mirrored", ["--distribution_strategy=mirrored"] + one),
       Check("resumed", [], is_killed=True)]
   for precision in ("fp16", "bfloat16"):
     flags = ["--precision=" + precision]
     found += [
         Check(precision, flags, is_exact=False),
-        Check(precision + ", XLA", flags + ["--use_xla"], is_exact=False,
+        Check(precision + " with XLA", flags + ["--use_xla"], is_exact=False,
               has_dropout=False)]
   return found
 

@@ -88,10 +88,10 @@ def options(tmp_path):
 
 @pytest.mark.slow
 def test_what_does_not_fit_is_a_row(options, monkeypatch):
-  monkeypatch.setenv("TF_CPU_BFC_MEM_LIMIT_IN_MB", "1")
+  monkeypatch.setenv("TF_CPU_BFC_MEM_LIMIT_IN_MB", "30")
   found = rows.measure(
-      TRAINING._replace(model="2x64", batch_size=64), options[1], options[0],
-      120)
+      TRAINING._replace(model="2x64", length=128, batch_size=64), options[1],
+      options[0], 300)
   assert found["result"] == rows.OUT_OF_MEMORY, found
   line = rows.to_markdown(TRAINING, found, None, "2.15.1")
   assert line == (
@@ -220,6 +220,7 @@ def test_operations_are_those_of_the_graph(fast):
             "masked_lm_weights": tf.ones([batch, predictions]),
             "next_sentence_labels": tf.ones([batch, 1], tf.int32)},
                              None, "train", {"batch_size": batch})
+  assert fast == any(op.type == "IdentityN" for op in graph.get_operations())
   # Segments are looked up by a product with 2 rows. One of its gradients is in
   # the graph, but does not run.
   segments = 3 * 2 * batch * length * 2 * shape.hidden

@@ -51,6 +51,7 @@ import time
 import common
 
 from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401  Before TensorFlow: see there.
+import tensorflow.compat.v1 as tf
 from on_gpu import cards, checks, inputs, rows
 
 from bert_e2e import config
@@ -192,24 +193,6 @@ def measure(options, files, device):
     print("The time of --budget_seconds=%g is over." % options.budget_seconds)
 
 
-def _words(choices):
-  """Returns a parser of an argument: some of these words, by commas."""
-  def parse(text):
-    words = [word for word in text.split(",") if word]
-    unknown = [word for word in words if word not in choices]
-    if unknown:
-      raise argparse.ArgumentTypeError("%s: none of %s" % (
-          unknown[0], ", ".join(choices)))
-    return words
-
-  return parse
-
-
-def _switches(text):
-  """Parses "off", "on" or both, to a list of bool."""
-  return [word == "on" for word in _words(["off", "on"])(text)]
-
-
 def _numbers(text):
   """Parses integers that commas separate."""
   return [int(word) for word in text.split(",") if word]
@@ -232,11 +215,11 @@ def _parser():
   add("--vocab_file", default="")
   add("--models", type=_strings, default="base,large", help="or LxH")
   add("--lengths", type=_numbers, default="128,512")
-  add("--precisions", type=_words(config.PRECISIONS),
+  add("--precisions", type=rows.words(config.PRECISIONS),
       default=",".join(config.PRECISIONS))
-  add("--xla", type=_switches, default="off,on")
-  add("--packed", type=_switches, default="off,on")
-  add("--gradients", type=_words(["fast", "plain"]), default="fast,plain",
+  add("--xla", type=rows.switches, default="off,on")
+  add("--packed", type=rows.switches, default="off,on")
+  add("--gradients", type=rows.words(["fast", "plain"]), default="fast,plain",
       help="of modeling.fast_gradients, or TensorFlow's own: rows beside those "
       "with what the program chooses")
   add("--batch_sizes", type=_strings, default="",
@@ -266,6 +249,7 @@ def _device():
 def main():
   parser = _parser()
   options = parser.parse_args()
+  tf.logging.set_verbosity(tf.logging.ERROR)
   with tempfile.TemporaryDirectory() as directory:
     try:
       for model in options.models + [options.check_model]:

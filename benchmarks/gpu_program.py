@@ -8,8 +8,8 @@ ends it when enough steps were timed, and writes what cannot be seen from
 outside as JSON:
 
   first_step_seconds  from --started to the end of the first step
-  peak_bytes          the largest memory in use on the GPU, or without one the
-                      largest resident set
+  peak_bytes          the largest memory in use on the GPU, null if TensorFlow
+                      does not tell; without a GPU the largest resident set
   cpu_seconds         processor time of the timed steps
   num_timed           number of timed steps
 """
@@ -35,12 +35,13 @@ from bert_e2e.training import engine
 def _peak_op():
   """Returns the op of TensorFlow 1 for the peak of a GPU's allocator, or None.
   """
-  if not tf.__version__.startswith("1.") or not _has_gpu():
-    return None
   # What tf.contrib loads, without the rest of it.
-  library = tf.load_op_library(os.path.join(
+  path = os.path.join(
       tf.sysconfig.get_lib(), "contrib", "memory_stats", "python", "ops",
-      "_memory_stats_ops.so"))
+      "_memory_stats_ops.so")
+  if not _has_gpu() or not os.path.exists(path):
+    return None
+  library = tf.load_op_library(path)
   with tf.device("/gpu:0"):
     return library.max_bytes_in_use()
 
@@ -51,11 +52,15 @@ def _has_gpu():
 
 def _peak_bytes(session, op):
   """Returns the peak of the memory in use; see the top of the file."""
-  if op is not None:
-    return int(session.run(op))
-  if _has_gpu():
-    # In graph mode, too: all sessions of a process share a GPU's allocator.
-    return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+  try:
+    if op is not None:
+      return int(session.run(op))
+    if _has_gpu():
+      # In graph mode, too: all sessions of a process share a GPU's allocator.
+      return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+  except (AttributeError, ValueError, RuntimeError, tf.errors.OpError) as e:
+    print("The memory in use is unknown: %s" % e)
+    return None
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

@@ -1,6 +1,7 @@
 """The trainings that benchmarks/gpu.py measures, and what a row tells of one.
 """
 
+import argparse
 import itertools
 import json
 import os
@@ -236,10 +237,28 @@ def to_markdown(training, found, card, tensorflow_version):
   share = "unknown" if peak is None else "%.1f %%" % (
       100 * found["operations_per_sequence"] * found["sequences_per_second"]
       / peak)
-  tokens = found["real_tokens_per_second"]
-  return start + "%.1f | %s | %.1f %% | %.2f | %s | %.0f |" % (
+  tokens, memory = found["real_tokens_per_second"], found["peak_bytes"]
+  return start + "%.1f | %s | %.1f %% | %s | %s | %.0f |" % (
       found["sequences_per_second"],
       "unknown" if tokens is None else format(round(tokens), ","),
-      100 * found["input_wait"], found["peak_bytes"] / 1e9, share,
+      100 * found["input_wait"],
+      "unknown" if memory is None else "%.2f" % (memory / 1e9), share,
       found["first_step_seconds"])
 
+
+def words(choices):
+  """Returns a parser of an argument: some of these words, by commas."""
+  def parse(text):
+    words = [word for word in text.split(",") if word]
+    unknown = [word for word in words if word not in choices]
+    if unknown:
+      raise argparse.ArgumentTypeError("%s: none of %s" % (
+          unknown[0], ", ".join(choices)))
+    return words
+
+  return parse
+
+
+def switches(text):
+  """Parses "off", "on" or both, to a list of bool."""
+  return [word == "on" for word in words(["off", "on"])(text)]

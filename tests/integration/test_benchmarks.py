@@ -55,6 +55,11 @@ BENCHMARKS = {
         ["--rounds=1", "--models=1x8", "--batch_size=2", "--num_steps=1",
          "--max_seq_length=16"],
         ["training step, 1x8, batch 2 of 16"]),
+    "gradients": (
+        ["--rounds=1", "--model=1x8", "--batch_size=2", "--xla=off",
+         "--max_seq_length=32"],
+        ["gradients, fp32, 1x8, batch 2 of 32",
+         "gradients, bfloat16, 1x8, batch 2 of 32"]),
     "disk": (
         ["--num_steps=2"],
         ["disk, training from text", "disk, stream records",
@@ -90,7 +95,7 @@ def test_building_formats(files):
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_prints_its_rows(files, name):
   arguments, figures = BENCHMARKS[name]
-  if name != "step":
+  if name not in ("step", "gradients"):
     arguments = ["--text=" + files["train"],
                  "--vocab_file=" + files["vocab"]] + arguments
   if name == "objectives":

@@ -12,8 +12,8 @@ way, and the losses are compared with those of fp32 without XLA on one device:
 
 Where the arithmetic is the same up to rounding, the loss of each step may
 differ by _STEP nats; a batch that is missing or trained twice changes losses by
-much more. XLA draws other random numbers for dropout in some versions, so there
-is no dropout in what it is compared with. In lower precision, the mean loss of
+much more. XLA may draw other random numbers for dropout, so there is none in
+what it is compared with. In lower precision, the mean loss of
 every tenth of the steps may differ by _MEAN nats: an update that overflows in
 fp16 is skipped, which moves all later losses by a step. Only so many may be
 skipped, and the loss of fp32 has to fall, or there is nothing to compare.

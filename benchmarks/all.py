@@ -41,10 +41,9 @@ def commands(options):
   yield ["remote_feeding.py"] + text + rounds
   yield ["step.py"] + reference[:1] + rounds + (
       [] if options.full else ["--models=2x128", "--num_steps=5"])
-  yield ["packing.py", "--long=" + options.text,
-         "--vocab_file=" + options.vocab_file] + rounds + (
-             ["--short=" + options.short] if options.short else []) + (
-                 [] if options.full else ["--lengths=128:8", "--num_steps=4"])
+  yield ["packing.py"] + text + rounds + (
+      ["--short=" + options.short] if options.short else []) + (
+          [] if options.full else ["--lengths=128:8", "--num_steps=4"])
   for megabytes, steps in ((100, 250), (1000, 1)) if options.full else (
       (10, 40),):
     yield ["training.py", "--corpus_megabytes=%d" % megabytes,

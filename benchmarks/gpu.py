@@ -53,6 +53,7 @@ import common
 from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401  Before TensorFlow: see there.
 import tensorflow.compat.v1 as tf
 from on_gpu import cards, checks, inputs, rows
+from rows import GPU_BUILDING
 
 from bert_e2e import config
 from bert_e2e.common import json_files
@@ -160,9 +161,10 @@ def measure_builders(files, options, results, deadline):
         found = {"examples_per_second": float(output.split("built ")[-1])}
         results.add("building", of, found)
     if found:
-      common.row("building, length 128, %d worker%s, %d cores" % (
-          workers, "s" * (workers > 1), len(common.cores())),
-          "%.0f examples/s" % found["examples_per_second"], "")
+      GPU_BUILDING.show(
+          ", length 128, %d worker%s, %d cores" % (
+              workers, "s" * (workers > 1), len(common.cores())),
+          "%.0f examples/s" % found["examples_per_second"])
 
 
 def batch_size_fn(options, device):

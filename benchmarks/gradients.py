@@ -23,12 +23,14 @@ import common
 from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401  Before TensorFlow: see there.
 import tensorflow.compat.v1 as tf
 from on_gpu import cards, rows
+from rows import GRADIENTS, lacking
 
 import modeling
 from bert_e2e import config
 from bert_e2e.training.model_fn import model_fn_builder
 
 _VOCAB_SIZE, _PREDICTIONS, _STEPS = 8000, 20, 4
+_ROUNDS = 30
 
 
 def features(batch_size, length):
@@ -97,16 +99,17 @@ def measure(precision, xla, options):
         train()
       used[is_fast].append((time.process_time() - start) / _STEPS)
   fast, plain = used[True][1:], used[False][1:]  # The first ones may compile.
+  gain = statistics.median([b / a for a, b in zip(fast, plain)])
   says = "%.1f ms, %.2f times as fast as %.1f ms with plain ones" % (
-      1000 * statistics.median(fast),
-      statistics.median([b / a for a, b in zip(fast, plain)]),
-      1000 * statistics.median(plain))
+      1000 * statistics.median(fast), gain, 1000 * statistics.median(plain))
   if xla:
     says += "; %d compiled parts, %d with plain ones" % (
         made[True][1], made[False][1])
-  common.row("gradients, %s%s, %s, batch %d of %d" % (
-      precision, ", XLA" * xla, options.model, options.batch_size,
-      options.max_seq_length), says, "no slower")
+  GRADIENTS.show(
+      ", %s%s, %s, batch %d of %d" % (
+          precision, ", XLA" * xla, options.model, options.batch_size,
+          options.max_seq_length), says, gain,
+      lacking(rounds=(options.rounds, _ROUNDS)))
 
 
 def main():
@@ -117,7 +120,7 @@ def main():
   parser.add_argument("--xla", type=rows.switches, default="off,on")
   parser.add_argument("--batch_size", type=int, default=8)
   parser.add_argument("--max_seq_length", type=int, default=128)
-  parser.add_argument("--rounds", type=int, default=30)
+  parser.add_argument("--rounds", type=int, default=_ROUNDS)
   options = parser.parse_args()
   tf.logging.set_verbosity(tf.logging.ERROR)
   print(common.machine())

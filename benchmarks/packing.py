@@ -1,6 +1,6 @@
 """Training on packed rows compared with rows of one sequence.
 
-    python benchmarks/packing.py --short=descriptions.txt --long=english.txt \
+    python benchmarks/packing.py --short=descriptions.txt --text=english.txt \
         --vocab_file=vocab.txt [--lengths=128:8,512:16] [--model=2x128] \
         [--num_steps=30] [--rounds=3]
 
@@ -11,7 +11,7 @@ first rows of the stream. A length is given with --max_sequences_per_pack.
 
 `--short` is text of short documents, such as the descriptions of Debian
 packages that `benchmarks/domain_gain.py` writes; without it, the sentences of
-`--long` in groups of two are such documents.
+`--text` in groups of two are such documents.
 """
 
 import argparse
@@ -133,7 +133,7 @@ def short_documents(path, directory):
 def main():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
   parser.add_argument("--short", default="")
-  parser.add_argument("--long", required=True)
+  parser.add_argument("--text", required=True)
   parser.add_argument("--vocab_file", required=True)
   parser.add_argument(
       "--lengths", default=[(128, 8), (512, 16)], metavar="LENGTH:LIMIT,...",
@@ -147,8 +147,8 @@ def main():
   options = parser.parse_args()
   print(common.machine())
   with tempfile.TemporaryDirectory() as directory:
-    short = options.short or short_documents(options.long, directory)
-    for text in (short, options.long):
+    short = options.short or short_documents(options.text, directory)
+    for text in (short, options.text):
       for length, limit in options.lengths:
         measure(text, text == short, options, length, limit)
 

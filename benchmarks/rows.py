@@ -113,6 +113,10 @@ BUILDING_SINGLE = Row(
     "building single sequences", "times the default",
     "at least as fast as pairs", _at_least(1))
 OBJECTIVES = Row("objectives", "real tokens/s")
+GRADIENTS = Row("gradients", "times as fast", "no slower: at least 0.97 times",
+                _at_least(0.97))
+GPU_BUILDING = Row("building on this host", "examples/s")
+GPU_CHECK = Row("check", ":")
 INPUT_FN = Row("transfer to TensorFlow", "examples/s",
                "at least 60,000 examples/s", _at_least(60000))
 FEEDING = Row("feeding a remote process", "examples/s",

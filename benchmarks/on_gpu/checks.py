@@ -31,8 +31,8 @@ import sys
 import tempfile
 from typing import Any, Dict, List, NamedTuple
 
-import common
 import numpy as np
+from rows import GPU_CHECK
 
 import modeling
 from bert_e2e.common import session_config
@@ -247,8 +247,8 @@ def run(options, files, device):
   def tell(name, passes, numbers):
     nonlocal all_pass
     all_pass &= passes
-    common.row("check, " + name,
-               "%s: %s" % ("pass" if passes else "FAIL", numbers), "")
+    GPU_CHECK.show(
+        ", " + name, "%s: %s" % ("pass" if passes else "FAIL", numbers))
 
   if not device["num_gpus"]:
     print("Without a GPU fp16 is computed in fp32: only its loss scale counts.")

@@ -55,6 +55,11 @@ BENCHMARKS = {
         ["--rounds=1", "--models=1x8", "--batch_size=2", "--num_steps=1",
          "--max_seq_length=16"],
         ["training step, 1x8, batch 2 of 16"]),
+    "packing": (
+        ["--rounds=1", "--lengths=128:3", "--num_steps=3", "--model=1x8",
+         "--num_positions=512"],
+        ["packing short documents, length 128",
+         "padding of packed short documents", "packing long documents"]),
     "gradients": (
         ["--rounds=1", "--model=1x8", "--batch_size=2", "--xla=off",
          "--max_seq_length=32"],
@@ -119,7 +124,9 @@ def test_prints_its_rows(files, name):
 # Rows of other tables than that of docs/performance.md.
 ELSEWHERE = (rows_lib.OBJECTIVES, rows_lib.BUILDING_PAIRS,
              rows_lib.BUILDING_SINGLE, rows_lib.BUILDING_WORDS,
-             rows_lib.LOADING)
+             rows_lib.LOADING, rows_lib.GRADIENTS, rows_lib.GPU_BUILDING,
+             rows_lib.GPU_CHECK, rows_lib.PACKING_128, rows_lib.PACKING_512,
+             rows_lib.PACKING_PADDING, rows_lib.PACKING_LONG)
 
 
 def row_of(name):

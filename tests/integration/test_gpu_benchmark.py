@@ -66,8 +66,9 @@ def test_rows_are_printed_and_written(tmp_path):
     assert 0 <= float(wait[:-2]) <= 100 and "%" in wait
     assert 0.01 < float(memory) < 100 and float(seconds) >= 0
     assert share == "unknown" or share.endswith(" %")
-  assert re.search(r"\| building, length 128, 1 worker, \d+ cores \| \d+ ",
-                   result.stdout)
+  assert re.search(
+      r"\| building on this host, length 128, 1 worker, \d+ cores \| \d+ ",
+      result.stdout)
   assert [row["kind"] for row in json_files.read_lines(path)] == [
       "training", "building", "training"]
 

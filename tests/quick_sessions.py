@@ -3,13 +3,16 @@
 The graph optimizer takes longer than all steps of such a model, and gains
 nothing. `use` switches it off for every session of the process. Of sessions
 whose config asks for an optimization, mixed precision or that of the cluster's
-all-reduce, it switches the other ones off.
+all-reduce, it switches the other ones off. An operation runs in one thread,
+unless the session's config says otherwise.
 
 To warn of deprecated arguments, TensorFlow inspects the signature of a function
 with such ones at each call of it. After `use` it inspects each of them once.
+Python looks for garbage less often.
 """
 
 import functools
+import gc
 import inspect
 
 from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401
@@ -20,6 +23,7 @@ from tensorflow.python.util import tf_inspect
 
 def use():
   """Switches the graph optimizer off in all sessions created from here on."""
+  gc.set_threshold(20000)  # A graph has many objects, and few become garbage.
   _inspect_once()
   create = session_lib.BaseSession.__init__
 
@@ -27,6 +31,8 @@ def use():
     quick = tf.ConfigProto()
     if config is not None:
       quick.CopyFrom(config)
+    if not quick.intra_op_parallelism_threads:
+      quick.intra_op_parallelism_threads = 1
     rewriting = quick.graph_options.rewrite_options
     wanted = [name for name, switch in (
         ("auto_mixed_precision", rewriting.auto_mixed_precision),

@@ -248,16 +248,16 @@ def test_jieba_keeps_its_dictionary_where_it_is_told_to(tmp_path):
   assert os.listdir(str(tmp_path)) == [name]
 
 
-@pytest.mark.parametrize("options, expected", [
-    ({"do_whole_word_mask": True}, False),
-    ({"do_whole_word_mask": True, "word_list": [RIGHTS]}, False),
-    ({"do_whole_word_mask": True, "segmenter": "jieba"}, True)])
-def test_jieba_is_loaded_only_if_it_is_selected(options, expected):
-  code = ("import sys, pickle\n"
-          "from bert_e2e.data.text_source import take_write_2_flow\n"
-          "next(take_write_2_flow(%r, %r, **%r))\n"
-          "sys.exit('jieba' in sys.modules)" % ([TEXT], VOCAB, options))
-  assert subprocess.call([sys.executable, "-c", code], cwd=ROOT) == expected
+def test_jieba_is_loaded_only_if_it_is_selected():
+  code = """
+import sys
+from bert_e2e.data.text_source import take_write_2_flow
+for words in {}, {"word_list": [%r]}, {"segmenter": "jieba"}:
+  next(take_write_2_flow([%r], %r, do_whole_word_mask=True, **words))
+  print("jieba" in sys.modules)
+""" % (RIGHTS, TEXT, VOCAB)
+  said = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT)
+  assert said.split() == [b"False", b"False", b"True"]
 
 
 # ----------------------------------------------------------- what pieces remain
@@ -357,7 +357,7 @@ def test_words_are_masked_as_a_whole(which, changes):
   found, options = builder(**dict(SEGMENTERS[which], **changes))
   [chunk] = chunks()
   pieces = masked = several = cut = 0
-  for epoch in range(40):
+  for epoch in range(20):
     for each in found.build_instances(epoch, chunk):
       tokens = list(each.tokens)
       for place, label in zip(each.masked_lm_positions, each.masked_lm_labels):
@@ -378,7 +378,7 @@ def test_words_are_masked_as_a_whole(which, changes):
         assert group == list(range(group[0], group[-1] + 1)) or (
             options.span_geometric_p)
       assert len(each.masked_groups) <= len(chosen)
-  assert several > 1000
+  assert several > 500
   # Spans are cut where the number to predict is reached.
   assert (cut > 0) == bool(options.span_geometric_p)
   assert masked / pieces == pytest.approx(0.15, abs=0.01)
@@ -413,7 +413,7 @@ def test_the_stream_is_the_same_for_any_number_of_workers(which):
   examples = list(flow(**options))
   assert len(set(examples)) > 100
   assert list(flow(num_workers=2, **options)) == examples
-  assert list(flow(first_example=70, num_workers=1, **options)) == examples[70:]
+  assert list(flow(first_example=70, **options)) == examples[70:]
   assert not set(examples) & set(flow())
 
 

@@ -242,18 +242,18 @@ def close(found, true, tolerance=0.05, of_documents=None):
 def test_estimates_are_close(write, options, case):
   rng = random.Random(3)
   words = [*WORDS, "Unknown"]
-  count = {"many files": 300, "many gz": 30, "a document a file": 500}.get(
+  count = {"many files": 300, "many gz": 20, "a document a file": 300}.get(
       case, 1)
   if case == "long documents":
     texts = ["\n".join("".join("%s w1 w2\n" % rng.choice(words)
-                               for _ in range(rng.randint(50, 1950)))
+                               for _ in range(rng.randint(30, 1000)))
                        for _ in range(64))]
   elif case == "a document a file":
     texts = ["".join("%s w3\n" % rng.choice(words)
                      for _ in range(rng.randint(20, 99)))
              for _ in range(count)]
   else:
-    texts = [random_text(rng, 6000 // count, words) for _ in range(count)]
+    texts = [random_text(rng, 3000 // count, words) for _ in range(count)]
   ending = ".gz" if "gz" in case else ""
   files = [write("%d.txt%s" % (i, ending), text)
            for i, text in enumerate(texts)]
@@ -303,7 +303,7 @@ class CountingFile:
 def test_reads_few_bytes_of_a_large_corpus(write, options, ending,
                                            monkeypatch):
   words = ["w%d" % i for i in range(40)] + ["w%dx" % i for i in range(200)]
-  text = random_text(random.Random(5), 400, words) * 50
+  text = random_text(random.Random(5), 400, words) * 30
   path, options = write("a.txt" + ending, text), options()
   sizes, real = [], file_io.open_binary
   monkeypatch.setattr(
@@ -315,7 +315,7 @@ def test_reads_few_bytes_of_a_large_corpus(write, options, ending,
     assert found.is_estimate and found.looked_at <= max_bytes
     # The vocabulary twice or so, and Python's own reading ahead of a .gz file.
     assert sum(sizes) <= max_bytes + 40000 + 140000 * bool(ending)
-    assert sum(sizes) < len(text) / 5
+    assert sum(sizes) < len(text) / 3
 
 
 def test_a_huge_file_without_text_takes_no_longer(options, tmp_path):
@@ -375,10 +375,10 @@ def test_other_documents_are_lent_where_there_are_some(write, options):
 def test_the_draw_of_short_documents_makes_no_estimate_by_chance(
     write, options):
   """Of long documents one in ten gives many examples more than the others."""
-  text = "\n".join(["w1 w2\n" * 3000] * 40)
+  text = "\n".join(["w1 w2\n" * 2000] * 40)
   path, options = write("a.txt", text), options(short_seq_prob=0.3)
   counts = [check([path], options._replace(random_seed=seed),
-                 max_bytes=1 << 16).examples_per_epoch for seed in range(8)]
+                 max_bytes=1 << 15).examples_per_epoch for seed in range(8)]
   assert max(counts) < 1.2 * min(counts)
 
 

@@ -102,8 +102,9 @@ def test_hosts_workers_and_seeks(maker, monkeypatch, name, num_hosts):
   for host in range(num_hosts):
     how = dict(shard=es.Shard(host, num_hosts), split_bytes=400)
     windows = list(stream_of(maker, 2, **how).windows())
-    assert list(stream_of(maker, 2, num_workers=KNOWN_WORKERS[-1],
-                          **how).windows()) == windows
+    if host == num_hosts - 1:
+      assert list(stream_of(maker, 2, num_workers=KNOWN_WORKERS[-1],
+                            **how).windows()) == windows
     for position, window in windows[::5]:
       found = stream_of(maker, 2, **how).windows(
           position._replace(example=1) if window[1:] else position)
@@ -237,10 +238,12 @@ def texts_of_size(num_texts, num_lines, seed=1):
           for _ in range(num_texts)]
 
 
-@pytest.mark.parametrize("num_texts, num_lines", [
-    (9000, 6), (400, 150), (12, 6000)])
-@pytest.mark.parametrize("other", [0, 600])
-def test_estimates_of_json_lines_are_close(maker, num_texts, num_lines, other):
+@pytest.mark.parametrize("num_texts, num_lines, max_bytes", [
+    (5000, 6, 1 << 18), (400, 150, 1 << 19), (12, 6000, 1 << 19)])
+@pytest.mark.parametrize("other", [
+    pytest.param(0, marks=pytest.mark.slow), 600])
+def test_estimates_of_json_lines_are_close(
+    maker, num_texts, num_lines, max_bytes, other):
   """For short and long records, with other fields or without."""
   rng = random.Random(3)
   texts = texts_of_size(num_texts, num_lines)
@@ -250,7 +253,7 @@ def test_estimates_of_json_lines_are_close(maker, num_texts, num_lines, other):
   options = maker.options()
   corpus = maker.corpus(chunk_lines=1000)
   whole = preflight.check_text(corpus, options, max_bytes=1 << 30)
-  found = preflight.check_text(corpus, options, max_bytes=1 << 19)
+  found = preflight.check_text(corpus, options, max_bytes=max_bytes)
   assert found.is_estimate and not whole.is_estimate
   assert whole.documents == num_texts
   assert whole.sentences == sum(text.count("\n") for text in texts)
@@ -262,14 +265,14 @@ def test_estimates_of_json_lines_are_close(maker, num_texts, num_lines, other):
 
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.jsonl.gz"])
 def test_estimates_of_other_records_are_close(maker, name):
-  texts = texts_of_size(3000, 6)
+  texts = texts_of_size(2000, 6)
   (maker.folder / name).write_bytes(file_of(name, texts))
   maker.files[:] = [str(maker.folder / name)]
   options = maker.options()
   corpus = maker.corpus(chunk_lines=1000)
   whole = preflight.check_text(corpus, options, max_bytes=1 << 30)
   found = preflight.check_text(corpus, options, max_bytes=1 << 17)
-  assert found.is_estimate and whole.documents == 3000
+  assert found.is_estimate and whole.documents == 2000
   for of in ("sentences", "tokens", "documents", "examples_per_epoch"):
     assert getattr(found, of) == pytest.approx(
         getattr(whole, of), rel=0.15), of

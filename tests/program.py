@@ -171,9 +171,18 @@ def tensors(out, step):
           for name in reader.get_variable_to_shape_map()}
 
 
-def check_a_kill_changes_nothing(files, **changes):
+def check_a_kill_changes_nothing(files, when_resumed=None, **changes):
   """Checks that a run that is killed and resumed ends with the weights of one
-  that is not; see `command`. The resumed one has two workers."""
+  that is not; see `command`. The resumed one has two workers.
+
+  Args:
+    files: dict as of `write_inputs`.
+    when_resumed: dict of what is changed further when the run is resumed.
+    **changes: see `command`.
+
+  Returns:
+    dict, `files` with the output directory of the run that was killed.
+  """
   run = dict(changes, num_train_steps=12, save_checkpoints_steps=4,
              log_every_steps=1, learning_rate=1e-2)
   undisturbed, killed = files["out"] + "1", files["out"] + "2"
@@ -181,12 +190,14 @@ def check_a_kill_changes_nothing(files, **changes):
   assert first.returncode == 0, first.stdout
   with started(command(dict(files, out=killed), **run), "step 7/12"):
     pass  # Killed by SIGKILL at once.
-  last = run_program(command(dict(files, out=killed), num_workers=2, **run))
+  last = run_program(command(dict(files, out=killed), **dict(
+      run, num_workers=2, **when_resumed or {})))
   assert last.returncode == 0, last.stdout
   assert "resuming from step 4" in last.stdout
   expected, found = tensors(undisturbed, 12), tensors(killed, 12)
   assert sorted(found) == sorted(expected)
   assert all(np.array_equal(found[name], expected[name]) for name in expected)
+  return dict(files, out=killed)
 
 
 def save_checkpoint(path, shapes):

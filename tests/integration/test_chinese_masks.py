@@ -5,16 +5,14 @@ import os
 import sys
 from typing import Any, Dict
 
-import numpy as np
 import pytest
+import record_files
 from program import (
   CONFIG,
   ROOT,
+  check_a_kill_changes_nothing,
   command,
   prepared,
-  run_program,
-  started,
-  tensors,
 )
 
 from bert_e2e import config
@@ -25,8 +23,9 @@ import make_chinese_golden as golden  # noqa: E402
 
 WORDS: Dict[str, Any] = {
     "do_whole_word_mask": True, "word_list": golden.WORD_LIST}
-RUN = dict(WORDS, num_train_steps=6, save_checkpoints_steps=2,
-           log_every_steps=1, learning_rate=1e-2)
+NGRAMS: Dict[str, Any] = {
+    "max_ngram_size": 3, "mask_replace_prob": 0.9, "random_replace_prob": 0.05,
+    "example_format": "full_sentences", "sentence_objective": "none"}
 
 
 @pytest.fixture
@@ -52,27 +51,23 @@ def test_evaluations_mask_as_by_default(chinese, parse_flags):
 
 
 @pytest.mark.slow
-def test_killed_it_ends_with_the_weights_of_an_undisturbed_run(
-    chinese, tmp_path):
-  """The list may be at another place then; other words are another stream."""
-  undisturbed, killed = chinese["out"] + "1", chinese["out"] + "2"
-  first = run_program(command(dict(chinese, out=undisturbed), **RUN))
-  assert first.returncode == 0, first.stdout
-  with started(command(dict(chinese, out=killed), **RUN), "step 3/6"):
-    pass  # Killed by SIGKILL at once.
+def test_killed_on_json_lines_it_ends_with_the_weights_of_an_undisturbed_run(
+    chinese, tmp_path, parse_flags):
+  """With n-grams of words. The list may be at another place then; other words
+  are another stream."""
+  path = tmp_path / "train.jsonl"
+  with open(chinese["train"], encoding="utf-8") as stream:
+    path.write_bytes(record_files.json_lines(
+        stream.read().strip().split("\n\n"), field="body"))
   copy, other = tmp_path / "words.txt", tmp_path / "other.txt"
   with open(golden.WORD_LIST, encoding="utf-8") as stream:
     rows = stream.read().split("\n")
   copy.write_text("\n".join(reversed(rows)), encoding="utf-8")
   other.write_text("\n".join(rows[:-9]), encoding="utf-8")
-  refused = run_program(command(
-      dict(chinese, out=killed), **dict(RUN, word_list=other)))
-  assert refused.returncode == 1
-  assert "another stream of examples: word_list was " in refused.stdout
-  last = run_program(command(
-      dict(chinese, out=killed), num_workers=2, **dict(RUN, word_list=copy)))
-  assert last.returncode == 0, last.stdout
-  assert "resuming from step 2" in last.stdout
-  expected, found = tensors(undisturbed, 6), tensors(killed, 6)
-  assert sorted(found) == sorted(expected)
-  assert all(np.array_equal(found[name], expected[name]) for name in expected)
+  run = dict(WORDS, input_file=str(path), text_field="body",
+             sentence_split="rule", **NGRAMS)
+  killed = check_a_kill_changes_nothing(
+      chinese, {"word_list": str(copy)}, **run)
+  with pytest.raises(
+      ValueError, match="another stream of examples: word_list was "):
+    prepared(parse_flags(command(killed, **dict(run, word_list=str(other)))))

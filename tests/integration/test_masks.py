@@ -4,11 +4,13 @@ evaluations, a kill."""
 from typing import Any, Dict
 
 import pytest
+import record_files
 from program import (
   LENGTHS,
   check_a_kill_changes_nothing,
   command,
   prepared,
+  text,
 )
 
 import run_pretraining_e2e as e2e
@@ -66,6 +68,11 @@ def test_evaluations_mask_as_by_default(files, parse_flags, options):
 
 
 @pytest.mark.slow
-@BOTH
-def test_killed_it_ends_with_the_weights_of_an_undisturbed_run(files, options):
-  check_a_kill_changes_nothing(files, **options)
+def test_killed_on_a_table_it_ends_with_the_weights_of_an_undisturbed_run(
+    files, tmp_path):
+  path = tmp_path / "train.csv"
+  path.write_bytes(record_files.table(
+      text(60).strip().split("\n\n"), field="body"))
+  check_a_kill_changes_nothing(
+      files, input_file=str(path), text_field="body", sentence_split="rule",
+      **SPANS)

@@ -1,4 +1,8 @@
-"""JSON lines and tables in a training: a kill, evaluations, errors."""
+"""JSON lines and tables in a training: evaluations, errors.
+
+A training on a table is killed in test_masks.py, one on JSON lines in
+test_chinese_masks.py.
+"""
 
 import csv
 import json
@@ -7,7 +11,6 @@ import os
 import pytest
 from program import (
   LENGTHS,
-  check_a_kill_changes_nothing,
   command,
   prepared,
   run_program,
@@ -42,14 +45,6 @@ def write_records(files, name, content=None, field="body"):
       for number, document in enumerate(documents):
         stream.write(json.dumps({"id": number, field: document}) + "\n")
   return path
-
-
-@pytest.mark.slow
-@BOTH
-def test_killed_it_ends_with_the_weights_of_an_undisturbed_run(files, name):
-  check_a_kill_changes_nothing(
-      files, input_file=write_records(files, name), text_field="body",
-      sentence_split="rule")
 
 
 @BOTH

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 
 import numpy as np
 import pytest
@@ -22,25 +21,18 @@ RUN = dict(num_train_steps=50, num_warmup_steps=4, save_checkpoints_steps=5,
            log_every_steps=1, learning_rate=1e-2)
 
 
-def test_killed_thrice_the_weights_are_bitwise_those_of_an_undisturbed_run(
+def test_killed_twice_the_weights_are_bitwise_those_of_an_undisturbed_run(
     files, dropout_config):
   undisturbed, killed = files["out"] + "1", files["out"] + "2"
   run = run_program(command(dict(files, out=undisturbed), **RUN))
   assert run.returncode == 0, run.stdout
   again = [command(dict(files, out=killed), num_workers=n, **RUN)
-           for n in (0, 1, 0, 2)]
+           for n in (0, 1, 2)]
   with started(again[0], "step 13/50"):
     pass  # Killed by SIGKILL at once.
-  with started(again[1], "step ") as program:
-    program.send_signal(signal.SIGTERM)
-    said = program.stdout.read()
-    assert program.wait() == 128 + signal.SIGTERM, said
-  stopped_at = int(re.findall(r"resumes from step (\d+)", said)[0])
-  assert 0 < stopped_at < 50
-  assert tensors(killed, stopped_at)["examples_seen"] == 8 * stopped_at
-  with started(again[2], "step 43/50"):
+  with started(again[1], "step 43/50"):
     pass  # In the third epoch.
-  last = run_program(again[3])
+  last = run_program(again[2])
   assert last.returncode == 0, last.stdout
   resumed_at = int(re.findall(r"resuming from step (\d+)", last.stdout)[0])
   assert 8 * resumed_at > 2 * epoch_of(files)

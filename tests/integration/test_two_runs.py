@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 
 import forked_programs
 import pytest
@@ -43,7 +44,8 @@ def test_the_second_is_refused_and_a_kill_leaves_no_lock(
     assert "(process %d on " % first.pid in said
     assert "(SLURM_STEP_NUM_TASKS=4), " in said and "--cluster=slurm" in said
     assert set(listing(files["out"])) == before
-    # It may be evaluated.
+    # It may be evaluated. The evaluation does not share the processors then.
+    first.send_signal(signal.SIGSTOP)
     evaluated = run_program(command(
         files, do_train=None, do_eval=True, eval_input_file=files["eval"],
         max_eval_steps=1))

@@ -70,8 +70,8 @@ def test_outputs_and_gradients_match_the_reference(recorded, mode):
     assert_close(actual[name], recorded[name], name)
 
 
-@pytest.mark.parametrize("mode", [
-    "plain", pytest.param("fast", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
 def test_second_derivatives_match_the_reference(recorded, mode):
   with MODES[mode]():
     actual = golden.record_second_derivatives(OURS, TINY)
@@ -345,7 +345,8 @@ def loss_of(config, features, is_training=True, rows_only=False, **options):
   return losses[0] + losses[1], gradients, output
 
 
-@pytest.mark.parametrize("one_hot", [False, True])
+@pytest.mark.parametrize("one_hot", [
+    False, pytest.param(True, marks=pytest.mark.slow)])
 def test_last_layer_at_some_positions_is_the_same_there(one_hot):
   config = without_dropout(TINY)
   features = golden.placeholders()

@@ -104,7 +104,7 @@ def test_a_model_fn_is_called_as_in_the_reference(mode):
 
 
 @pytest.mark.parametrize("options", [
-    {}, {"optimizer": "lamb"}, {"gradient_accumulation_steps": 2}], ids=str)
+    {}, {"optimizer": "lamb", "gradient_accumulation_steps": 2}], ids=str)
 def test_without_a_sentence_objective_only_masked_words_are_trained(options):
   with tf.Graph().as_default():
     tf.set_random_seed(1)

@@ -56,6 +56,8 @@ def test_trained_weights_and_slots_match_the_reference(recorded, variable_kind):
   assert_all_close(actual, recorded, "trained/")
 
 
+@pytest.mark.parametrize("variable_kind", [
+    "ref", pytest.param("resource", marks=pytest.mark.slow)], indirect=True)
 def test_training_resumes_from_a_checkpoint_of_the_reference(
     recorded, variable_kind):
   actual = golden.continue_training(

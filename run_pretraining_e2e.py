@@ -61,20 +61,23 @@ def define_flags():
 
 
 def main(argv):
+  def read_config():
+    flags_lib.check_no_arguments(argv[1:])
+    return flags_lib.config_from_flags(flags.FLAGS)
+
   logs.log_to_terminal()
   with signals.SignalHandler() as stop:
-    run = _prepare_run(argv, stop)
+    run = _prepare_run(read_config, stop)
     while run:
       _complete(run, stop)
       # One of the stages of a training has ended, or all of it.
-      run = _prepare_run(argv, stop) if run.has_next_stage() else None
+      run = _prepare_run(read_config, stop) if run.has_next_stage() else None
 
 
-def _prepare_run(argv, stop):
-  """Returns the Run of the flags; None if only its preflight was wanted."""
+def _prepare_run(read_config, stop):
+  """Returns the Run of a config; None if only its preflight was wanted."""
   try:
-    flags_lib.check_no_arguments(argv[1:])
-    prepared = prepare(flags_lib.config_from_flags(flags.FLAGS))
+    prepared = prepare(read_config())
     if prepared.config.run.preflight_only:
       run_preflight(prepared)
       return None

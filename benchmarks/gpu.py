@@ -206,38 +206,49 @@ def _strings(text):
 
 def _parser():
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  add = parser.add_argument
-  add("--results", default="", help="file of JSON lines to continue")
-  add("--budget_seconds", type=float, default=float("inf"),
+  parser.add_argument(
+      "--results", default="", help="file of JSON lines to continue")
+  parser.add_argument(
+      "--budget_seconds", type=float, default=float("inf"),
       help="no measurement is started, or goes on, after this time")
-  add("--row_seconds", type=float, default=900,
+  parser.add_argument(
+      "--row_seconds", type=float, default=900,
       help="a training that takes longer is killed")
-  add("--checks", action="store_true")
-  add("--text", default="")
-  add("--vocab_file", default="")
-  add("--models", type=_strings, default="base,large", help="or LxH")
-  add("--lengths", type=_numbers, default="128,512")
-  add("--precisions", type=rows.words(config.PRECISIONS),
+  parser.add_argument("--checks", action="store_true")
+  parser.add_argument("--text", default="")
+  parser.add_argument("--vocab_file", default="")
+  parser.add_argument(
+      "--models", type=_strings, default="base,large", help="or LxH")
+  parser.add_argument("--lengths", type=_numbers, default="128,512")
+  parser.add_argument(
+      "--precisions", type=rows.words(config.PRECISIONS),
       default=",".join(config.PRECISIONS))
-  add("--xla", type=rows.switches, default="off,on")
-  add("--packed", type=rows.switches, default="off,on")
-  add("--gradients", type=rows.words(["fast", "plain"]), default="fast,plain",
+  parser.add_argument("--xla", type=rows.switches, default="off,on")
+  parser.add_argument("--packed", type=rows.switches, default="off,on")
+  parser.add_argument(
+      "--gradients", type=rows.words(["fast", "plain"]), default="plain",
       help="of modeling.fast_gradients, or TensorFlow's own: rows beside those "
       "with what the program chooses")
-  add("--batch_sizes", type=_strings, default="",
+  parser.add_argument(
+      "--batch_sizes", type=_strings, default="",
       help="such as base/128:64,large/512:4; by default by the GPU's memory")
-  add("--num_workers", type=_numbers, default="1,4,8,16")
-  add("--seconds", type=float, default=8, help="to measure for, at least")
-  add("--warm_up", type=int, default=10, help="steps that do not count")
-  add("--min_steps", type=int, default=10, help="steps that count, at least")
-  add("--built_before", type=int, default=20000,
+  parser.add_argument("--num_workers", type=_numbers, default="1,4,8,16")
+  parser.add_argument(
+      "--seconds", type=float, default=8, help="to measure for, at least")
+  parser.add_argument(
+      "--warm_up", type=int, default=10, help="steps that do not count")
+  parser.add_argument(
+      "--min_steps", type=int, default=10, help="steps that count, at least")
+  parser.add_argument(
+      "--built_before", type=int, default=20000,
       help="examples that do not count")
-  add("--text_bytes", type=int, default=20000000)
-  add("--vocabulary_size", type=int, default=30522)
-  add("--check_steps", type=int, default=200)
-  add("--check_model", default="2x128")
-  add("--check_learning_rate", type=float, default=1e-3)
-  add("--only", type=_strings, default="",
+  parser.add_argument("--text_bytes", type=int, default=20000000)
+  parser.add_argument("--vocabulary_size", type=int, default=30522)
+  parser.add_argument("--check_steps", type=int, default=200)
+  parser.add_argument("--check_model", default="2x128")
+  parser.add_argument("--check_learning_rate", type=float, default=1e-3)
+  parser.add_argument(
+      "--only", type=_strings, default="",
       help="names of checks, by default all")
   return parser
 

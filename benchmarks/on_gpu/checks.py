@@ -93,7 +93,8 @@ class Trained(NamedTuple):
   """What a training left.
 
   Attributes:
-    losses: float64 [steps].
+    losses: float64 [steps], those of the last steps. What a killed process told
+      TensorBoard last is lost, so it is those after the kill.
     weights: dict from name to array, of the last checkpoint.
     num_skipped: int, updates that were skipped.
   """
@@ -115,6 +116,7 @@ class Trainer:
     self._directory = directory
     self._files = files
     self._num_steps = options.check_steps
+    self._kill_step = 2 * options.check_steps // 3
     self._learning_rate = options.check_learning_rate
     self._seconds = options.row_seconds
     self._config = os.path.join(directory, "config.json")
@@ -154,7 +156,7 @@ class Trainer:
         raise Failure("exit code %s: %s" % (code, lines[-1]))
       if check.is_killed and "resuming from step" not in output:
         raise Failure("it did not resume")
-      return self._read(out)
+      return self._read(out, self._kill_step if check.is_killed else 0)
 
   def _command(self, check, out):
     """Returns a command line, a list of str."""
@@ -176,7 +178,7 @@ class Trainer:
     Raises:
       Failure: it ended before.
     """
-    wanted = "step %d/%d" % (2 * self._num_steps // 3, self._num_steps)
+    wanted = "step %d/%d" % (self._kill_step, self._num_steps)
     program = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         universal_newlines=True, start_new_session=True)
@@ -186,8 +188,8 @@ class Trainer:
       with contextlib.suppress(ProcessLookupError):
         os.killpg(program.pid, signal.SIGKILL)
 
-  def _read(self, out) -> Trained:
-    """Reads what a training left in its output directory."""
+  def _read(self, out, first_step) -> Trained:
+    """Reads what a training left in its output directory after a step."""
     reader = tf.train.load_checkpoint(
         os.path.join(out, "model.ckpt-%d" % self._num_steps))
     values = {name: reader.get_tensor(name)
@@ -195,9 +197,10 @@ class Trainer:
     losses = dict(run_data.read_training(out)["loss"])
     weights = {name: value for name, value in values.items()
                if name.startswith(("bert/", "cls/"))}
+    steps = range(first_step + 1, self._num_steps + 1)
     return Trained(
-        np.array([losses[step] for step in range(1, self._num_steps + 1)]),
-        weights, int(values["examples_seen"]) // _BATCH_SIZE - self._num_steps)
+        np.array([losses[step] for step in steps]), weights,
+        int(values["examples_seen"]) // _BATCH_SIZE - self._num_steps)
 
 
 def compare(check, found, expected):
@@ -211,15 +214,16 @@ def compare(check, found, expected):
     (bool, whether the check passes; str, the numbers).
   """
   if check.is_exact:
-    difference = np.abs(found.losses - expected.losses).max()
+    difference = np.abs(
+        found.losses - expected.losses[-len(found.losses):]).max()
     what, limit = "loss of a step", _STEP
   else:
     means = [[part.mean() for part in np.array_split(trained.losses, 10)]
              for trained in (found, expected)]
     difference = np.abs(np.subtract(*means)).max()
     what, limit = "mean loss of a tenth", _MEAN
-  weights = max(np.abs(value - expected.weights[name]).max()
-                for name, value in found.weights.items())
+  weights = np.max([np.abs(value - expected.weights[name]).max()
+                    for name, value in found.weights.items()])
   says = "%s differs by %.2g, at most %g; weights by %.2g" % (
       what, difference, limit, weights)
   if "fp16" in check.name:
@@ -257,7 +261,11 @@ def run(options, files, device):
     expected = {}
     for has_dropout in (True, False):
       check = Check("fp32", [], has_dropout=has_dropout)
-      expected[has_dropout] = trained = trainer.train(check)
+      try:
+        expected[has_dropout] = trained = trainer.train(check)
+      except Failure as e:
+        tell(check.name, False, str(e))
+        return False
       tenth = max(1, len(trained.losses) // 10)
       first, last = trained.losses[:tenth].mean(), (
           trained.losses[-tenth:].mean())

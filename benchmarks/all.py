@@ -44,6 +44,8 @@ def commands(options):
   yield ["packing.py"] + text + rounds + (
       ["--short=" + options.short] if options.short else []) + (
           [] if options.full else ["--lengths=128:8", "--num_steps=4"])
+  yield ["gradients.py"] + (
+      [] if options.full else ["--xla=off", "--rounds=2"])
   for megabytes, steps in ((100, 250), (1000, 1)) if options.full else (
       (10, 40),):
     yield ["training.py", "--corpus_megabytes=%d" % megabytes,

@@ -140,7 +140,6 @@ def test_evaluations_change_nothing_and_survive_kills(files, evaluated):
       general_eval_input_file=files["general"]))
   # During an evaluation, and between two.
   for line, number in (("evaluation at step 5, domain", signal.SIGKILL),
-                       ("step 6/10", signal.SIGKILL),
                        ("step 6/10", signal.SIGTERM)):
     with started(arguments, line) as program:
       program.send_signal(number)

@@ -151,8 +151,7 @@ def test_two_schedules_follow_each_other(undisturbed):
 def test_killed_in_both_parts_the_weights_are_those_of_an_undisturbed_run(
     files, undisturbed):
   arguments = arguments_of(files, "killed")
-  for line, number in (("step 3/10", signal.SIGKILL),
-                       ("step 4/10", signal.SIGTERM),
+  for line, number in (("step 3/10", signal.SIGTERM),
                        ("step 5/10", signal.SIGKILL)):
     with started(arguments, line) as program:
       program.send_signal(number)

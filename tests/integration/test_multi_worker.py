@@ -20,65 +20,67 @@ from bert_e2e.data import resume
 from bert_e2e.training import evaluation
 from scripts import supervise
 
-
-@pytest.mark.slow
-def test_killed_workers_end_with_the_weights_of_an_undisturbed_run(
-    files, dropout_config, parse_flags):
-  ends = {}
-  for name in ("undisturbed", "killed"):
-    out = files["out"] + "_" + name
-    codes, said = train(name, files, out, do_eval=True, num_workers=None,
-                        eval_input_file=files["eval"], max_eval_steps=2)
-    assert codes == [0, 0]
-    # The last start's; both workers have the same weights.
-    assert said[0][-1] == said[1][-1] and said[0][-1][0] == "20"
-    assert os.path.exists(os.path.join(out, "eval_results.txt"))
-    ends[name] = tensors(out, 20)
-    assert ends[name]["examples_seen"] == 160
-    names = os.listdir(out)
-    assert {"train.log", "train.1.log", "stream_windows.0of2.txt",
-            "stream_windows.1of2.txt"} <= set(names)
-    # One checkpoint will do.
-    assert not [name for _, _, files_there in os.walk(out)
-                for name in files_there if name.endswith(".index")
-                and name not in names]
-  expected, found = ends["undisturbed"], ends["killed"]
-  assert sorted(found) == sorted(expected)
-  different = [n for n in expected if not np.array_equal(found[n], expected[n])]
-  assert different == []
-  # One machine alone would go on in another stream.
-  assert resume.load(out).options["num_hosts"] == 2
-  with pytest.raises(ValueError, match="num_hosts was 2 and is None"):
-    prepared(parse_flags(command(dict(files, out=out), num_train_steps=30)))
+LAST_STEP = 40
 
 
 @pytest.mark.slow
-def test_a_signal_to_one_worker_ends_both_at_the_same_step(files, tmp_path):
-  """Both started from the same weights."""
+def test_stopped_and_killed_workers_end_with_the_weights_of_an_undisturbed_run(
+    files, dropout_config, parse_flags, tmp_path):
+  """All start from the same weights. First a signal to one worker ends both at
+  the same step, then the chief is killed."""
   path = str(tmp_path / "teacher.ckpt")
   start = tf_checkpoints.write_teacher(
       path, config_of(num_hidden_layers=1), 20)
-  codes, said = train("stopped", files, files["out"], is_supervised=False,
-                      num_train_steps=1000000, save_checkpoints_steps=1000000,
-                      init_checkpoint=path, extend_positions=True,
+  run = dict(num_train_steps=LAST_STEP, init_checkpoint=path,
+             extend_positions=True)
+  undisturbed, out = (files["out"] + "_" + name
+                      for name in ("undisturbed", "killed"))
+  codes, _ = train("undisturbed", files, undisturbed, num_workers=None, **run)
+  assert codes == [0, 0]
+  codes, said = train("stopped", files, out, is_supervised=False,
                       # No worker is lost: a busy machine may take its time.
-                      watchdog_seconds=100)
+                      watchdog_seconds=100, **run)
   assert codes == [errors.EXIT_RESTART, 128 + signal.SIGTERM]
   assert said[0] == said[1] and len(said[0]) == 1
   step = int(said[0][0][0])
-  assert step >= 7
-  saved = tensors(files["out"], 0)
+  assert 7 <= step < LAST_STEP
+  saved = tensors(out, 0)
   assert_same({name: saved[name] for name in start}, start)
-  assert tensors(files["out"], step)["examples_seen"] == 8 * step
+  assert tensors(out, step)["examples_seen"] == 8 * step
+
+  codes, said = train("killed", files, out, do_eval=True, num_workers=None,
+                      eval_input_file=files["eval"], max_eval_steps=2,
+                      watchdog_seconds=30, **run)
+  assert codes == [0, 0]
+  # The last start's; both workers have the same weights.
+  assert said[0][-1] == said[1][-1] and said[0][-1][0] == str(LAST_STEP)
+  assert os.path.exists(os.path.join(out, "eval_results.txt"))
+  expected, found = tensors(undisturbed, LAST_STEP), tensors(out, LAST_STEP)
+  assert found["examples_seen"] == 8 * LAST_STEP
+  assert sorted(found) == sorted(expected)
+  different = [n for n in expected if not np.array_equal(found[n], expected[n])]
+  assert different == []
+  names = os.listdir(out)
+  assert {"train.log", "train.1.log", "stream_windows.0of2.txt",
+          "stream_windows.1of2.txt"} <= set(names)
+  # One checkpoint will do.
+  assert not [name for _, _, files_there in os.walk(out)
+              for name in files_there if name.endswith(".index")
+              and name not in names]
+  # One machine alone would go on in another stream.
+  assert resume.load(out).options["num_hosts"] == 2
+  with pytest.raises(ValueError, match="num_hosts was 2 and is None"):
+    prepared(parse_flags(command(
+        dict(files, out=out), num_train_steps=LAST_STEP + 10)))
 
 
 @pytest.mark.slow
 def test_an_evaluation_that_a_signal_to_the_chief_ends_is_made_later(files):
   """The workers train for another step, and the next start evaluates both."""
-  pathlib.Path(files["eval"]).write_text(text(700, 1000))
+  pathlib.Path(files["eval"]).write_text(text(300, 1000))
   changes = dict(
       is_supervised=False, num_train_steps=9, eval_every_steps=6,
-      eval_input_file=files["eval"], eval_batch_size=1, max_eval_steps=1000,
+      eval_input_file=files["eval"], eval_batch_size=1, max_eval_steps=400,
       accept_eval_overlap=True, watchdog_seconds=100)
   codes, _ = train("stopped_in_evaluation", files, files["out"], **changes)
   assert codes == [128 + signal.SIGTERM, errors.EXIT_RESTART]

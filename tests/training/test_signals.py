@@ -19,6 +19,7 @@ from program import (
     is_gone,
     run_program,
     started,
+    tensors,
     text,
 )
 
@@ -47,6 +48,7 @@ def test_a_signal_in_training_saves_and_ends(files, number):
                         r"(\d+)" % number.name, said)[0])
   assert step >= 20
   assert step_of(files["out"]) == step
+  assert tensors(files["out"], step)["examples_seen"] == 8 * step
   assert "Traceback" not in said
   assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))
   again = run_program(command(files, num_train_steps=step + 2))
@@ -133,17 +135,17 @@ def test_a_signal_in_an_evaluation(trained, number):
 @pytest.mark.slow
 def test_an_evaluation_that_a_signal_ends_is_repeated(trained):
   """In training, and then at the start from the same checkpoint."""
-  pathlib.Path(trained["eval"]).write_text(text(700, 1000))
+  pathlib.Path(trained["eval"]).write_text(text(350, 1000))
   arguments = command(trained, num_train_steps=9, eval_every_steps=6,
                       eval_input_file=trained["eval"], eval_batch_size=1,
-                      max_eval_steps=1000, accept_eval_overlap=True,
+                      max_eval_steps=500, accept_eval_overlap=True,
                       log_every_steps=1)
   log = pathlib.Path(trained["out"]) / "train.log"
   for start in ("step 5/9", "resuming from step 6"):
     log.unlink()
     with started(arguments, start) as program:
       wait_for(lambda: program.poll() is not None or (
-          "Evaluation [100/1000]" in log.read_text().partition(
+          "Evaluation [50/500]" in log.read_text().partition(
               "model.ckpt-6\n")[2]), 120)
       assert program.poll() is None
       said = ended_by(program, signal.SIGTERM)

@@ -83,6 +83,7 @@ def rows(output):
           for line in output.splitlines() if line.startswith("| ")]
 
 
+@pytest.mark.slow
 def test_building_formats(files):
   result = run("objectives", [
       "--text=" + files["train"], "--vocab_file=" + files["vocab"],
@@ -195,6 +196,7 @@ def test_fraction_of_random_pairs(files):
   assert 0 <= float(re.findall(r"^([0-9.]+) %$", value)[0]) <= 100
 
 
+@pytest.mark.slow
 def test_chinese_words(files, tmp_path):
   """The words' characters need not be in the text."""
   words = tmp_path / "words.txt"

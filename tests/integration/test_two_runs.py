@@ -56,6 +56,7 @@ def test_the_second_is_refused_and_a_kill_leaves_no_lock(
     pass
 
 
+@pytest.mark.slow
 def test_of_two_that_start_together_one_trains(files):
   both = [forked_programs.ForkedProgram(
       [PROGRAM] + command(files, num_workers=0, **ENDLESS)) for _ in range(2)]

@@ -55,6 +55,8 @@ FIGURES = {
     r"next_sentence_accuracy ([\d.]+)": "next_sentence_accuracy",
     r"learning_rate ([\d.e-]+)": "learning_rate",
     r"([\d.]+) sequences/s": "sequences_per_second",
+    r"([\d,]+) tokens/s": "tokens_per_second",
+    r"padding (\d+)%": "padding",
     r"input wait (\d+)%": "input_wait",
     r"epoch ([\d.]+)": "epoch",
 }
@@ -70,9 +72,10 @@ def progress(output, last_step):
     match = re.match("^%s%s$" % (pattern, eta), words)
     assert match, words
     for name, value in zip(FIGURES.values(), match.groups()):
-      found[name][int(step)] = float(value)
-  found["input_wait"] = {
-      step: percent / 100 for step, percent in found["input_wait"].items()}
+      found[name][int(step)] = float(value.replace(",", ""))
+  for name in ("input_wait", "padding"):
+    found[name] = {
+        step: percent / 100 for step, percent in found[name].items()}
   return found
 
 
@@ -274,7 +277,8 @@ class TestProgram:
     shown, written = progress(output, 4), scalars(out)
     assert set(shown) == set(written)
     # What is shown is rounded: to five digits, or else to these places.
-    places = {"sequences_per_second": 1, "input_wait": 2, "epoch": 3}
+    places = {"sequences_per_second": 1, "tokens_per_second": 0, "padding": 2,
+              "input_wait": 2, "epoch": 3}
     for name, values in shown.items():
       assert list(values) == [1, 2, 4]
       error = 0.51 * 10**-places[name] if name in places else 0

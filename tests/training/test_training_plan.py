@@ -112,6 +112,7 @@ def test_a_warm_up_that_never_ends_is_warned_of(files, parse_flags, caplog):
   run = prepared(parse_flags(command(
       files, num_train_steps=101, num_warmup_steps=None)))
   startup_log.log_start(run, step=None, is_done=False)
+  startup_log.log_preflight(run.training.preflight)
   assert caplog.text.count(
       "The warm-up of 10000 steps is no shorter than the training of 101, so "
       "the learning rate never reaches its peak: pass "

@@ -70,8 +70,7 @@ def main(argv):
     run = _prepare_run(read_config, stop)
     while run:
       _complete(run, stop)
-      # One of the stages of a training has ended, or all of it.
-      run = _prepare_run(read_config, stop) if run.has_next_stage() else None
+      run = _next_stage(run, read_config, stop)
 
 
 def _prepare_run(read_config, stop):
@@ -85,6 +84,18 @@ def _prepare_run(read_config, stop):
   except INPUT_ERRORS as e:
     sys.exit("run_pretraining_e2e.py: %s" % e)
   except errors.Interrupted:
+    sys.exit(stop.exit_code)
+
+
+def _next_stage(run, read_config, stop):
+  """Returns the Run of the next stage of a training; None after the last."""
+  try:
+    return Run(prepare(read_config()), stop) if run.has_next_stage() else None
+  except INPUT_ERRORS as e:
+    logger.error("the next stage cannot begin: %s", e)
+    sys.exit(1)
+  except errors.Interrupted:
+    run.log_stop(stop.signal.name)
     sys.exit(stop.exit_code)
 
 

@@ -432,8 +432,9 @@ class PackingConfig(_Group):
       8, "Maximum number of sequences of a row, with --pack_sequences or "
       "--pack_eval_sequences.", minimum=2, fingerprint="if_changed")
 
-  def for_evaluation(self, pack_sequences):
-    """Returns the PackingConfig of an evaluation that packs or does not."""
+  def of_text(self, pack_sequences):
+    """Returns the PackingConfig of a text that is packed or not, without a
+    number of sequences that has no effect."""
     return PackingConfig(True, self.max_sequences_per_pack) if (
         pack_sequences) else PackingConfig()
 
@@ -441,8 +442,9 @@ class PackingConfig(_Group):
     """Raises ValueError if a number of sequences is given, but none packed."""
     if not self.pack_sequences and (
         self.max_sequences_per_pack != default_of("max_sequences_per_pack")):
-      raise ValueError("--max_sequences_per_pack=%d requires --pack_sequences."
-                       % self.max_sequences_per_pack)
+      raise ValueError(
+          "--max_sequences_per_pack=%d requires --pack_sequences, or for "
+          "evaluations --pack_eval_sequences." % self.max_sequences_per_pack)
 
 
 class StageShare(NamedTuple):
@@ -499,7 +501,6 @@ class OptimizerConfig(_Group):
       OPTIMIZERS, "adamw, the original's Adam with decoupled weight decay, or "
       "lamb (You et al. 2019) for large batches.")
 
-
   def validated(self):
     """Returns self; see _Group.validated."""
     super().validated()
@@ -522,10 +523,13 @@ class OptimizerConfig(_Group):
             "such as 128:0.9." % (given, item or "an empty part"))
       found.append(StageShare(int(match.group(1)), float(match.group(2))))
     for length, share in found:
-      check_value("max_seq_length", length)
+      if not option_of("max_seq_length").is_valid(length):
+        raise ValueError("%s is invalid: the length %d must be %s." % (
+            given, length, option_of("max_seq_length").bounds()))
       if not share:
-        raise ValueError("%s is invalid: the stage of length %d has no steps." %
-                         (given, length))
+        raise ValueError(
+            "%s is invalid: the stage of length %d has no steps; leave it out."
+            % (given, length))
     if found and abs(sum(share for _, share in found) - 1) > 1e-6:
       raise ValueError(
           "%s is invalid: the fractions of the steps add up to %g, not 1." % (

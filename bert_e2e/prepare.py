@@ -114,8 +114,8 @@ class PreparedRun:
       ExampleSource.
     probe: probe_source.ProbeSource; None without --probe_train_file.
     num_train_steps, num_warmup_steps: int; the warm-up follows the head steps.
-    stage: stages.Stage that is trained, or was last; None without --stages. If
-      it is not the last one, the next one is prepared when it ends.
+    planned: stages.Plan; None, or without stages, without --stages. If the
+      current stage is not the last one, the next one is prepared when it ends.
     head_plan: heads_first.HeadPlan.
     export_dirs: dict with "output_tf" and "output_hf"; empty without
       --export_dir.
@@ -135,7 +135,12 @@ class PreparedRun:
   head_plan: heads_first.HeadPlan
   export_dirs: Dict[str, str]
   lock: Optional[RunLock]
-  stage: Optional[stages.Stage] = None
+  planned: Optional[stages.Plan] = None
+
+  @property
+  def stage(self):
+    """stages.Stage that is trained, or was last; None without --stages."""
+    return self.planned and self.planned.current
 
   @property
   def last_step(self):
@@ -201,7 +206,7 @@ def prepare(config):
   run = PreparedRun(
       config, bert_config, engine, latest, initial, training,
       eval_sources, probe, num_train_steps, num_warmup_steps, head_plan,
-      _check_export(config, bert_config), lock, planned.current)
+      _check_export(config, bert_config), lock, planned)
   return _with_report(run)
 
 
@@ -265,6 +270,11 @@ def _plan_stages(config, engine, latest):
   steps = config.optimizer.num_train_steps
   if latest and config.optimizer.num_train_epochs is not None:
     stored = training_plan.load(output_dir)
+    if not stored and config.optimizer.stages:
+      raise ValueError(
+          "--num_train_epochs needs %s of the run in --output_dir=%s to tell "
+          "its --stages. Pass the number of its steps as --num_train_steps." % (
+              training_plan.PLAN_FILE, output_dir))
     steps = stored.num_train_steps if stored else steps
   return stages.plan(
       config, checkpoint_list.latest_step(output_dir) if latest else 0,
@@ -394,7 +404,7 @@ def _make_eval_sources(config):
   # compare.
   config = dataclasses.replace(
       config, instances=config.instances.with_default_masks(),
-      packing=config.packing.for_evaluation(options.pack_eval_sequences),
+      packing=config.packing.of_text(options.pack_eval_sequences),
       data=dataclasses.replace(config.data, strategy=None))
   sources = {
       text: _make_source(config, files) for text, files in patterns.items()}
@@ -420,7 +430,9 @@ def _make_probe(config):
 def _prepare_training(config, engine, latest, planned, eval_sources, probe):
   """Returns the PreparedTraining; its preflight has no schedule and no model.
   """
-  source = _make_source(config, config.data.input_file)
+  packing = config.packing.of_text(config.packing.pack_sequences)
+  source = _make_source(dataclasses.replace(config, packing=packing),
+                        config.data.input_file)
   if not source.text:
     config.check_for_records()
   elif not source.text.corpus.formats():
@@ -463,8 +475,14 @@ def _find_stream_record(config, source, engine, latest, planned):
       record.with_options(planned.previous_options()), output_dir):
     return record._replace(first_example=examples_seen.read(
         latest, config.optimizer.train_batch_size))
-  before = resume.check_stream(
-      record, output_dir, config.data.accept_new_stream)
+  try:
+    before = resume.check_stream(
+        record, output_dir, config.data.accept_new_stream)
+  except ValueError as e:
+    if planned.current:
+      raise ValueError("%s By --stages, step %d is in %s." % (
+          e, planned.step, planned.current)) from e
+    raise
   if before:
     return before
   if examples_seen.is_counted(latest) and not resume.exists(output_dir):
@@ -540,7 +558,10 @@ def _with_report(run):
   def find_planned():
     planned = preflight_lib.plan(
         find(), run.num_train_steps, run.num_warmup_steps,
-        run.config.optimizer.train_batch_size, run.head_plan.num_head_steps)
+        run.config.optimizer.train_batch_size, run.head_plan.num_head_steps,
+        run.engine.num_replicas *
+        run.config.hardware.gradient_accumulation_steps,
+        ",".join(run.config.optimizer.stages))
     return planned._replace(model=_describe_model(run, planned))
 
   return dataclasses.replace(run, training=dataclasses.replace(

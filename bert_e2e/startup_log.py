@@ -13,6 +13,8 @@ from bert_e2e.training import evaluation, objectives
 
 logger = logging.getLogger(__name__)
 
+# Tokens of an update of a stage, compared with those of the first one.
+_MAX_UPDATE = 1.5
 _LAYER = re.compile(r"bert/encoder/(layer_\d+)/")
 
 
@@ -29,8 +31,7 @@ def log_start(run, step, is_done):
   if run.training:
     run.training.source.log("Input Files")
     _log_epoch_plan(run)
-    if run.stage:
-      logger.info("%s", run.stage)
+    _log_stages(run)
     _log_strategy(run)
     _log_learning_rate(run, step or 0)
     _log_model(run)
@@ -70,6 +71,21 @@ def _log_epoch_plan(run):
         "the number of steps stays as planned, so the number of epochs will "
         "differ: %s. --num_train_steps sets another number",
         "; ".join(changed))
+
+
+def _log_stages(run):
+  """Logs the stages that are left, and warns of those with larger updates."""
+  if not run.stage:
+    return
+  first = run.planned.stages[0]
+  for stage in run.planned.stages[run.stage.number - 1:]:
+    logger.info("%s", stage)
+    if stage.tokens_per_update > _MAX_UPDATE * first.tokens_per_update:
+      logger.warning(
+          "an update of stage %d has %d tokens instead of %d, because its "
+          "batch has at least one sequence per device and micro-batch: lower "
+          "--gradient_accumulation_steps, or raise --train_batch_size",
+          stage.number, stage.tokens_per_update, first.tokens_per_update)
 
 
 def _log_strategy(run):

@@ -110,8 +110,9 @@ class TrainingLoop:
       self._is_head_phase = target <= num_head_steps
       self._first_step, step = step, target
       self._train_to(target)
-      if self._stop.is_stopping or self._stop.is_finished or (
-          use_tpu and self._evaluate_checkpoints()):
+      if use_tpu and not self._stop.is_stopping:
+        self._stop.is_finished |= self._evaluate_checkpoints()
+      if self._stop.is_stopping or self._stop.is_finished:
         return
       if target < self._prepared.num_train_steps and self._engine.is_cluster:
         self._restart_at(target)

@@ -91,8 +91,9 @@ def row_shape(instances, packing, has_strategy=False):
 def best_fit(sizes, shape):
   """Assigns sequences to rows.
 
-  From the longest one on, each is put into the row with the least space that
-  still holds it, or into a new row.
+  From the longest one on, each is put into a row with the least space that
+  still holds it, or into a new row if there is none, or if that row has too few
+  predictions left, which those of built-in masks have not.
 
   Args:
     sizes: list of (length, number of predictions), those of the sequences.
@@ -158,7 +159,9 @@ class Packer:
     for size in sizes:
       if size[0] > self._shape.max_seq_length or (
           size[1] > self._shape.max_predictions):
-        raise tf_example.too_long_error(*size, *self._shape[:2])
+        raise ValueError(
+            "A sequence of %d pieces and %d predictions does not fit into a "
+            "row of %d and %d." % (*size, *self._shape[:2]))
     return [self.row([sequences[number] for number in row])
             for row in best_fit(sizes, self._shape)]
 

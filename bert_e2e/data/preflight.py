@@ -157,6 +157,8 @@ class Preflight(NamedTuple):
     packed_padding_share: of the positions of these rows. This and what precedes
       it is None in a preflight of an earlier version.
     packing_advice: Suggestion to pack sequences; None for none.
+    batch_divisor: int, what --train_batch_size has to be a multiple of.
+    stages: str, as requested; what is said of lengths is then of the first one.
   """
   files: int
   num_bytes: int
@@ -213,6 +215,8 @@ class Preflight(NamedTuple):
   sequences_per_pack: Optional[float] = None
   packed_padding_share: Optional[float] = None
   packing_advice: Optional[Suggestion] = None
+  batch_divisor: int = 1
+  stages: str = ""
 
 
 class TextSample(NamedTuple):
@@ -342,7 +346,7 @@ def check_sample(sampled, options):
 
 
 def plan(found, num_train_steps, num_warmup_steps, train_batch_size,
-         num_head_steps=0):
+         num_head_steps=0, batch_divisor=1, stages=""):
   """Adds what a training schedule means for a text.
 
   Args:
@@ -350,6 +354,7 @@ def plan(found, num_train_steps, num_warmup_steps, train_batch_size,
     num_train_steps, num_warmup_steps, train_batch_size: int.
     num_head_steps: int, those of the training steps that precede the warm-up;
       see --num_head_steps.
+    batch_divisor, stages: see Preflight.
 
   Returns:
     Preflight with these numbers, the epochs and the warnings that follow.
@@ -361,7 +366,8 @@ def plan(found, num_train_steps, num_warmup_steps, train_batch_size,
   found = found._replace(
       num_train_steps=num_train_steps, num_warmup_steps=num_warmup_steps,
       train_batch_size=train_batch_size, epochs=epochs,
-      num_head_steps=num_head_steps)
+      num_head_steps=num_head_steps, batch_divisor=batch_divisor,
+      stages=stages)
   return found._replace(warnings=warnings_of(found),
                         packing_advice=_advise_packing(found))
 
@@ -391,8 +397,8 @@ def _with_packing(found, counter, options, chunk_lines):
 def rows_per_update(found):
   """Returns how many packed rows have as many sequences as an update of a
   Preflight's training has examples, an int."""
-  return max(1, round(ratio(
-      found.train_batch_size, found.sequences_per_pack)))
+  count = ratio(found.train_batch_size, found.sequences_per_pack)
+  return max(1, round(count / found.batch_divisor)) * found.batch_divisor
 
 
 def _advise_packing(found):
@@ -546,14 +552,20 @@ def _one_sentence(found):
   return None
 
 
+def _length_flag(found):
+  """Returns what sets the length of the examples that are described."""
+  return "the first length of --stages" if found.stages else "--max_seq_length"
+
+
 def _short(found):
   if (found.examples_per_epoch and not found.pack_sequences and
       found.mean_length < MIN_FILLED * found.max_seq_length):
     return ("Examples have %.1f tokens on average, and %s of the computation is"
-            " spent on padding to --max_seq_length=%d: pass --pack_sequences, "
-            "or --max_seq_length=%d, the 90th percentile of their lengths." % (
+            " spent on padding to %s=%d: pass --pack_sequences, or %s=%d, the "
+            "90th percentile of their lengths." % (
                 found.mean_length, percent(found.padding_share),
-                found.max_seq_length, found.length_90))
+                _length_flag(found), found.max_seq_length, _length_flag(found),
+                found.length_90))
   return None
 
 
@@ -562,12 +574,12 @@ def _truncated(found):
     return None
   if (found.long_sentence_share > MAX_LONG_SENTENCES or
       found.truncated_share > MAX_TRUNCATED):
-    return ("%s of the lines are longer than an example of --max_seq_length=%d,"
-            " and %s of the text's tokens are truncated: write one sentence per"
-            " line, pass --sentence_split=rule if lines are paragraphs, or "
-            "raise --max_seq_length." % (
-                percent(found.long_sentence_share), found.max_seq_length,
-                percent(found.truncated_share)))
+    return ("%s of the lines are longer than an example of %s=%d, and %s of the"
+            " text's tokens are truncated: write one sentence per line, pass "
+            "--sentence_split=rule if lines are paragraphs, or raise %s." % (
+                percent(found.long_sentence_share), _length_flag(found),
+                found.max_seq_length, percent(found.truncated_share),
+                _length_flag(found)))
   return None
 
 

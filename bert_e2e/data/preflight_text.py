@@ -151,7 +151,18 @@ def _text_rows(found):
   if found.masked_share is not None:
     yield "masked tokens", "%s; at most %d per example" % (
         about + percent(found.masked_share), found.max_predictions_per_seq)
-  yield "padding", about + percent(found.padding_share)
+  yield from _padding_rows(found)
+  yield "random pairs", about + percent(found.random_pair_share)
+
+
+def _padding_rows(found):
+  """Yields the rows on padding and packing."""
+  about = "~" if found.is_estimate else ""
+  packed = ""
+  if not found.pack_sequences and found.packed_padding_share is not None:
+    packed = "; with --pack_sequences " + about + percent(
+        found.packed_padding_share)
+  yield "padding", about + percent(found.padding_share) + packed
   if found.pack_sequences:
     yield "sequences per row", "%s%.1f" % (about, found.sequences_per_pack)
     if found.train_batch_size:
@@ -160,7 +171,6 @@ def _text_rows(found):
               found.train_batch_size * found.sequences_per_pack), ","),
           format(rows_per_update(found), ","),
           format(found.train_batch_size, ","))
-  yield "random pairs", about + percent(found.random_pair_share)
 
 
 def _format_rows(found):

@@ -103,15 +103,6 @@ def example(features):
   return _example_header(len(features)) + features
 
 
-def too_long_error(length, count, max_seq_length, max_predictions_per_seq):
-  """Returns the ValueError for an instance of so many pieces and predictions.
-  """
-  return ValueError(
-      "An instance of %d pieces and %d predictions does not fit into "
-      "max_seq_length=%d and max_predictions_per_seq=%d." %
-      (length, count, max_seq_length, max_predictions_per_seq))
-
-
 class ExampleSerializer:
   """Encodes instances as serialized tf.Examples.
 
@@ -167,8 +158,10 @@ class ExampleSerializer:
     padding = self._max_seq_length - length
     mask_padding = self._max_predictions - count
     if padding < 0 or mask_padding < 0:
-      raise too_long_error(
-          length, count, self._max_seq_length, self._max_predictions)
+      raise ValueError(
+          "An instance of %d pieces and %d predictions does not fit into "
+          "max_seq_length=%d and max_predictions_per_seq=%d." %
+          (length, count, self._max_seq_length, self._max_predictions))
     ids = encode_ints(input_ids, padding)
     labels = encode_ints(masked_lm_ids, mask_padding)
     positions = encode_ints(masked_lm_positions, mask_padding)

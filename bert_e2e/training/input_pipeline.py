@@ -93,7 +93,10 @@ class Flow:
     self._iterators.append(examples)
     if self._is_stopped:
       examples.stop()
-    return examples, _next_block(examples)
+    block = _next_block(examples)
+    if self._is_stopped:  # `close` could not close what was running.
+      examples.close()
+    return examples, block
 
   def _take_early(self, place):
     """Returns what `open_early` has opened, once, if it was at this place; else
@@ -103,8 +106,10 @@ class Flow:
       return None, None
     if early.place == place:
       return early.result()
-    self._iterators = []
+    for examples in self._iterators:  # No other one was opened before.
+      examples.stop()
     early.close()
+    self._iterators = []
     return None, None
 
   @property

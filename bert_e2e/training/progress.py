@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 
 from bert_e2e.checkpoints import examples_seen
 from bert_e2e.common import logs
-from bert_e2e.training import metrics
+from bert_e2e.training import metrics, objectives
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def counts(features):
     and positions with it.
   """
   mask = tf.cast(features["input_mask"], tf.float32)
-  if "next_sentence_weights" in features:  # Packed sequences.
+  if objectives.is_packed(features):
     num_sequences = tf.reduce_sum(features["next_sentence_weights"])
   else:
     num_sequences = tf.reduce_sum(mask[:, 0])

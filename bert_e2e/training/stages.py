@@ -37,6 +37,11 @@ class Stage(NamedTuple):
                 self.last_step, self.max_seq_length,
                 self.max_predictions_per_seq, self.train_batch_size))
 
+  @property
+  def tokens_per_update(self):
+    """int, positions of the rows of an update."""
+    return self.max_seq_length * self.train_batch_size
+
   def apply(self, config):
     """Returns a Config with the lengths and the batch size of this stage."""
     return dataclasses.replace(
@@ -115,8 +120,8 @@ def plan(config, step, divisor, num_train_steps) -> Plan:
     if end <= begin:
       raise ValueError(
           "--stages=%s: the stage of length %d has none of the %d training "
-          "steps." % (",".join(config.optimizer.stages), length,
-                      num_train_steps))
+          "steps. Raise its fraction, or --num_train_steps." % (
+              ",".join(config.optimizer.stages), length, num_train_steps))
     first_length = shares[0].max_seq_length
     stages.append(Stage(
         number, len(shares), length, _predictions(config, length, first_length),

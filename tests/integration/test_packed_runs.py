@@ -72,7 +72,6 @@ def test_the_log_and_the_record(short_files):
   assert more.returncode == 0, more.stdout
   padding, = re.findall(r"step 6/6.*padding (\d+)%", more.stdout)
   assert int(padding) > 40
-  assert "consider" not in more.stdout  # Nothing is sampled when resuming.
 
 
 @pytest.mark.slow
@@ -92,6 +91,31 @@ def test_an_evaluation_has_the_same_metrics_packed(short_files):
   assert plain.pop("loss") == pytest.approx(packed.pop("loss"), rel=0.05)
   assert len(plain) == 5
   assert packed == pytest.approx(plain, rel=1e-5)
+
+
+def test_the_preflight_suggests_it(short_files, parse_flags):
+  options = {name: value for name, value in PACKED.items()
+             if name != "pack_sequences"}
+  run = prepared(parse_flags(command(
+      short_files, train_batch_size=24, gradient_accumulation_steps=3,
+      **options)))
+  flags, reason = run.training.preflight.packing_advice
+  # A multiple of the micro-batches.
+  assert flags in ("--pack_sequences --train_batch_size=6",
+                   "--pack_sequences --train_batch_size=9")
+  assert "of the positions are padding instead of" in reason
+  packed = prepared(parse_flags(command(
+      short_files, train_batch_size=24, **PACKED)))
+  assert packed.training.preflight.packing_advice is None
+
+
+def test_evaluations_alone_are_packed(files, parse_flags):
+  run = prepared(parse_flags(command(
+      files, eval_input_file=files["eval"], do_eval=True,
+      pack_eval_sequences=True, max_sequences_per_pack=4)))
+  assert not run.training.source.text.options.pack_sequences
+  source, = run.eval_sources.values()
+  assert source.text.options.packing.max_sequences_per_pack == 4
 
 
 @pytest.mark.parametrize("changes, said", [

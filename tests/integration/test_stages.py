@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -74,7 +73,7 @@ def test_the_current_stage():
     ("128:0.9,", "an empty part is not"),
     ("128:0.9,512:0.2", "add up to 1.1, not 1"),
     ("128:0,512:1", "the stage of length 128 has no steps"),
-    ("4:0.5,8:0.5", "--max_seq_length=4 is out of range"),
+    ("4:0.5,8:0.5", "the length 4 must be at least 5"),
     ("128:-1,512:2", "is not a length and a fraction"),
     ("12:0.99,24:0.01", "the stage of length 24 has none of the 4 training"),
     ("12:0.5,64:0.5", "max_position_embeddings"),
@@ -85,13 +84,9 @@ def test_what_is_no_stage_is_refused(files, parse_flags, given, said):
         files, **dict(LENGTHS, max_seq_length=None, stages=given))))
 
 
-def test_flags_that_contradict_stages_are_refused(files, parse_flags, tmp_path):
+def test_flags_that_contradict_stages_are_refused(files, parse_flags):
   with pytest.raises(ValueError, match="--max_seq_length and --stages set"):
     prepared(parse_flags(command(files, stages="12:0.5,24:0.5")))
-
-
-def numbers_of(line):
-  return [float(number) for number in re.findall(r"[\d.]+", line)]
 
 
 @pytest.mark.slow
@@ -144,9 +139,36 @@ def test_killed_in_a_stage_it_ends_with_the_same_weights(
   assert "resuming from step " in last.stdout
   expected, found = tensors(once["out"], 12), tensors(files["out"], 12)
   assert all(np.array_equal(found[name], expected[name]) for name in expected)
-  # A directory whose stream is another one is no earlier stage of this run.
-  shutil.copy(os.path.join(files["out"], "stream.json"), files["eval"])
+  # The step at which the run ended is now in a stage of another length.
   refused = run_program(command(files, **dict(
       STAGED, stages="12:0.5,16:0.5", num_train_steps=24)))
   assert refused.returncode == 1
   assert "--accept_new_stream" in refused.stdout
+  assert "By --stages, step 12 is in stage 2 of 2" in refused.stdout
+
+
+@pytest.mark.slow
+def test_epochs_packing_and_early_stopping(files):
+  """The steps are those of the plan; early stopping ends all stages."""
+  options = dict(STAGED, num_train_steps=None, num_train_epochs=1,
+                 pack_sequences=True, warmup_proportion=0.1,
+                 num_warmup_steps=None)
+  shown = run_program(command(files, preflight_only=True, **options))
+  assert shown.returncode == 0, shown.stdout
+  run = run_program(command(files, **options))
+  assert run.returncode == 0, run.stdout
+  found, = re.findall(r"stage 2 of 2: steps (\d+) to (\d+)", run.stdout)[:1]
+  assert "step %s/%s" % (found[1], found[1]) in run.stdout
+  again = run_program(command(files, **options))
+  assert again.returncode == 0 and "nothing to train" in again.stdout
+  # Without its plan, the stage of a step is unknown.
+  os.remove(os.path.join(files["out"], "training_plan.json"))
+  refused = run_program(command(files, **options))
+  assert refused.returncode == 1 and "training_plan.json" in refused.stdout
+  stopped = run_program(command(
+      dict(files, out=files["out"] + "2"), eval_input_file=files["eval"],
+      do_eval=True, eval_every_steps=4, early_stopping_patience=1,
+      **dict(STAGED, learning_rate=1.0)))
+  assert stopped.returncode == 0, stopped.stdout
+  assert "step 12/12" not in stopped.stdout
+  assert "stage 2 of 2: steps 9 to 12" in stopped.stdout  # Announced.

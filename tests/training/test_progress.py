@@ -58,6 +58,19 @@ def test_lines(caplog, tmp_path):
   assert all(re.search(r"  ETA 0:\d\d:\d\d$", line) for line in lines[2:])
 
 
+@pytest.mark.parametrize("weights, num_sequences", [
+    (None, 2), ([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]], 3)])
+def test_counts_of_plain_and_packed_batches(weights, num_sequences):
+  with tf.Graph().as_default(), tf.Session() as session:
+    features = {"input_mask": tf.constant(
+        [[1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0]])}
+    if weights:
+      features.update(pack_ids=features["input_mask"],
+                      next_sentence_weights=tf.constant(weights))
+    assert session.run(progress.counts(features)) == {
+        "num_sequences": num_sequences, "num_tokens": 5, "num_positions": 12}
+
+
 def test_scalars(tmp_path):
   train(tmp_path, epochs=lambda examples: None)
   path, = glob.glob(str(tmp_path / "events.out.tfevents.*"))

@@ -30,7 +30,7 @@ import common
 import rows
 
 _LINE = re.compile(
-    r"step (\d+)/.* ([\d.]+) sequences/s  input wait (\d+)%")
+    r"step (\d+)/.* ([\d.]+) sequences/s  .*input wait (\d+)%")
 # Steps that are not timed, and steps between two progress lines.
 _WARM_UP, _EVERY = 10, 10
 _WRITE_RECORDS = """

@@ -5,7 +5,8 @@ import os
 import threading
 
 import pytest
-from stream_corpus import needs_workers
+from program import is_gone
+from stream_corpus import PATIENCE_SECONDS, needs_workers
 
 from bert_e2e.data import pending, worker_pool
 
@@ -43,9 +44,9 @@ def test_a_worker_that_dies():
 
 @needs_workers
 def test_nothing_is_left_behind():
-  before = threading.active_count()
-  pending.Pending(operator.add, 1, 2, what="a sum").result()
-  for thread in threading.enumerate():
-    if thread.daemon and thread is not threading.current_thread():
-      thread.join(1)
-  assert threading.active_count() <= before
+  before = set(threading.enumerate())
+  worker = pending.Pending(os.getpid, what="a number").result()
+  for thread in set(threading.enumerate()) - before:
+    thread.join(PATIENCE_SECONDS)
+    assert not thread.is_alive()
+  assert is_gone(worker)

@@ -187,6 +187,7 @@ def test_files_that_a_run_should_not_write(tmp_path):
       "examples": len(record), "results": 10, "unknown: part-1": 5}
 
 
+@pytest.mark.slow
 def test_fraction_of_random_pairs(files):
   result = run("building", ["--text=" + files["train"], "--num_workers=0",
                             "--vocab_file=" + files["vocab"], "--rounds=1"])

@@ -54,13 +54,13 @@ WRAPPER = """#!/bin/sh
 script=$1
 shift
 if [ "$script" = run_pretraining_e2e.py ]; then
-  set -- "$@" %s
   case " $*" in
-    *--num_train_epochs=*) ;;
-    *) set -- "$@" --num_train_steps=2 ;;
+    *--stages=*) ;;
+    *--num_train_epochs=*) set -- "$@" %(flags)s ;;
+    *) set -- "$@" %(flags)s --num_train_steps=2 ;;
   esac
 fi
-exec "%s" "%s/$script" "$@"
+exec "%(python)s" "%(root)s/$script" "$@"
 """
 # What the commands of a page are documented to write.
 WRITTEN = {
@@ -74,11 +74,13 @@ WRITTEN = {
         "for_serving/saved_model.pb", "out/weight_sweep.jsonl",
         "result/hf/average.json", "averaged/average.json"),
     "data.md": ("out_preflight/preflight.json", "examples.tfrecord"),
+    "packing.md": ("out_packed/stream.json",),
     "strategy.md": ("out/stream.json",),
     "training.md": (
         "out/best/checkpoint", "out/evaluations.jsonl", "out/preflight.json",
         "out/report.html", "out/runs.jsonl", "out/train.log",
         "out/training_plan.json", "out/stream.json", "out/stream_windows.txt",
+        "out_stages/model.ckpt-4.index",
         "out/eval_results.txt", "result/tf/bert_config.json",
         "result/hf/model.safetensors"),
 }
@@ -298,8 +300,9 @@ def workspace(inputs, tmp_path):
   shutil.copytree(str(inputs), str(folder))
   (folder / "bin").mkdir()
   wrapper = folder / "bin" / "python"
-  wrapper.write_text(WRAPPER % (
-      TRAINING_FLAGS, forked_programs.python(), ROOT))
+  wrapper.write_text(WRAPPER % {
+      "flags": TRAINING_FLAGS, "python": forked_programs.python(),
+      "root": ROOT})
   wrapper.chmod(0o755)
   return folder
 

@@ -11,6 +11,7 @@ from program import run_program, tensors
 from bert_e2e.training import evaluation
 from tests.golden import make_output_dir_golden as golden
 
+pytestmark = pytest.mark.slow
 NOT_REPEATED = {"seconds", "time"}
 
 

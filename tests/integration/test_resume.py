@@ -44,6 +44,7 @@ def test_killed_twice_the_weights_are_bitwise_those_of_an_undisturbed_run(
   assert "model.ckpt-50.data-00000-of-00001" in os.listdir(killed)
 
 
+@pytest.mark.slow
 def test_another_batch_size_goes_on_at_the_same_example(
     trained, monkeypatch, parse_flags):
   starts = []

@@ -321,6 +321,7 @@ class TestProgram:
     assert "--max_seq_length=16, but this run has --max_seq_length=32" in (
         refused.stdout)
 
+  @pytest.mark.slow
   def test_text_that_goes_bad_while_training(self, files, tmp_path):
     """One sentence with file, line and byte, after the steps before it.
 

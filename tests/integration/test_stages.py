@@ -11,8 +11,10 @@ from program import (
   command,
   prepared,
   run_program,
+  set_dropout,
   started,
   tensors,
+  write_inputs,
 )
 
 from bert_e2e.config import Config, InstanceConfig, OptimizerConfig
@@ -89,16 +91,25 @@ def test_flags_that_contradict_stages_are_refused(files, parse_flags):
     prepared(parse_flags(command(files, stages="12:0.5,24:0.5")))
 
 
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory):
+  """Trains in two stages, with dropout; returns (paths, what was printed)."""
+  files = write_inputs(tmp_path_factory.mktemp("staged"))
+  set_dropout(files, 0.2)
+  run = run_program(command(
+      files, eval_input_file=files["eval"], do_eval=True, eval_every_steps=4,
+      **STAGED))
+  assert run.returncode == 0, run.stdout
+  return files, run.stdout
+
+
 @pytest.mark.slow
-def test_weights_are_those_of_two_runs_by_hand(files, dropout_config):
+def test_weights_are_those_of_two_runs_by_hand(staged):
   """The second one continues the first one's checkpoint of step 8."""
-  staged = run_program(command(
-      dict(files, out=files["out"] + "1"), eval_input_file=files["eval"],
-      do_eval=True, eval_every_steps=4, **STAGED))
-  assert staged.returncode == 0, staged.stdout
-  assert "stage 1 of 2: steps 1 to 8, --max_seq_length=12" in staged.stdout
-  assert "stage 2 of 2: steps 9 to 12, --max_seq_length=24" in staged.stdout
-  by_hand = dict(files, out=files["out"] + "2")
+  files, output = staged
+  assert "stage 1 of 2: steps 1 to 8, --max_seq_length=12" in output
+  assert "stage 2 of 2: steps 9 to 12, --max_seq_length=24" in output
+  by_hand = dict(files, out=files["out"] + "_by_hand")
   options = {name: value for name, value in STAGED.items() if name != "stages"}
   first = run_program(command(by_hand, **dict(options, **FIRST)))
   assert first.returncode == 0, first.stdout
@@ -108,39 +119,35 @@ def test_weights_are_those_of_two_runs_by_hand(files, dropout_config):
   second = run_program(command(
       by_hand, accept_new_stream=True, **dict(options, **SECOND)))
   assert second.returncode == 0, second.stdout
-  expected, found = (tensors(files["out"] + number, 12) for number in "21")
+  expected, found = (tensors(out, 12) for out in (by_hand["out"], files["out"]))
   assert sorted(found) == sorted(expected)
   assert all(np.array_equal(found[name], expected[name]) for name in expected)
   assert found["examples_seen"] == 8 * 8 + 4 * 4
   # One schedule of the learning rate, from the first step to the last one.
-  rates = [float(rate) for rate in re.findall(
-      r"learning_rate ([\d.e-]+)", staged.stdout)]
-  assert rates == [float(rate) for rate in re.findall(
-      r"learning_rate ([\d.e-]+)", first.stdout)[:8] + re.findall(
-          r"learning_rate ([\d.e-]+)", second.stdout)]
+  rates = [re.findall(r"learning_rate ([\d.e-]+)", text)
+           for text in (output, first.stdout, second.stdout)]
+  assert rates[0] == rates[1][:8] + rates[2] and len(rates[0]) == 12
   # All evaluations are of the last length, and compare.
-  with open(os.path.join(files["out"] + "1", "evaluations.jsonl")) as stream:
+  with open(os.path.join(files["out"], "evaluations.jsonl")) as stream:
     rows = list(map(json.loads, stream))
   assert [row["step"] for row in rows] == [0, 4, 8, 12]
   assert len({row["set"] for row in rows}) == 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", ["step 6/12", "step 10/12"])
-def test_killed_in_a_stage_it_ends_with_the_same_weights(
-    files, dropout_config, line):
-  once = dict(files, out=files["out"] + "1")
-  undisturbed = run_program(command(once, **STAGED))
-  assert undisturbed.returncode == 0, undisturbed.stdout
-  with started(command(files, **STAGED), line):
-    pass  # Killed by SIGKILL at once.
-  last = run_program(command(files, num_workers=1, **STAGED))
+def test_killed_in_both_stages_it_ends_with_the_same_weights(staged):
+  files, _ = staged
+  killed = dict(files, out=files["out"] + "_killed")
+  for line in ("step 6/12", "step 10/12"):
+    with started(command(killed, **STAGED), line):
+      pass  # Killed by SIGKILL at once.
+  last = run_program(command(killed, num_workers=1, **STAGED))
   assert last.returncode == 0, last.stdout
-  assert "resuming from step " in last.stdout
-  expected, found = tensors(once["out"], 12), tensors(files["out"], 12)
+  assert "resuming from step 8" in last.stdout
+  expected, found = tensors(files["out"], 12), tensors(killed["out"], 12)
   assert all(np.array_equal(found[name], expected[name]) for name in expected)
   # The step at which the run ended is now in a stage of another length.
-  refused = run_program(command(files, **dict(
+  refused = run_program(command(killed, **dict(
       STAGED, stages="12:0.5,16:0.5", num_train_steps=24)))
   assert refused.returncode == 1
   assert "--accept_new_stream" in refused.stdout

@@ -48,6 +48,7 @@ def test_killed_it_ends_with_the_weights_of_an_undisturbed_run(
       **PACKED)
 
 
+@pytest.mark.slow
 def test_the_log_and_the_record(short_files):
   run = run_program(command(short_files, log_every_steps=1, **PACKED))
   assert run.returncode == 0, run.stdout

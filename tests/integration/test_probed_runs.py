@@ -171,6 +171,7 @@ def test_without_scikit_learn(inputs, parse_flags, monkeypatch):
 # ----------------------------------------------------------------------- runs
 
 
+@pytest.mark.slow
 def test_a_hugging_face_model_is_probed(
     inputs, tmp_path, parse_flags, vectors):
   """Without a training, and with a smaller last batch."""

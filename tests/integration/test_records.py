@@ -75,6 +75,7 @@ def test_what_is_wrong_with_a_record_is_one_sentence(files, name):
   assert name in run.stdout and "--text_field" in run.stdout
 
 
+@pytest.mark.slow
 def test_a_run_on_json_lines_as_text_is_not_resumed_as_records(
     files, parse_flags):
   """As an earlier version has read them."""

@@ -49,6 +49,7 @@ def flow_of(files, **options):
 # ------------------------------------------------------------- in a training
 
 
+@pytest.mark.slow
 def test_a_changed_strategy_does_not_resume(files, modules, parse_flags):
   name = modules.write(LINES)
   arguments = dict(num_train_steps=3, strategy=name + ":one_per_line")

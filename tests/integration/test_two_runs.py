@@ -30,6 +30,7 @@ def listing(directory):
                        for name in names)}
 
 
+@pytest.mark.slow
 def test_the_second_is_refused_and_a_kill_leaves_no_lock(
     files, parse_flags, monkeypatch):
   with started(command(files, num_workers=1, save_checkpoints_steps=1000000,

@@ -149,6 +149,7 @@ def test_parts_of_a_batch_add_up():
         value, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_training_step_is_that_of_separate_rows():
   """Through the model function, in micro-batches: weights after two steps."""
   after = []

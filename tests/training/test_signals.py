@@ -32,8 +32,8 @@ def step_of(folder):
   return tf.train.load_variable(latest, "global_step")
 
 
-@pytest.mark.parametrize("number", [
-    signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_in_training_saves_and_ends(files, number):
   arguments = command(files, num_train_steps=1000000, num_workers=2,
                       log_every_steps=20, do_eval=True)

@@ -93,7 +93,7 @@ def best_fit(sizes, shape):
 
   From the longest one on, each is put into a row with the least space that
   still holds it, or into a new row if there is none, or if that row has too few
-  predictions left, which those of built-in masks have not.
+  predictions left, which does not happen with built-in masks.
 
   Args:
     sizes: list of (length, number of predictions), those of the sequences.

@@ -12,7 +12,6 @@ file for the same weights and rows; at that, nothing but NumPy is loaded.
 
 import argparse
 import os
-import zlib
 
 import numpy as np
 
@@ -29,21 +28,14 @@ MAX_PREDICTIONS = 6
 def head_weights():
   """Returns fixed weights of the heads, {PyTorch's name: float32 array}."""
   hidden, vocab = base.CONFIG["hidden_size"], base.CONFIG["vocab_size"]
-  found = {}
-  for name, shape in {
+  return base.weights({
       "predictions.transform.dense.weight": (hidden, hidden),
       "predictions.transform.dense.bias": (hidden,),
       "predictions.transform.LayerNorm.weight": (hidden,),
       "predictions.transform.LayerNorm.bias": (hidden,),
       "predictions.bias": (vocab,),
       "seq_relationship.weight": (2, hidden),
-      "seq_relationship.bias": (2,)}.items():
-    random = np.random.RandomState(zlib.crc32(name.encode("utf-8")))
-    values = 0.2 * random.randn(*shape)
-    if name.endswith("LayerNorm.weight"):
-      values += 1.0
-    found[name] = values.astype(np.float32)
-  return found
+      "seq_relationship.bias": (2,)})
 
 
 def rows():
@@ -117,7 +109,6 @@ def record():
           at, 2, ids["masked_lm_ids"][:, :, None])[:, :, 0].numpy()
       arrays[activation + "/sentence_losses"] = -torch.gather(
           labels, 2, ids["next_sentence_labels"][:, :, None])[:, :, 0].numpy()
-      arrays[activation + "/sequence_output"] = vectors.numpy()
   return arrays
 
 

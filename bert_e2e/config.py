@@ -7,6 +7,7 @@ processes import this module, so it must stay light.
 """
 
 import dataclasses
+import fractions
 import math
 import os
 import re
@@ -22,6 +23,8 @@ from typing import (
   Union,
 )
 
+from bert_e2e.common import input_files
+
 CLUSTERS = ("tf_config", "slurm")
 DECAYS = ("linear", "constant", "cosine")
 DISTRIBUTION_STRATEGIES = ("none", "mirrored", "multi_worker_mirrored")
@@ -33,6 +36,7 @@ EXAMPLE_FORMATS = ("segment_pair", "full_sentences", "doc_sentences",
 OPTIMIZERS = ("adamw", "lamb")
 KEEP_BEST_METRICS = ("masked_lm_loss", "probe")
 PRECISIONS = ("fp32", "fp16", "bfloat16")
+RECIPES = ("none", "dapt", "tapt")
 SEGMENTERS = ("none", "jieba")
 SENTENCE_OBJECTIVES = ("nsp", "sop", "none")
 SENTENCE_SPLITS = ("line", "rule")
@@ -43,6 +47,8 @@ _MASKING = ("masked_lm_prob", "do_whole_word_mask", "mask_replace_prob",
             "span_upper", "word_list", "segmenter", "segmenter_cache")
 # The value of a flag that the program chooses.
 AUTO = "auto"
+# What the text of --replay_input_file is called.
+REPLAY = "--replay_input_file"
 # [CLS] A [SEP] B [SEP] with one piece in each of A and B.
 MIN_SEQ_LENGTH = 5
 MAX_DEFAULT_WORKERS = 8
@@ -179,8 +185,8 @@ class DataConfig(_Group):
       None, "Raw text, or TFRecords of examples: files, glob patterns (`**` is "
       "any number of directories) or directories, separated by commas (`\\,` "
       "is a comma in a name). Text has one sentence per line and a blank line "
-      "between documents; see --input_format for records.", is_required=True,
-      in_original=True)
+      "between documents; see --input_format for records.",
+      default_text="required without --mixture", in_original=True)
   vocab_file: Optional[str] = _path(
       None, "The vocabulary that the model was trained with: one WordPiece per "
       "line, or a tokenizer.json or vocab.json. By default the one beside "
@@ -205,6 +211,107 @@ class DataConfig(_Group):
       False, "Continue from a checkpoint although the corpus, the vocabulary "
       "or the options differ from those it was trained with. Training "
       "continues at the start of the new example stream.")
+
+
+class MixturePart(NamedTuple):
+  """A text of a mixture.
+
+  Attributes:
+    name: str, what messages call it.
+    files: files, patterns and directories; see input_files.expand.
+    weight: fractions.Fraction, its part of the examples.
+  """
+  name: str
+  files: Any
+  weight: fractions.Fraction = fractions.Fraction(1)
+
+  @property
+  def is_replay(self) -> bool:
+    """Whether it is the text of --replay_input_file."""
+    return self.name == REPLAY
+
+  @property
+  def in_words(self) -> str:
+    """The text in a message: a flag with its value, or part of --mixture."""
+    if self.name.startswith("--"):
+      return "%s=%s" % (self.name, self.files)
+    return "%s of --mixture" % self.name
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureConfig(_Group):
+  """Several texts to train on, each with its part of the examples."""
+
+  replay_input_file: Optional[str] = _string(
+      None, "Raw text like the model's original pretraining text, to mix with "
+      "--input_file against forgetting: files, patterns or directories, as "
+      "there. The number of steps stays the same.")
+  replay_proportion: float = _float(
+      0.05, "Fraction of the examples that are of --replay_input_file.",
+      above=0, below=1)
+  mixture: Optional[str] = _string(
+      None, "Raw texts to train on instead of --input_file, each with its "
+      "weight, e.g. papers/*.txt:0.7,notes:0.2,web.txt:0.1. A text is a file, "
+      "a pattern or a directory; a weight is its part of the sum of all.")
+
+  def validated(self):
+    """Returns self; see _Group.validated."""
+    super().validated()
+    if self.replay_proportion != default_of("replay_proportion") and (
+        not self.replay_input_file):
+      raise ValueError("--replay_proportion=%g requires --replay_input_file." %
+                       self.replay_proportion)
+    if self.mixture and self.replay_input_file:
+      raise ValueError(
+          "--replay_input_file is a second text beside --input_file; add it to "
+          "--mixture=%s with its weight instead." % self.mixture)
+    return self
+
+  def parts(self, files) -> List[MixturePart]:
+    """Returns the MixtureParts of a training text; their weights add up to 1.
+
+    Args:
+      files: those of --input_file; None or empty with a mixture.
+
+    Raises:
+      ValueError: there is no text, or there are two of the same; the mixture
+        has another form.
+    """
+    if self.mixture:
+      if files:
+        raise ValueError(
+            "--input_file=%s and --mixture=%s both name the text to train on; "
+            "pass only one of them." % (files, self.mixture))
+      return self._weighted()
+    if not files:
+      raise ValueError("--input_file is missing: pass the text to train on.")
+    if not self.replay_input_file:
+      return [MixturePart("--input_file", files)]
+    replayed = fractions.Fraction(str(self.replay_proportion))
+    return [MixturePart("--input_file", files, 1 - replayed),
+            MixturePart(REPLAY, self.replay_input_file, replayed)]
+
+  def _weighted(self) -> List[MixturePart]:
+    """Returns the MixtureParts of --mixture."""
+    given, found = "--mixture=%s" % self.mixture, {}
+    for item in input_files.split_list(self.mixture):
+      name, _, weight = item.rpartition(":")
+      name = name.strip()
+      if not name or not _WEIGHT.match(weight.strip()):
+        raise ValueError(
+            "%s is invalid: \"%s\" is not a text and its weight, such as "
+            "notes.txt:0.2." % (given, item))
+      if name in found:
+        raise ValueError("%s is invalid: it names %s twice." % (given, name))
+      found[name] = fractions.Fraction(weight.strip())
+      if not found[name]:
+        raise ValueError("%s is invalid: the weight of %s is 0; leave it out." %
+                         (given, name))
+    return [MixturePart(name, [name], weight / sum(found.values()))
+            for name, weight in found.items()]
+
+
+_WEIGHT = re.compile(r"(\d+\.?\d*|\.\d+)$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -697,6 +804,11 @@ class RunConfig(_Group):
   do_eval: bool = _boolean(
       False, "Evaluate after training, or the latest checkpoint.",
       in_original=True)
+  recipe: str = _enum(
+      RECIPES, "Published settings as defaults of the flags of the schedule "
+      "and the batch: dapt (text of a domain) or tapt (the text of a task), "
+      "Gururangan et al. 2020. --gradient_accumulation_steps is chosen for the "
+      "batch. Flags that are passed have precedence.")
   preflight_only: bool = _boolean(
       False, "Run the data checks, print them and exit.")
   log_every_steps: int = _integer(
@@ -713,9 +825,11 @@ class Config:
   Attributes:
     given: names of the flags that were passed, which have precedence over what
       follows from other flags.
+    filled_in: names of those that were not passed, but set by --recipe.
   """
   run: RunConfig = RunConfig()
   data: DataConfig = DataConfig()
+  mixture: MixtureConfig = MixtureConfig()
   reader: ReaderConfig = ReaderConfig()
   tokenizer: TokenizerConfig = TokenizerConfig()
   instances: InstanceConfig = InstanceConfig()
@@ -725,6 +839,7 @@ class Config:
   checkpoint: CheckpointConfig = CheckpointConfig()
   hardware: HardwareConfig = HardwareConfig()
   given: FrozenSet[str] = frozenset()
+  filled_in: FrozenSet[str] = frozenset()
 
   def validated(self):
     """Returns self.
@@ -752,16 +867,21 @@ class Config:
 
   def is_given(self, name):
     """Tells whether a flag, or another one for the same thing, was passed."""
-    return any(other in self.given for names in ((name,), *_ALTERNATIVES)
-               if name in names for other in names)
+    return bool(self.given_for(name))
+
+  def given_for(self, name) -> List[str]:
+    """Returns which of a flag and others for the same thing were passed."""
+    same = {other for names in ((name,), *_ALTERNATIVES) if name in names
+            for other in names}
+    return sorted(same & self.given)
 
 
 GROUPS = {
-    "run": RunConfig, "data": DataConfig, "reader": ReaderConfig,
-    "tokenizer": TokenizerConfig, "instances": InstanceConfig,
-    "packing": PackingConfig, "optimizer": OptimizerConfig,
-    "evaluation": EvaluationConfig, "checkpoint": CheckpointConfig,
-    "hardware": HardwareConfig}
+    "run": RunConfig, "data": DataConfig, "mixture": MixtureConfig,
+    "reader": ReaderConfig, "tokenizer": TokenizerConfig,
+    "instances": InstanceConfig, "packing": PackingConfig,
+    "optimizer": OptimizerConfig, "evaluation": EvaluationConfig,
+    "checkpoint": CheckpointConfig, "hardware": HardwareConfig}
 
 # Name of a field -> (name of its group, dataclasses.Field).
 _FIELDS: Dict[str, Tuple[str, Any]] = {

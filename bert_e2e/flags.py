@@ -12,6 +12,7 @@ import textwrap
 from absl import app, flags
 
 from bert_e2e import config as config_lib
+from bert_e2e import recipes
 from bert_e2e.common import file_io, input_files
 
 # What people write for a boolean.
@@ -156,13 +157,16 @@ def config_from_flags(values):
     values: absl.flags.FlagValues with the flags of `define_all`.
 
   Raises:
-    ValueError: a value is out of bounds, or flags contradict each other.
+    ValueError: a value is out of bounds, flags contradict each other, or there
+      is no text.
   """
   groups = {name: group_from_flags(group, values)
             for name, group in config_lib.GROUPS.items()}
   given = frozenset(name for name in values if values[name].present and
                     config_lib.is_field(name))
-  return config_lib.Config(given=given, **groups).validated()
+  config = config_lib.Config(given=given, **groups).validated()
+  config.mixture.parts(config.data.input_file)
+  return recipes.apply(config)
 
 
 def run(main):
@@ -230,7 +234,8 @@ def check_no_arguments(arguments):
 
 
 _TITLES = {
-    "run": "What to do", "data": "Data", "reader": "Reading text",
+    "run": "What to do", "data": "Data", "mixture": "Mixtures",
+    "reader": "Reading text",
     "tokenizer": "Tokenizer",
     "instances": "Training instances", "packing": "Packing",
     "optimizer": "Optimizer and schedule", "evaluation": "Evaluation",

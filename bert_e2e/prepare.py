@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 
 import modeling
 import tokenization
-from bert_e2e import output_files
+from bert_e2e import output_files, recipes
 from bert_e2e.checkpoints import (
   checkpoint_list,
   conversion,
@@ -26,7 +26,7 @@ from bert_e2e.checkpoints import (
   validation,
 )
 from bert_e2e.common import file_io
-from bert_e2e.config import Config
+from bert_e2e.config import Config, MixturePart
 from bert_e2e.data import preflight as preflight_lib
 from bert_e2e.data import (
   preflight_model,
@@ -173,6 +173,7 @@ def prepare(config):
   config = _with_defaults_of_model(config)
   checkpoint = config.checkpoint
   engine = _make_engine(config)
+  config = recipes.with_micro_batches(config, engine.num_replicas)
   lock = _check_lock(config, engine)
   bert_config = _read_bert_config(config)
   config = _with_tokenizer_of_model(config)
@@ -374,11 +375,11 @@ def _num_warmup_steps(optimizer, num_train_steps):
 # --------------------------------------------------------------------- the text
 
 
-def _make_source(config, patterns):
-  """Returns the ExampleSource of files and patterns."""
+def _make_source(config, parts):
+  """Returns the ExampleSource of a list of config.MixtureParts."""
   data = config.data
   return ExampleSource(
-      patterns, vocab_file=data.vocab_file, random_seed=data.random_seed,
+      parts, vocab_file=data.vocab_file, random_seed=data.random_seed,
       chunk_lines=data.chunk_lines, strategy=data.strategy,
       is_skipped=lambda path: output_files.is_output(
           path, config.checkpoint.output_dir, _export_dirs(config).values()),
@@ -393,13 +394,17 @@ def _make_eval_sources(config):
   options = config.evaluation
   if not config.run.do_eval and not options.eval_every_steps:
     return {}
-  patterns = {}
+  texts = {}
   if options.eval_input_file:
-    patterns[evaluation.DOMAIN] = options.eval_input_file
+    texts[evaluation.DOMAIN] = [
+        MixturePart("--eval_input_file", options.eval_input_file)]
   elif config.run.do_eval:
-    patterns[evaluation.TRAINING] = config.data.input_file
+    texts[evaluation.TRAINING] = [
+        part for part in config.mixture.parts(config.data.input_file)
+        if not part.is_replay]
   if options.general_eval_input_file:
-    patterns[evaluation.GENERAL] = options.general_eval_input_file
+    texts[evaluation.GENERAL] = [MixturePart(
+        "--general_eval_input_file", options.general_eval_input_file)]
   # Built and masked in one way whatever the training's is, so that metrics
   # compare.
   config = dataclasses.replace(
@@ -407,7 +412,7 @@ def _make_eval_sources(config):
       packing=config.packing.of_text(options.pack_eval_sequences),
       data=dataclasses.replace(config.data, strategy=None))
   sources = {
-      text: _make_source(config, files) for text, files in patterns.items()}
+      text: _make_source(config, parts) for text, parts in texts.items()}
   for source in sources.values():
     source.check()
   return sources
@@ -432,10 +437,10 @@ def _prepare_training(config, engine, latest, planned, eval_sources, probe):
   """
   packing = config.packing.of_text(config.packing.pack_sequences)
   source = _make_source(dataclasses.replace(config, packing=packing),
-                        config.data.input_file)
+                        config.mixture.parts(config.data.input_file))
   if not source.text:
     config.check_for_records()
-  elif not source.text.corpus.formats():
+  elif not source.formats:
     config.reader.check_for_plain_text()
   held_out = _hash_held_out(source, eval_sources, probe)
   record = find_preflight = plan = None
@@ -467,7 +472,7 @@ def _hash_held_out(train_source, eval_sources, probe):
 
 def _find_stream_record(config, source, engine, latest, planned):
   """Returns the StreamRecord of the stream that training reads."""
-  record = source.text.record(engine.num_hosts)
+  record = source.record(engine.num_hosts)
   if latest is None:
     return record
   output_dir = config.checkpoint.output_dir
@@ -507,17 +512,19 @@ def _start_preflight(config, source, latest, held_out):
   if latest and not config.run.preflight_only:
     source.check()
     return None
-  sampled = source.text.sample(held_out)
-  if sampled.held_out and not config.evaluation.accept_eval_overlap:
-    raise ValueError(
-        "The training text, --input_file=%s, and %s share %s, which would "
-        "inflate the metrics: %d in the sample, e.g. \"%s...\". Remove them "
-        "from one of the two, or pass --accept_eval_overlap." % (
-            config.data.input_file, held_out.name, held_out.units,
-            len(sampled.held_out), sampled.held_out[0]))
-  return source.text.start_preflight(
+  samples = source.sample(held_out)
+  for part, sampled in zip(
+      config.mixture.parts(config.data.input_file), samples):
+    if sampled.held_out and not config.evaluation.accept_eval_overlap:
+      raise ValueError(
+          "The training text, %s, and %s share %s, which would inflate the "
+          "metrics: %d in the sample, e.g. \"%s...\". Remove them from one of "
+          "the two, or pass --accept_eval_overlap." % (
+              part.in_words, held_out.name, held_out.units,
+              len(sampled.held_out), sampled.held_out[0]))
+  return source.start_preflight(
       # Its errors are those of the user's code, which end a run at once.
-      sampled, in_worker=bool(config.data.num_workers) and (
+      samples, in_worker=bool(config.data.num_workers) and (
           config.data.strategy is None))
 
 
@@ -529,13 +536,15 @@ def _find_epoch_plan(config, source, latest, find_preflight):
         "TFRecords; pass --num_train_steps." % config.data.input_file)
 
   def estimate():
-    found = (find_preflight or source.text.preflight)()
-    if not found.examples_per_epoch:
+    find = find_preflight or source.start_preflight(
+        source.sample(text_lines.NOTHING_HELD_OUT))
+    num_examples = preflight_lib.epoch_examples(find())
+    if not num_examples:
       raise ValueError(
           "A sample of --input_file=%s yields no examples, so the length of an "
           "epoch cannot be estimated. Pass --num_train_steps instead of "
           "--num_train_epochs." % config.data.input_file)
-    return found.examples_per_epoch
+    return num_examples
 
   return training_plan.find(
       # A run without a checkpoint may be planned again.
@@ -562,6 +571,9 @@ def _with_report(run):
         run.engine.num_replicas *
         run.config.hardware.gradient_accumulation_steps,
         ",".join(run.config.optimizer.stages))
+    if "num_train_epochs" in run.config.filled_in:  # As many as they may be.
+      planned = planned._replace(warnings=tuple(
+          warning for warning in planned.warnings if warning.name != "epochs"))
     return planned._replace(model=_describe_model(run, planned))
 
   return dataclasses.replace(run, training=dataclasses.replace(

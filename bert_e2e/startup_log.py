@@ -5,6 +5,7 @@ import logging
 import re
 
 import optimization
+from bert_e2e import recipes
 from bert_e2e.checkpoints import hugging_face, tf_weights
 from bert_e2e.common import messages
 from bert_e2e.data import preflight as preflight_lib
@@ -30,6 +31,8 @@ def log_start(run, step, is_done):
     logger.warning("--output_file is ignored: no examples are written.")
   if run.training:
     run.training.source.log("Input Files")
+    if recipes.describe(run.config):
+      logger.info("%s", recipes.describe(run.config))
     _log_epoch_plan(run)
     _log_stages(run)
     _log_strategy(run)

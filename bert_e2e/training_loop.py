@@ -65,7 +65,7 @@ class TrainingLoop:
         sentence_objective=config.instances.sentence_objective,
         log_every_steps=config.run.log_every_steps,
         random_seed=config.data.random_seed,
-        epochs=training and training.source.epochs,
+        text_progress=training and training.source.progress,
         learning_rate_decay=optimizer.learning_rate_decay,
         optimizer=optimizer.optimizer,
         gradient_accumulation_steps=hardware.gradient_accumulation_steps,

@@ -7,9 +7,9 @@ needed here.
 """
 
 import math
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from bert_e2e.config import matching_predictions
+from bert_e2e.config import REPLAY, matching_predictions
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import (
   packing,
@@ -159,6 +159,10 @@ class Preflight(NamedTuple):
     packing_advice: Suggestion to pack sequences; None for none.
     batch_divisor: int, what --train_batch_size has to be a multiple of.
     stages: str, as requested; what is said of lengths is then of the first one.
+    text_name: str, what the text is called in a mixture; "" without one.
+    weight: float, the fraction of the training's examples that are of this
+      text; `epochs` are passes of these over it.
+    mixed_with: tuple of Preflight, the other texts of a mixture.
   """
   files: int
   num_bytes: int
@@ -217,6 +221,9 @@ class Preflight(NamedTuple):
   packing_advice: Optional[Suggestion] = None
   batch_divisor: int = 1
   stages: str = ""
+  text_name: str = ""
+  weight: float = 1.0
+  mixed_with: Tuple[Any, ...] = ()
 
 
 class TextSample(NamedTuple):
@@ -361,15 +368,39 @@ def plan(found, num_train_steps, num_warmup_steps, train_batch_size,
   """
   epochs = None
   if found.examples_per_epoch:
-    epochs = ratio(num_train_steps * train_batch_size,
+    epochs = ratio(found.weight * num_train_steps * train_batch_size,
                    found.examples_per_epoch)
+  others = tuple(
+      plan(other, num_train_steps, num_warmup_steps, train_batch_size,
+           num_head_steps, batch_divisor, stages)
+      for other in found.mixed_with)
   found = found._replace(
+      mixed_with=others,
       num_train_steps=num_train_steps, num_warmup_steps=num_warmup_steps,
       train_batch_size=train_batch_size, epochs=epochs,
       num_head_steps=num_head_steps, batch_divisor=batch_divisor,
       stages=stages)
-  return found._replace(warnings=warnings_of(found),
-                        packing_advice=_advise_packing(found))
+  return found._replace(
+      warnings=warnings_of(found) + _warnings_of_others(others),
+      packing_advice=_advise_packing(found))
+
+
+def mix(preflights):
+  """Returns the Preflight of a mixture: that of its first text, with the others
+  in it.
+
+  Args:
+    preflights: list of Preflight, with the `text_name` and `weight` of each.
+  """
+  return preflights[0]._replace(mixed_with=tuple(preflights[1:]))
+
+
+def epoch_examples(found):
+  """Returns the examples of an epoch of --num_train_epochs, int: one pass over
+  each text of a Preflight, except for that of --replay_input_file."""
+  return found.examples_per_epoch + sum(
+      other.examples_per_epoch for other in found.mixed_with
+      if other.text_name != REPLAY)
 
 
 def _with_packing(found, counter, options, chunk_lines):
@@ -633,7 +664,8 @@ def _repeated(found):
 
 def _epochs(found):
   if found.epochs is not None and found.epochs > MAX_EPOCHS:
-    steps = MAX_EPOCHS * found.examples_per_epoch // found.train_batch_size
+    steps = int(MAX_EPOCHS * found.examples_per_epoch /
+                (found.weight * found.train_batch_size))
     return ("The training repeats the text %.1f times, %s examples each, and "
             "may overfit: pass --num_train_steps=%d for %d epochs, or add text "
             "to --input_file." % (
@@ -706,3 +738,13 @@ def warnings_of(found):
   """
   said = ((name, check(found)) for name, check in WARNINGS.items())
   return tuple(PreflightWarning(name, text) for name, text in said if text)
+
+
+def _warnings_of_others(others):
+  """Returns a tuple of the PreflightWarnings on the other texts of a mixture, a
+  tuple of Preflight; those on the flags are the first one's."""
+  return tuple(
+      PreflightWarning(warning.name, "In the text \"%s\" of the mixture: %s" % (
+          other.text_name, warning.text))
+      for other in others for warning in other.warnings
+      if warning.name not in ("case", "masks", "warmup"))

@@ -34,7 +34,8 @@ def to_dict(found):
       **{name: getattr(found, name) and dict(getattr(found, name)._asdict())
          for name in _ADVICE},
       held_out=list(found.held_out),
-      model=_model_to_dict(found.model))
+      model=_model_to_dict(found.model),
+      mixed_with=list(map(to_dict, found.mixed_with)))
 
 
 def _model_to_dict(model):
@@ -76,6 +77,7 @@ def from_dict(values):
     for name in _ADVICE:
       kept[name] = kept[name] and Suggestion(**kept[name])
     kept["held_out"] = tuple(kept["held_out"])
+    kept["mixed_with"] = tuple(map(from_dict, kept["mixed_with"]))
     kept["model"] = _model_from_dict(kept["model"])
   except TypeError as e:
     raise ValueError("The preflight's words or warnings have another form "
@@ -101,6 +103,8 @@ def rows(found):
   yield from _text_rows(found)
   yield from _format_rows(found)
   yield from _training_rows(found)
+  for other in found.mixed_with:
+    yield from _mixture_rows(other)
   yield from model_rows(found.model)
 
 
@@ -194,12 +198,29 @@ def _training_rows(found):
       format(found.num_train_steps, ","), format(found.train_batch_size, ","),
       "head steps %s, " % format(found.num_head_steps, ",")
       if found.num_head_steps else "", format(found.num_warmup_steps, ","))
-  yield "epochs", "-" if found.epochs is None else about + format(
-      found.epochs, ",.1f")
+  yield "epochs", ("-" if found.epochs is None else about + format(
+      found.epochs, ",.1f")) + (
+          "; %s of the examples are of %s" % (
+              percent(found.weight), found.text_name)
+          if found.mixed_with else "")
   if found.eta_seconds is not None:
     yield "seconds to train", format(found.eta_seconds, ",")
   yield "TFRecords not written", "%s bytes, at --dupe_factor=%d" % (
       about + format(found.two_step_bytes, ","), TWO_STEP_DUPE_FACTOR)
+
+
+def _mixture_rows(found):
+  """Yields the rows on another text of a mixture, a Preflight."""
+  about = "~" if found.is_estimate else ""
+  yield "mixed with", "%s, %s of the examples" % (
+      found.text_name, percent(found.weight))
+  yield "", "%s files of %s bytes; %s [UNK], %s padding" % (
+      format(found.files, ","), format(found.num_bytes, ","),
+      about + percent(found.unknown_share),
+      about + percent(found.padding_share))
+  yield "", "%s examples per epoch; %s epochs" % (
+      about + format(found.examples_per_epoch, ","),
+      "-" if found.epochs is None else about + format(found.epochs, ",.2f"))
 
 
 def model_rows(model):

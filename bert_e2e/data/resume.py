@@ -9,14 +9,15 @@ example is:
 * `stream_windows.txt` has a line for each window of the stream that was built,
   with the number of its first example: up to 32 bytes for 16 chunks of text. If
   it is lost, windows are built and counted again from the nearest known one,
-  which takes longer and has the same result.
+  which takes longer and has the same result. Of several texts (mixture.py) each
+  has such a file.
 """
 
 import hashlib
 import logging
 import os
 import re
-from typing import List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import tokenization
 from bert_e2e.common import file_io, json_files
@@ -52,6 +53,19 @@ def windows_file(output_dir, shard):
   return "%s.%dof%d%s" % (root, shard.host, shard.num_hosts, extension)
 
 
+class TextProgress(NamedTuple):
+  """How much of a text was trained on.
+
+  Attributes:
+    name: str, what the text is called in a mixture; "" without one.
+    examples: int.
+    epochs: float, passes over the text; None before they are known.
+  """
+  name: str
+  examples: int
+  epochs: Optional[float]
+
+
 class WindowLog:
   """A file with the number of the first example of each window of a stream.
 
@@ -64,6 +78,23 @@ class WindowLog:
     self._last = -1
     # The latest windows: (first, count, epochs), see `add`.
     self._recent: List[Tuple[int, int, Tuple[float, float]]] = []
+    self._others: Dict[int, WindowLog] = {}
+
+  def of_text(self, number):
+    """Returns the WindowLog of another text of a mixture.
+
+    Args:
+      number: int, its place in the mixture, from 0; the first one has this log.
+    """
+    if not number:
+      return self
+    if number not in self._others:
+      path = self._path
+      if path:
+        root, extension = os.path.splitext(path)
+        path = "%s.text%d%s" % (root, number, extension)
+      self._others[number] = WindowLog(path)
+    return self._others[number]
 
   def find(self, number) -> Tuple[stream_lib.Position, int]:
     """Looks up the last known window that starts at or before an example.
@@ -114,6 +145,14 @@ class WindowLog:
       logger.warning(
           "%s; a resumed run will take longer to find its position", e)
       self._path = None
+
+  def progress(self, number, name=""):
+    """Returns the TextProgress before an example.
+
+    Args:
+      number: see `epochs`; name: str, see TextProgress.
+    """
+    return TextProgress(name, number, self.epochs(number))
 
   def epochs(self, number):
     """Returns how many passes over the corpus are complete before an example.

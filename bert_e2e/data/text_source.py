@@ -1,8 +1,9 @@
 """Raw text as a source of examples: opened, checked and sampled once.
 
 `TextSource` is built once from files and options, checks and describes itself,
-and opens streams of its examples. `take_write_2_flow` opens one in a call.
-TensorFlow is not needed here.
+and opens streams of its examples; a mixture.Mixture does the same with several
+of them. `take_write_2_flow` opens a stream in a call. TensorFlow is not needed
+here.
 """
 
 import itertools
@@ -15,6 +16,7 @@ from bert_e2e.common import file_io
 from bert_e2e.common.input_files import expand
 from bert_e2e.data import chinese_words, resume, text_lines
 from bert_e2e.data import corpus as corpus_lib
+from bert_e2e.data import mixture as mixture_lib
 from bert_e2e.data import stream as stream_lib
 from bert_e2e.data.pieces import check_vocabulary
 
@@ -23,7 +25,7 @@ logger = logging.getLogger(__name__)
 # Of an evaluation text; the hashes take memory in each worker.
 _MAX_HASHED_BYTES = 1 << 26
 _LOGGED_SPLITS = 16
-# The arguments of `take_write_2_flow` that decide the examples.
+# The arguments of `take_write_2_flow` that decide the examples of a text.
 _OPTIONS = (*config.names_of(config.ReaderConfig),
             *config.names_of(config.TokenizerConfig),
             *config.names_of(config.InstanceConfig),
@@ -239,6 +241,34 @@ class TextSource:
     return stream.examples_from(first_example, log or resume.WindowLog(None))
 
 
+  def progress(self, number, log):
+    """Returns how much of the text there is before an example.
+
+    Args:
+      number: int, of the example in a host's stream.
+      log: resume.WindowLog of that stream.
+
+    Returns:
+      list of a resume.TextProgress.
+    """
+    return [log.progress(number)]
+
+
+def mix(texts):
+  """Returns the source of the examples of one or several texts.
+
+  Args:
+    texts: list of (config.MixturePart, TextSource).
+
+  Returns:
+    The TextSource if there is one; else a mixture.Mixture.
+  """
+  if len(texts) == 1:
+    return texts[0][1]
+  return mixture_lib.Mixture(
+      [mixture_lib.MixedText(part, source) for part, source in texts])
+
+
 def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
                       strip_accents=None, tokenize_chinese_chars=True,
                       do_split_on_punc=True, do_whole_word_mask=False,
@@ -253,9 +283,10 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
                       dupe_factor=1, input_format="auto", text_field="text",
                       invalid_records="error", invalid_utf8="error",
                       sentence_split="line", pack_sequences=False,
-                      max_sequences_per_pack=8, shard_index=0, num_shards=1,
-                      first_example=0, log=None, held_out=frozenset(),
-                      strategy=None):
+                      max_sequences_per_pack=8, replay_input_file=None,
+                      replay_proportion=0.05, mixture=None, shard_index=0,
+                      num_shards=1, first_example=0, log=None,
+                      held_out=frozenset(), strategy=None):
   """Turns raw text into a stream of serialized tf.Examples.
 
   The text is read in chunks of `chunk_lines` lines, each extended to the end of
@@ -264,7 +295,7 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
 
   Args:
     input_files: list of files, patterns and directories, or one str of them,
-      separated by commas; see input_files.expand.
+      separated by commas; see input_files.expand. None with a `mixture`.
     vocab_file: path of the vocabulary.
     do_lower_case, strip_accents, tokenize_chinese_chars, do_split_on_punc: see
       config.TokenizerConfig.
@@ -275,11 +306,13 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
       config.InstanceConfig; `word_list` may be a collection of words, too.
     random_seed, chunk_lines: see config.DataConfig.
     num_workers: int, processes that build examples; 0 builds in this one.
-    num_epochs: int, passes over the text; None continues indefinitely.
+    num_epochs: int, passes over the text; None continues indefinitely. See
+      mixture.Mixture.open for those of several texts.
     input_format, text_field, invalid_records, invalid_utf8, sentence_split:
       see config.ReaderConfig.
     pack_sequences, max_sequences_per_pack: see config.PackingConfig. A row of
       several sequences is one example.
+    replay_input_file, replay_proportion, mixture: see config.MixtureConfig.
     shard_index, num_shards: the part of the text that this host reads.
     first_example: int, examples at the start of the stream to skip.
     log: a resume.WindowLog, whose file tells a later call where its
@@ -289,7 +322,8 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
 
   Returns:
     stream.ExampleIterator of tf_example.ExampleSerializer's bytes; of those of
-    packing.Packer's rows with pack_sequences.
+    packing.Packer's rows with pack_sequences. A mixture.MixedIterator of
+    several texts.
 
   Raises:
     ValueError: no file, an unreadable or empty one, a vocabulary without the
@@ -300,8 +334,12 @@ def take_write_2_flow(input_files, vocab_file, *, do_lower_case=True,
   >>> next(take_write_2_flow("a.txt", "vocab.txt"))  # doctest: +SKIP
   """
   arguments = locals()
-  source = TextSource.from_arguments(input_files, vocab_file, **{
-      name: arguments[name] for name in _OPTIONS})
+  options = {name: arguments[name] for name in _OPTIONS}
+  parts = config.MixtureConfig(
+      replay_input_file, replay_proportion, mixture).validated().parts(
+          input_files)
+  source = mix([(part, TextSource.from_arguments(
+      part.files, vocab_file, **options)) for part in parts])
   return source.open(
       shard=stream_lib.Shard(shard_index, num_shards), log=log,
       first_example=first_example, num_epochs=num_epochs,

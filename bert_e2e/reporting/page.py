@@ -20,7 +20,7 @@ from bert_e2e.reporting.markup import (
   uncapitalize,
 )
 from bert_e2e.reporting.run_data import is_count, is_finite
-from bert_e2e.training import evaluation
+from bert_e2e.training import evaluation, metrics
 
 _STYLE_FILE = os.path.join(
     os.path.dirname(os.path.abspath(__file__)), "report.css")
@@ -188,8 +188,21 @@ def _run(data):
     parts.append(_pairs("Training text", [
         (name, [format(value, ",") if is_count(value) else value])
         for name, value in corpus.items()]))
+  parts.append(_texts(data))
   parts.append(_starts(data))
   return section("The run", "\n".join(parts))
+
+
+def _texts(data):
+  """Returns the table of how much of each text of a mixture was trained on; ""
+  without one."""
+  pairs = []
+  for text, names in metrics.counts_of_texts(data.training).items():
+    last = {count: data.training[name][-1][1] for count, name in names.items()}
+    pairs.append((text, ["%s examples" % format(
+        round(last["examples"]), ",")] * ("examples" in last) + [
+            "%.2f epochs" % last["epoch"]] * ("epoch" in last)))
+  return _pairs("Texts trained on", pairs) if pairs else ""
 
 
 def _starts(data):

@@ -2,23 +2,24 @@
 
 import logging
 import os
-from typing import Any
+from typing import Any, List
 
 import tensorflow.compat.v1 as tf
 
 from bert_e2e.common import file_io, input_files
-from bert_e2e.data import resume, text_lines
-from bert_e2e.data.text_source import TextSource
+from bert_e2e.data import preflight, resume, text_lines
+from bert_e2e.data.text_source import TextSource, mix
 from bert_e2e.training import evaluation, input_pipeline, input_validation
 
 logger = logging.getLogger(__name__)
 
 
 class ExampleSource:
-  """The examples of --input_file or an evaluation's: text or TFRecords.
+  """The examples of a training or an evaluation: of text, a mixture of texts or
+  TFRecords.
 
   Args:
-    patterns: files, patterns and directories; see input_files.expand.
+    parts: list of config.MixturePart; more than one for a mixture.
     vocab_file: path; may be None for TFRecords.
     max_seq_length, max_predictions_per_seq: int, L and P of the examples.
     is_skipped: see input_files.expand.
@@ -29,7 +30,7 @@ class ExampleSource:
 
   Attributes:
     files: list of paths.
-    text: TextSource; None for TFRecords.
+    text: TextSource, the first one of a mixture; None for TFRecords.
     flow: input_pipeline.Flow of raw text; None for TFRecords, and before
       `open_flow`.
 
@@ -38,11 +39,15 @@ class ExampleSource:
       input_validation.check_records.
   """
 
-  def __init__(self, patterns, *, vocab_file, max_seq_length,
+  def __init__(self, parts, *, vocab_file, max_seq_length,
                max_predictions_per_seq, is_skipped=None, strategy=None,
                **options):
-    self.files = input_files.expand(patterns, is_skipped)
+    self._parts = [part._replace(
+        files=input_files.expand(part.files, is_skipped)) for part in parts]
+    self.files = [path for part in self._parts for path in part.files]
     self.text: Any = None
+    self._texts: List[Any] = []
+    self._examples: Any = None  # TextSource or Mixture.
     self.flow: Any = None
     self._log: Any = None
     self._skipped = 0
@@ -50,6 +55,11 @@ class ExampleSource:
     self._shape = {"max_seq_length": max_seq_length,
                    "max_predictions_per_seq": max_predictions_per_seq}
     if input_validation.are_tfrecords(self.files):
+      if len(parts) > 1:
+        raise ValueError(
+            "Raw texts can be mixed, but %s holds examples that were built "
+            "before. Pass raw text, or leave out --replay_input_file and "
+            "--mixture." % self.files[0])
       if strategy:
         raise ValueError(
             "--strategy=%s builds instances of raw text, but %s holds examples "
@@ -62,10 +72,13 @@ class ExampleSource:
       raise ValueError(
           "--vocab_file is missing; raw text such as %s needs it." %
           self.files[0])
-    self.text = TextSource.from_arguments(
-        self.files, vocab_file, max_seq_length=max_seq_length,
-        max_predictions_per_seq=max_predictions_per_seq, strategy=strategy,
-        **options)
+    self._texts = [
+        TextSource.from_arguments(
+            part.files, vocab_file, max_seq_length=max_seq_length,
+            max_predictions_per_seq=max_predictions_per_seq, strategy=strategy,
+            **options) for part in self._parts]
+    self.text = self._texts[0]
+    self._examples = mix(list(zip(self._parts, self._texts)))
     if self.text.options.pack_sequences:
       row = self.text.options.row_shape()
       self._shape.update(max_predictions_per_seq=row.max_predictions,
@@ -79,7 +92,7 @@ class ExampleSource:
         source is created.
     """
     if self.text:
-      self.text.check()
+      self._examples.check()
 
   def held_out(self):
     """Returns the text_lines.HeldOut of the text; of nothing for TFRecords."""
@@ -95,25 +108,74 @@ class ExampleSource:
       *what: numbers that it depends on, too.
     """
     if self.text:
-      record = self.text.record()
+      record = self.record()
       return evaluation.identify(record.text, record.options, *what)
     return evaluation.identify(
         [(os.path.basename(path), file_io.size(path)) for path in self.files],
         *what)
+
+  def record(self, num_hosts=1):
+    """Returns the resume.StreamRecord of the text; see TextSource.record."""
+    return self._examples.record(num_hosts)
+
+  def sample(self, held_out):
+    """Samples each text.
+
+    Args:
+      held_out: text_lines.HeldOut to search.
+
+    Returns:
+      list of preflight.TextSample; see TextSource.sample.
+    """
+    return [text.sample(held_out) for text in self._texts]
+
+  def start_preflight(self, samples, in_worker=False):
+    """Starts the preflight of each text.
+
+    Args:
+      samples: what `sample` returned; in_worker: see TextSource.
+
+    Returns:
+      See TextSource.start_preflight.
+    """
+    started = [text.start_preflight(sampled, in_worker)
+               for text, sampled in zip(self._texts, samples)]
+    if not self.is_mixture:
+      return started[0]
+    return lambda: preflight.mix([
+        find()._replace(text_name=part.name, weight=float(part.weight))
+        for find, part in zip(started, self._parts)])
+
+  @property
+  def is_mixture(self):
+    """bool, whether there are several texts."""
+    return len(self._parts) > 1
+
+  @property
+  def formats(self):
+    """str, the formats of the texts' files; "" for plain text."""
+    return "".join(text.corpus.formats() for text in self._texts)
 
   def describe(self):
     """Returns the run record's entry for the text, a dict; None for TFRecords.
     """
     if not self.text:
       return None
-    text = self.text.fingerprint()
-    return {"files": text["files"], "bytes": text["bytes"],
-            "fingerprint": evaluation.identify(text)}
+    found = [text.fingerprint() for text in self._texts]
+    entry = {"files": sum(text["files"] for text in found),
+             "bytes": sum(text["bytes"] for text in found),
+             "fingerprint": evaluation.identify(
+                 found if self.is_mixture else found[0])}
+    if self.is_mixture:
+      entry.update((part.name, "%g %% of the examples; %d files, %d bytes" % (
+          100 * part.weight, text["files"], text["bytes"]))
+                   for part, text in zip(self._parts, found))
+    return entry
 
   def count_examples(self):
     """Returns the number of examples of one pass, by building or reading it."""
     if self.text:
-      return self.text.count_examples()
+      return self._examples.count_examples()
     return sum(1 for path in self.files
                for _ in tf.io.tf_record_iterator(path))
 
@@ -132,24 +194,37 @@ class ExampleSource:
       self._num_hosts = shard.num_hosts
       self._log = resume.WindowLog(
           output_dir and resume.windows_file(output_dir, shard))
-      return self.text.open(
+      return self._examples.open(
           shard=shard, log=self._log,
           first_example=(start - skipped) // shard.num_hosts, **how)
 
     self.flow = input_pipeline.Flow(open_examples)
 
-  def epochs(self, num_examples):
-    """Returns how many passes over the text a number of trained examples is, a
-    float, or None if that is not known."""
+  def progress(self, num_examples):
+    """Returns how much of each text was trained on.
+
+    Args:
+      num_examples: int, examples that the model was trained on.
+
+    Returns:
+      list of resume.TextProgress; empty if that is not known. The hosts share
+      the texts, and this one's part tells the epochs.
+    """
     if self._log is None:
-      return None
-    return self._log.epochs((num_examples - self._skipped) // self._num_hosts)
+      return []
+    number = (num_examples - self._skipped) // self._num_hosts
+    return [text._replace(examples=text.examples * self._num_hosts)
+            for text in self._examples.progress(number, self._log)]
 
   def log(self, title):
-    """Logs the files as the reference does."""
+    """Logs the files as the reference does, of a mixture with the weights."""
     tf.logging.info("*** %s ***", title)
-    for path in self.files:
-      tf.logging.info("  %s", path)
+    for part in self._parts:
+      if self.is_mixture:
+        tf.logging.info("  %s, %g %% of the examples:", part.name,
+                        100 * part.weight)
+      for path in part.files:
+        tf.logging.info("  %s", path)
 
   def log_built(self, purpose):
     """Logs how many examples were built from raw text."""

@@ -237,6 +237,46 @@ def in_progress_order(names):
           if metric.name in wanted]
 
 
+# ------------------------------------------------------ texts of a mixture
+
+# Training metrics of each text: its name, and what is counted.
+_TEXT_TAG = "text/%s/%s"
+_TEXT_COUNTS = ("examples", "epoch")
+
+
+def text_to_progress(text):
+  """Returns how a progress line shows a resume.TextProgress of a mixture."""
+  return "%s: %s examples%s" % (
+      text.name, format(text.examples, ","),
+      "" if text.epochs is None else ", epoch %.3f" % text.epochs)
+
+
+def values_of_texts(texts):
+  """Returns a dict of the training metrics of a list of resume.TextProgress."""
+  return {_TEXT_TAG % (text.name.strip("-"), count): value
+          for text in texts
+          for count, value in zip(_TEXT_COUNTS, (text.examples, text.epochs))
+          if value is not None}
+
+
+def counts_of_texts(names):
+  """Returns the texts among the names of training metrics.
+
+  Args:
+    names: iterable of str, keys of `values_of_texts` and others.
+
+  Returns:
+    dict from a text to {"examples": name, "epoch": name}, or a part of it.
+  """
+  found: Dict[str, Dict[str, str]] = {}
+  for name in names:
+    for count in _TEXT_COUNTS:
+      start, end = (_TEXT_TAG % ("\0", count)).split("\0")
+      if name.startswith(start) and name.endswith(end):
+        found.setdefault(name[len(start):-len(end)], {})[count] = name
+  return found
+
+
 # ------------------------------------------------------ metrics of the model
 
 

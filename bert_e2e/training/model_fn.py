@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import operator
-from typing import Any, Callable, NamedTuple, Optional, Sequence
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -39,8 +39,7 @@ class ModelOptions(NamedTuple):
     log_every_steps: int, steps between two progress lines.
     random_seed: int, seed of dropout, which is a function of the step, and of
       the heads that a Hugging Face directory does not have.
-    epochs: function from the number of examples trained on so far to the number
-      of epochs, or None; for progress lines.
+    text_progress: see progress.ProgressHook.
     learning_rate_decay: str, a key of optimization.DECAYS.
     optimizer: str, a key of optimization.OPTIMIZERS.
     gradient_accumulation_steps: int, micro-batches per batch.
@@ -58,7 +57,7 @@ class ModelOptions(NamedTuple):
   sentence_objective: str = "nsp"
   log_every_steps: int = 100
   random_seed: int = 12345
-  epochs: Optional[Callable[[int], Optional[float]]] = None
+  text_progress: Optional[Callable[[int], List[Any]]] = None
   learning_rate_decay: str = "linear"
   optimizer: str = "adamw"
   gradient_accumulation_steps: int = 1
@@ -192,8 +191,8 @@ class _Model(NamedTuple):
       hooks.append(progress.ProgressHook(
           values, features, train_op, options.log_every_steps,
           self.num_train_steps, batch_size,
-          model_dir if options.is_chief else None, options.epochs,
-          options.on_eta, counts))
+          model_dir if options.is_chief else None,
+          options.text_progress, options.on_eta, counts))
     return tf.estimator.tpu.TPUEstimatorSpec(
         tf.estimator.ModeKeys.TRAIN, loss=loss, train_op=train_op,
         training_hooks=hooks, scaffold_fn=scaffold_fn)

@@ -141,8 +141,8 @@ class ProgressHook(tf.train.SessionRunHook):
     last_step: int, the global step at which training ends.
     batch_size: int, examples of a step.
     output_dir: directory of the event file; None for no event file.
-    epochs: function from the number of examples so far to the number of epochs
-      or None; or None.
+    text_progress: function from the number of examples so far to a list of
+      resume.TextProgress, one for each text; or None.
     on_eta: function that is called once, after the first steps, with the
       estimated remaining seconds; or None.
     counts: dict of float32 [], what the batch contains, see `counts`; None for
@@ -150,13 +150,14 @@ class ProgressHook(tf.train.SessionRunHook):
   """
 
   def __init__(self, values, features, train_op, every_steps, last_step,
-               batch_size, output_dir, epochs=None, on_eta=None, counts=None):
+               batch_size, output_dir, text_progress=None, on_eta=None,
+               counts=None):
     self._values = values
     self._every_steps = every_steps
     self._last_step = last_step
     self._batch_size = batch_size
     self._output_dir = output_dir
-    self._epochs = epochs
+    self._text_progress = text_progress
     self._on_eta = on_eta
     self._counts = counts or {
         "num_sequences": tf.constant(float(batch_size))}
@@ -221,17 +222,23 @@ class ProgressHook(tf.train.SessionRunHook):
     """
     values.update(self._interval.metrics())
     self._interval = _Interval()
-    epochs = self._epochs and self._epochs(self._num_examples)
-    if epochs is not None:
-      values["epoch"] = epochs
+    texts = (self._text_progress(self._num_examples)
+             if self._text_progress else [])
+    if texts and texts[0].epochs is not None:
+      values["epoch"] = texts[0].epochs
     names = metrics.in_progress_order(values)
+    scalars = {name: values[name] for name in names}
+    words = [metrics.BY_NAME[name].to_progress(values[name]) for name in names
+             if name != "epoch" or len(texts) == 1]
+    if len(texts) > 1:
+      words += list(map(metrics.text_to_progress, texts))
+      scalars.update(metrics.values_of_texts(texts))
     if self._writer:
       self._writer.add_summary(
           tf.Summary(value=[
               tf.Summary.Value(tag=metrics.TRAINING_TAG + name,
-                               simple_value=values[name])
-              for name in names]), self._step)
-    words = [metrics.BY_NAME[name].to_progress(values[name]) for name in names]
+                               simple_value=value)
+              for name, value in scalars.items()]), self._step)
     seconds = self._remaining.seconds(self._step)
     if seconds is not None:
       words.append("ETA " + _duration(seconds))

@@ -74,6 +74,8 @@ WRITTEN = {
         "for_serving/saved_model.pb", "out/weight_sweep.jsonl",
         "result/hf/average.json", "averaged/average.json"),
     "data.md": ("out_preflight/preflight.json", "examples.tfrecord"),
+    "mixtures.md": ("out_replay/stream_windows.text1.txt",
+                    "out_mixture/model.ckpt-2.index"),
     "packing.md": ("out_packed/stream.json",),
     "strategy.md": ("out/stream.json",),
     "training.md": (
@@ -274,6 +276,7 @@ def inputs(tmp_path_factory):
   write_text(folder / "corpus" / "part-2.txt", 2, 30)
   write_text(folder / "held_out.txt", 3, 9)
   write_text(folder / "general.txt", 4, 9)
+  write_text(folder / "old.txt", 5, 20)
   (folder / "articles.jsonl").write_text("".join(
       json.dumps({"id": i, "body": " ".join(WORDS[i:i + 5])}) + "\n"
       for i in range(9)))

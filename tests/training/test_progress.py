@@ -10,12 +10,13 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from bert_e2e.common import logs
+from bert_e2e.data import resume
 from bert_e2e.training import progress
 
 STEPS = 5
 
 
-def train(output_dir, seconds_per_input=0.0, epochs=None, every_steps=2,
+def train(output_dir, seconds_per_input=0.0, text_progress=None, every_steps=2,
           hook_class=progress.ProgressHook):
   """Runs a training of five steps of 8 sequences, whose loss is 10 - step."""
 
@@ -32,7 +33,7 @@ def train(output_dir, seconds_per_input=0.0, epochs=None, every_steps=2,
     with tf.control_dependencies([loss]):
       train_op = tf.assign_add(step, 1)
     hook = hook_class({"loss": loss}, {"x": feature}, train_op, every_steps,
-                      STEPS, 8, str(output_dir), epochs)
+                      STEPS, 8, str(output_dir), text_progress)
     with tf.train.SingularMonitoredSession(hooks=[hook]) as session:
       for _ in range(STEPS):
         session.run(train_op)
@@ -45,7 +46,8 @@ def lines_of(caplog):
 def test_lines(caplog, tmp_path):
   """After the first step, every second one, and the last."""
   caplog.set_level(logging.INFO, progress.__name__)
-  train(tmp_path, epochs=lambda examples: examples / 32)
+  train(tmp_path, text_progress=lambda examples: [
+      resume.TextProgress("", examples, examples / 32)])
   lines = lines_of(caplog)
   assert lines[0] == "training from step 0 to 5"
   assert [line.split("  ")[:2] for line in lines[1:]] == [
@@ -72,7 +74,7 @@ def test_counts_of_plain_and_packed_batches(weights, num_sequences):
 
 
 def test_scalars(tmp_path):
-  train(tmp_path, epochs=lambda examples: None)
+  train(tmp_path, text_progress=lambda examples: [])
   path, = glob.glob(str(tmp_path / "events.out.tfevents.*"))
   found = {}
   for event in tf.train.summary_iterator(path):

@@ -113,6 +113,7 @@ BUILDING_SINGLE = Row(
     "building single sequences", "times the default",
     "at least as fast as pairs", _at_least(1))
 OBJECTIVES = Row("objectives", "real tokens/s")
+REPLAY = Row("replay", "nats")
 GRADIENTS = Row("gradients", "times as fast", "no slower: at least 0.97 times",
                 _at_least(0.97))
 GPU_BUILDING = Row("building on this host", "examples/s")

@@ -164,6 +164,10 @@ def config_from_flags(values):
             for name, group in config_lib.GROUPS.items()}
   given = frozenset(name for name in values if values[name].present and
                     config_lib.is_field(name))
+  if groups["optimizer"].stages:  # Each stage has its own number for "auto".
+    groups["instances"] = dataclasses.replace(
+        groups["instances"],
+        max_predictions_per_seq=values["max_predictions_per_seq"].value)
   config = config_lib.Config(given=given, **groups).validated()
   config.mixture.parts(config.data.input_file)
   return recipes.apply(config)

@@ -214,7 +214,7 @@ def _mixture_rows(found):
   about = "~" if found.is_estimate else ""
   yield "mixed with", "%s, %s of the examples" % (
       found.text_name, percent(found.weight))
-  yield "", "%s files of %s bytes; %s [UNK], %s padding" % (
+  yield "", "files: %s of %s bytes; %s [UNK], %s padding" % (
       format(found.files, ","), format(found.num_bytes, ","),
       about + percent(found.unknown_share),
       about + percent(found.padding_share))

@@ -167,9 +167,10 @@ class ExampleSource:
              "fingerprint": evaluation.identify(
                  found if self.is_mixture else found[0])}
     if self.is_mixture:
-      entry.update((part.name, "%g %% of the examples; %d files, %d bytes" % (
-          100 * part.weight, text["files"], text["bytes"]))
-                   for part, text in zip(self._parts, found))
+      entry.update(
+          (part.name, "%g %% of the examples; files: %d of %d bytes" % (
+              100 * part.weight, text["files"], text["bytes"]))
+          for part, text in zip(self._parts, found))
     return entry
 
   def count_examples(self):

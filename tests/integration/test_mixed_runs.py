@@ -83,7 +83,7 @@ def test_it_says_what_it_trains_on(mixed, parse_flags, caplog):
     page = stream.read()
   assert "Texts trained on" in page
   assert "48 examples" in page and "16 examples" in page
-  assert "25 %% of the examples; 1 files, %d bytes" % os.path.getsize(
+  assert "25 %% of the examples; files: 1 of %d bytes" % os.path.getsize(
       mixed["old"]) in page
   # Another proportion is another stream, which has to be accepted.
   with pytest.raises(ValueError) as caught:

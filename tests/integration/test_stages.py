@@ -59,6 +59,16 @@ def test_batches_are_divisible_and_masks_fit():
       config, 0, 1, 10).stages] == [10, 79]
 
 
+def test_an_automatic_number_of_masks_is_that_of_each_stage(
+    files, parse_flags):
+  run = prepared(parse_flags(command(
+      files, stages="16:0.5,32:0.5", max_seq_length=None,
+      max_predictions_per_seq="auto")))
+  assert [stage.max_predictions_per_seq for stage in run.planned.stages] == [
+      2, 5]
+  assert run.config.instances.max_predictions_per_seq == 2
+
+
 def test_the_current_stage():
   for step, number in ((0, 1), (89, 1), (90, 2), (100, 2), (120, 2)):
     found = planned("128:0.9,512:0.1", step=step)

@@ -118,11 +118,13 @@ class TrainingLoop:
         self._restart_at(target)
 
   def _restart_at(self, step):
-    """Raises errors.Restart when there is the chief's checkpoint of a step.
+    """Raises errors.Restart when there is the chief's checkpoint of a step, and
+    its evaluation, which may end the training.
 
     A process can join a cluster once: TensorFlow 2 hangs in a second training.
     """
-    while (checkpoint_list.latest_step(self._output_dir) or 0) < step:
+    while (checkpoint_list.latest_step(self._output_dir) or 0) < step or (
+        self._engine.host != 0 and self._evaluations.is_awaited(step)):
       time.sleep(_POLL_SECONDS)
     raise errors.Restart
 

@@ -152,6 +152,14 @@ class Evaluations:
     rows = self.rows(self._held_out[0].text) if self._held_out else []
     return bool(rows) and step >= rows[-1]["step"] and self.is_due(step)
 
+  def is_awaited(self, step):
+    """Tells whether another process, the chief, has not yet recorded the
+    evaluation of a checkpoint that is due; reads the table again."""
+    if not self.is_due(step):
+      return False
+    self._rows = load(self._output_dir)
+    return not all(self._has_row(item.text, step) for item in self._held_out)
+
   def targets(self):
     """Yields the steps at which a training that cannot evaluate meanwhile has
     to stop for an evaluation, the last step included."""

@@ -60,6 +60,13 @@ class TestEvaluations:
              if found.run(step, save(folder, step))]
     return found, ended
 
+  def test_another_process_learns_of_an_evaluation(self, tmp_path):
+    waiting, _ = self.run(tmp_path, {0: 1.0})
+    assert not waiting.is_awaited(0) and not waiting.is_awaited(5)
+    assert waiting.is_awaited(10) and not waiting.is_exhausted()
+    chief, _ = self.run(tmp_path, {10: 1.5}, patience=1)
+    assert chief.is_exhausted() and not waiting.is_awaited(10)
+
   def test_what_is_due(self, tmp_path):
     def due(found):
       return [step for step in range(101) if found.is_due(step)]

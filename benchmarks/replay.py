@@ -86,8 +86,8 @@ def describe(scores):
   for text in ("domain", "general"):
     row = scores[text]
     said.append("%s text %.3f nats" % (text, row["masked_lm_loss"]))
-    if row.get("nats_per_character") is not None:
-      said[-1] += " (%.3f per character)" % row["nats_per_character"]
+    if row.get("masked_lm_nats_per_character") is not None:
+      said[-1] += " (%.3f per character)" % row["masked_lm_nats_per_character"]
   said.append("probe %.1f %%" % (100 * scores["probe"]["probe_accuracy"]))
   return ", ".join(said)
 

@@ -133,7 +133,8 @@ def _run(values):
     tokenizer = dict(tokenizer, strip_accents=values.strip_accents)
   conversion.export(
       source.variables, source.config, source.vocab_file, source.do_lower_case,
-      source=source.directory, average=average, **outputs, **tokenizer)
+      source=source.directory, average=average, new_tokens=source.new_tokens,
+      **outputs, **tokenizer)
   for directory in outputs.values():
     print("wrote %s" % directory)
 

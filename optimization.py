@@ -184,7 +184,8 @@ class Update(NamedTuple):
 
 def create_update(gradients, init_lr, num_train_steps, num_warmup_steps,
                   use_tpu, *, decay="linear", optimizer="adamw",
-                  loss_scale=None, first_step=0, has_all_slots=False):
+                  loss_scale=None, first_step=0, has_all_slots=False,
+                  rows=None):
   """Creates the update of all trainable variables given a batch's gradients.
 
   Gradients are summed over the replicas and then clipped to a global norm of
@@ -203,6 +204,8 @@ def create_update(gradients, init_lr, num_train_steps, num_warmup_steps,
       by, or None.
     first_step: int, the global step at which the schedule begins.
     has_all_slots: bool, variables whose gradient is None get slots, too.
+    rows: dict from the name of a variable to a list of int, the only rows of it
+      that are updated; or None.
 
   Returns:
     An Update; its rate is also in `tf.get_collection(LEARNING_RATE)`.
@@ -221,7 +224,7 @@ def create_update(gradients, init_lr, num_train_steps, num_warmup_steps,
   created = OPTIMIZERS[optimizer].create(
       learning_rate, global_step, weight_decay_rate=_WEIGHT_DECAY_RATE,
       exclude_from_weight_decay=list(_NOT_DECAYED), clip_norm=_CLIP_NORM,
-      loss_scale=loss_scale, has_all_slots=has_all_slots)
+      loss_scale=loss_scale, has_all_slots=has_all_slots, rows=rows)
   applying = tf.tpu.CrossShardOptimizer(created) if use_tpu else created
   update = applying.apply_gradients(zip(gradients, tf.trainable_variables()))
   was_applied = created.was_applied
@@ -370,7 +373,8 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
                *,
                clip_norm=None,
                loss_scale=None,
-               has_all_slots=False):
+               has_all_slots=False,
+               rows=None):
     """Creates an optimizer.
 
     Args:
@@ -388,6 +392,10 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
         be divided, or None. It is updated with the variables; gradients that
         are not finite then change no variable.
       has_all_slots: bool, variables whose gradient is None get slots, too.
+      rows: dict from the name of a variable to a list of int, the only rows of
+        it that are updated: the rule is that of a variable that consists of
+        these rows. The others, and their rows of the slots, stay bitwise what
+        they are.
     """
     super().__init__(False, name)
     self.learning_rate = learning_rate
@@ -399,6 +407,7 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
     self._clip_norm = clip_norm
     self._loss_scale = loss_scale
     self._has_all_slots = has_all_slots
+    self._rows = rows or {}
     self.was_applied: Optional[tf.Tensor] = None
 
   @classmethod
@@ -428,7 +437,8 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
     # Makes IndexedSlices dense, once: m and v of all rows change anyway, as
     # they decay.
     grads_and_vars = list(grads_and_vars)
-    pairs = [(tf.convert_to_tensor(grad), var) for grad, var in grads_and_vars
+    pairs = [(self._take_rows(var, tf.convert_to_tensor(grad)), var)
+             for grad, var in grads_and_vars
              if grad is not None and var is not None]
     if not pairs:
       return tf.no_op(name=name)
@@ -508,19 +518,36 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
     factor = tf.where(tf.is_finite(norm), factor, norm - norm)
     return factor / scale, is_finite, updates
 
+  def _take_rows(self, var, tensor):
+    """Returns the rows of a tensor shaped like a variable that are updated."""
+    rows = self._rows.get(self._get_variable_name(var.name))
+    return tensor if rows is None else tf.gather(tensor, rows)
+
+  def _put_rows(self, var, tensor, updated):
+    """Returns a tensor shaped like a variable with its `_take_rows` replaced.
+    """
+    rows = self._rows.get(self._get_variable_name(var.name))
+    if rows is None:
+      return updated
+    return tf.tensor_scatter_nd_update(
+        tensor, tf.expand_dims(rows, 1), updated)
+
   def _update(self, var, grad, slots, factor, is_finite, factors):
     """Returns the op that updates a variable and its slots on one device."""
     def assign():
       scaled = grad if factor is None else grad * factor
-      update, next_slots = self._step(scaled, slots, *factors)
+      value, *moments = (
+          self._take_rows(var, variable) for variable in [var] + slots)
+      update, next_slots = self._step(scaled, moments, *factors)
       is_decayed = self._do_use_weight_decay(self._get_variable_name(var.name))
       if is_decayed:
-        update += self.weight_decay_rate * var
-      rate = self._rate(var, update, is_decayed, *factors)
-      next_var = var - rate * update
+        update += self.weight_decay_rate * value
+      rate = self._rate(value, update, is_decayed, *factors)
+      next_values = [value - rate * update] + next_slots
       return tf.group(*[
-          variable.assign(value, read_value=False) for variable, value in zip(
-              [var] + slots, [next_var] + next_slots)])
+          variable.assign(
+              self._put_rows(var, variable, updated), read_value=False)
+          for variable, updated in zip([var] + slots, next_values)])
 
     return assign() if is_finite is None else tf.cond(
         is_finite, assign, tf.no_op)
@@ -530,7 +557,7 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
 
     Args:
       grad: float32, the clipped gradient of a variable.
-      slots: list of the variables of `SLOTS`, of the same shape.
+      slots: list of the values of `SLOTS`, of the same shape.
       learning_rate: float32 [], like all that `_factors` returns.
 
     Returns:

@@ -636,8 +636,8 @@ class FullTokenizer(object):
     == tokenizer.convert_tokens_to_ids(tokens)
 
   Source: google-research/bert, tokenization.py, same contract;
-    `tokenize_to_ids`, `lines_to_ids`, `with_ids` and `continuation_ids` are
-    additions.
+    `tokenize_to_ids`, `lines_to_ids`, `words`, `count_words`, `with_ids`,
+    `with_tokens` and `continuation_ids` are additions.
   """
 
   def __init__(self, vocab_file, do_lower_case=True, **options):
@@ -653,19 +653,30 @@ class FullTokenizer(object):
       OSError: the file cannot be opened.
       ValueError: the file is not UTF-8.
     """
-    tokens, added = _read_tokens(vocab_file)
-    vocab = _numbered(tokens)
+    tokens, self._added = _read_tokens(vocab_file)
     self.basic_tokenizer = BasicTokenizer(do_lower_case, **options)
-    self.wordpiece_tokenizer = WordpieceTokenizer(
-        vocab=_without_added(vocab, added))
-    self._splitter = added and added_tokens.Splitter(
-        added, self.basic_tokenizer.normalize)
-    self._use(vocab)
+    self._splitter = self._added and added_tokens.Splitter(
+        self._added, self.basic_tokenizer.normalize)
+    self._use(tokens)
 
-  def _use(self, vocab):
-    """Uses a dict from token to id."""
-    self.vocab = vocab
+  def _use(self, tokens):
+    """Uses a list of tokens, which are numbered from 0."""
+    self.vocab = _numbered(tokens)
+    self.wordpiece_tokenizer = WordpieceTokenizer(
+        vocab=_without_added(self.vocab, self._added))
     self._start_caches()
+
+  def with_tokens(self, tokens):
+    """Returns a FullTokenizer of another vocabulary, which splits text into
+    words in the same way.
+
+    Args:
+      tokens: list of str, numbered from 0. Added tokens have the numbers that
+        they have in this one's vocabulary.
+    """
+    other = copy.copy(self)
+    other._use(tokens)
+    return other
 
   def __getattr__(self, name):
     """Computes `inv_vocab` and `continuation_ids` when they are needed first:
@@ -688,8 +699,9 @@ class FullTokenizer(object):
         once for each entry of the vocabulary.
     """
     other = copy.copy(self)
-    other._use(collections.OrderedDict(
-        zip(self.vocab, map(function, self.vocab.values()))))
+    other.vocab = collections.OrderedDict(
+        zip(self.vocab, map(function, self.vocab.values())))
+    other._start_caches()
     return other
 
   def _start_caches(self):
@@ -754,6 +766,26 @@ class FullTokenizer(object):
     return [word for part, is_token in self._split(text) if not is_token
             for word in self.basic_tokenizer.tokenize(part)]
 
+  def count_words(self, text):
+    """Counts the words of a text, without added tokens; faster than `words`.
+
+    Args:
+      text: str.
+
+    Returns:
+      collections.Counter of str.
+    """
+    parts = collections.Counter()
+    for line in file_io.split_lines(self._prepared(text)):
+      for part, is_token in self._split(line):
+        if not is_token:
+          parts.update(self.basic_tokenizer.independent_parts(part))
+    counts = collections.Counter()
+    for part, count in parts.items():
+      for word in self.basic_tokenizer.tokenize(part):
+        counts[word] += count
+    return counts
+
   def _split(self, text):
     """Returns a list of (part of a text, whether it is an added token)."""
     return self._splitter.split(text) if self._splitter else [(text, False)]
@@ -800,18 +832,15 @@ class FullTokenizer(object):
 
   def _ids_of_line(self, line):
     """Returns an iterable of the ids of a line; None for whitespace alone."""
-    if not self._splitter:
-      words = self.basic_tokenizer.independent_parts(line)
-      return self._ids_of_words(words) if words else None
     if not line.strip():
       return None
     ids = []
-    for part, is_token in self._splitter.split(line):
+    for part, is_token in self._split(line):
       if is_token:
         ids.append(self.vocab[part])
-      else:
-        ids.extend(self._ids_of_words(
-            self.basic_tokenizer.independent_parts(part)))
+        continue
+      for word in self.basic_tokenizer.independent_parts(part):
+        ids.extend(self._word_ids[word])
     return ids
 
   def _prepared(self, text):
@@ -823,11 +852,6 @@ class FullTokenizer(object):
       if joiner in text:
         text = text.replace(joiner, "")
     return text
-
-  def _ids_of_words(self, words):
-    """Returns an iterator over the ids of a list of raw words."""
-    return itertools.chain.from_iterable(
-        map(self._word_ids.__getitem__, words))
 
   def convert_tokens_to_ids(self, tokens):
     """Returns the ids of tokens; see `convert_by_vocab`."""

@@ -594,10 +594,11 @@ class OptimizerConfig(_Group):
       "--num_warmup_steps.", minimum=0, below=1)
   num_head_steps: Union[int, str] = _field(
       "integer_or_auto", AUTO, "Number of steps at the start that only update "
-      "newly initialized weights, such as heads that --init_checkpoint lacks, "
-      "on an encoder without dropout. The schedule of the learning rate "
-      "follows. auto: 5 % of the steps, at most 100, if the transform before "
-      "the masked-LM output is newly initialized; else 0.", minimum=0)
+      "newly initialized weights, such as heads that --init_checkpoint lacks "
+      "or new entries of its vocabulary, on an encoder without dropout. The "
+      "schedule of the learning rate follows. auto: 5 % of the steps, at most "
+      "100, if the transform before the masked-LM output or an entry of the "
+      "vocabulary is newly initialized; else 0.", minimum=0)
   head_learning_rate: float = _float(
       1e-3, "Learning rate of the first of --num_head_steps; it falls linearly "
       "to 0.", above=0)

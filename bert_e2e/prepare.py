@@ -23,6 +23,7 @@ from bert_e2e.checkpoints import (
   hugging_face,
   initial_weights,
   model_path,
+  new_rows,
   validation,
 )
 from bert_e2e.common import file_io
@@ -35,7 +36,11 @@ from bert_e2e.data import (
   strategies,
   text_lines,
 )
-from bert_e2e.data.pieces import check_vocabulary, warn_of_repeated_pieces
+from bert_e2e.data.pieces import (
+  check_vocabulary,
+  read_pieces,
+  warn_of_repeated_pieces,
+)
 from bert_e2e.training import (
   cluster,
   evaluation,
@@ -187,6 +192,7 @@ def prepare(config):
     initial = initial_weights.check(
         checkpoint.init_checkpoint, bert_config, checkpoint.bert_config_file,
         checkpoint.extend_positions)
+    _check_new_tokens(config, initial.new_tokens, bert_config)
   _check_sweep(config, latest)
   planned = _plan_stages(config, engine, latest)
   config = planned.for_evaluation(config)
@@ -325,6 +331,16 @@ def _read_bert_config(config):
   return bert_config
 
 
+def _check_new_tokens(config, new_tokens, bert_config):
+  """Raises ValueError if the new rows of the initial model are of another
+  vocabulary; see new_rows.check."""
+  vocab_file = config.data.vocab_file
+  if new_tokens.tokens:
+    new_rows.check(
+        new_tokens, config.checkpoint.init_checkpoint, bert_config.vocab_size,
+        read_pieces(vocab_file) if vocab_file else None)
+
+
 def _check_sweep(config, latest):
   """Raises ValueError if there will be no trained model for --sweep_weights."""
   if config.evaluation.sweep_weights and not (config.run.do_train or latest):
@@ -357,12 +373,12 @@ def _find_head_plan(config, latest, initial, num_train_steps):
   """Returns PreparedRun.head_plan."""
   if not config.run.do_train:
     return heads_first.HeadPlan()
-  missing = [name for name in (initial.missing if initial else ())
+  missing = [name for name in (initial.untrained if initial else ())
              if objectives.is_trained(
                  name, config.instances.sentence_objective)]
   return heads_first.find(
       latest and config.checkpoint.output_dir, config.optimizer.num_head_steps,
-      missing, num_train_steps)
+      missing, num_train_steps, initial.new_tokens.rows if initial else ())
 
 
 def _num_warmup_steps(optimizer, num_train_steps):
@@ -591,7 +607,7 @@ def _describe_model(run, preflight=None):
     if value is None:
       options[name] = getattr(run.bert_config, name, None)
   return preflight_model.describe(preflight_model.Start(
-      missing=tuple(run.initial.missing),
+      missing=tuple(run.initial.untrained),
       is_sentence_encoder=run.initial.is_sentence_encoder,
       trains_sentences=objectives.SENTENCE_OBJECTIVES[
           config.instances.sentence_objective].is_trained,

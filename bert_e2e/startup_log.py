@@ -103,11 +103,14 @@ def _log_learning_rate(run, step):
   options = run.config.optimizer
   num_head_steps = run.head_plan.num_head_steps
   if step < num_head_steps:
+    what = [messages.list_names(run.head_plan.variables)] if (
+        run.head_plan.variables) else []
+    if run.head_plan.rows:
+      what.append("%d new rows of the vocabulary" % len(run.head_plan.rows))
     logger.info(
         "steps 1 to %d update newly initialized weights only (%s), with a "
         "learning rate that falls from %g to 0", num_head_steps,
-        messages.list_names(run.head_plan.variables),
-        options.head_learning_rate)
+        " and ".join(what), options.head_learning_rate)
   logger.info(
       "learning rate%s: %s",
       ", counted from step %d" % num_head_steps if num_head_steps else "",
@@ -200,6 +203,13 @@ def _log_initial_weights(run):
         "%s is missing %d of the model's variables; these are newly "
         "initialized%s: %s", path, len(initial.missing), how,
         ", ".join(initial.missing))
+  if initial.new_tokens.tokens:
+    logger.info("%s has %d new entries of the vocabulary, whose rows were not "
+                "trained yet", path, len(initial.new_tokens.tokens))
+  if initial.new_tokens.variables:
+    logger.info(
+        "%s has variables that were newly initialized when it was written: %s",
+        path, messages.list_names(initial.new_tokens.variables))
 
 
 def _count_by_layer(names):

@@ -16,6 +16,7 @@ import tokenization
 from bert_e2e.checkpoints import (
   hugging_face,
   model_path,
+  new_rows,
   saved_model,
   tf_weights,
   validation,
@@ -28,12 +29,14 @@ from bert_e2e.config import TokenizerConfig, names_of
 from bert_e2e.data import resume
 from bert_e2e.data.pieces import check_vocabulary
 
-CHECKPOINT = "bert_model.ckpt"
+CHECKPOINT = new_rows.CHECKPOINT
 # The files of Google's format, in the order in which they are written.
 OUTPUT_FILES = (VOCAB_FILE, TOKENIZER_CONFIG_FILE, CONFIG_FILE,
                 CHECKPOINT + ".data-00000-of-00001", CHECKPOINT + ".index")
 # Written beside a model that is an average: what it was made of, see averaging.
 AVERAGE_FILE = "average.json"
+# The files that an export may have beside those of its format.
+_RECORDS = (AVERAGE_FILE, new_rows.FILE)
 _RANDOM_SEED = 12345
 _INPUT = "--input"  # The flag, for messages.
 
@@ -54,6 +57,8 @@ class SourceModel(NamedTuple):
       config.TokenizerConfig.
     directory: str, where it was found, for `export`'s source; None if nothing
       there tells how text is split.
+    new_tokens: new_rows.NewTokens, what of it was never trained, as far as it
+      is recorded.
   """
   variables: Dict[str, Any]
   config: modeling.BertConfig
@@ -64,12 +69,14 @@ class SourceModel(NamedTuple):
   root: str = tf_weights.ROOT
   tokenizer: Dict[str, Any] = {}
   directory: Optional[str] = None
+  new_tokens: new_rows.NewTokens = new_rows.NewTokens()
 
 
 # ---------------------------------------------------------------------- reading
 
 
-def read(path, bert_config_file=None, vocab_file=None, do_lower_case=None):
+def read(path, bert_config_file=None, vocab_file=None, do_lower_case=None,
+         flag=_INPUT):
   """Reads a model, its config and its tokenizer's options.
 
   Args:
@@ -78,6 +85,7 @@ def read(path, bert_config_file=None, vocab_file=None, do_lower_case=None):
       bert_config.json beside it.
     vocab_file: str; by default the vocabulary beside the model.
     do_lower_case: bool; by default as recorded in the directory.
+    flag: str, the flag that names the model, for messages.
 
   Returns:
     SourceModel.
@@ -86,12 +94,12 @@ def read(path, bert_config_file=None, vocab_file=None, do_lower_case=None):
     OSError: a file cannot be read.
     ValueError: there is no model, or it is damaged or contradicts its config.
   """
-  model = model_path.find(path, _INPUT)
+  model = model_path.find(path, flag)
   if model.is_hugging_face:
     if bert_config_file:
       raise ValueError(
-          "--bert_config_file=%s is for checkpoints, but --input=%s has its "
-          "own %s." % (bert_config_file, path, hugging_face.CONFIG_FILE))
+          "--bert_config_file=%s is for checkpoints, but %s=%s has its own "
+          "%s." % (bert_config_file, flag, path, hugging_face.CONFIG_FILE))
     return _read_hugging_face(model, vocab_file, do_lower_case)
   config_file = bert_config_file or model.config_file
   if not config_file:
@@ -106,7 +114,8 @@ def read(path, bert_config_file=None, vocab_file=None, do_lower_case=None):
   return SourceModel(
       _complete(variables, config), config, vocab_file or model.vocab_file,
       recorded if do_lower_case is None else do_lower_case, missing, [],
-      weights.root, tokenizer, hugging_face.find_directory(model.path))
+      weights.root, tokenizer, hugging_face.find_directory(model.path),
+      new_rows.read(model.path))
 
 
 def _read_hugging_face(model, vocab_file, do_lower_case):
@@ -119,7 +128,8 @@ def _read_hugging_face(model, vocab_file, do_lower_case):
       _complete(found.variables, config), config,
       vocab_file or model.vocab_file,
       recorded if do_lower_case is None else do_lower_case, found.missing,
-      found.unused, found.scope, tokenizer, model.path)
+      found.unused, found.scope, tokenizer, model.path,
+      new_rows.read(model.path))
 
 
 def _complete(variables, config):
@@ -218,9 +228,9 @@ def check_outputs(output_tf=None, output_hf=None, output_saved_model=None):
   """
   flag_of = {}
   for flag, directory, own_names in (
-      ("--output_tf", output_tf, lambda _: (*OUTPUT_FILES, AVERAGE_FILE)),
+      ("--output_tf", output_tf, lambda _: (*OUTPUT_FILES, *_RECORDS)),
       ("--output_hf", output_hf,
-       lambda path: (*hugging_face.own_names(path), AVERAGE_FILE)),
+       lambda path: (*hugging_face.own_names(path), *_RECORDS)),
       ("--output_saved_model", output_saved_model,
        lambda _: saved_model.OUTPUT_NAMES)):
     if not directory:
@@ -259,7 +269,8 @@ def check_export(config, vocab_file, output_tf, output_hf, *, source=None):
 
 def export(variables, config, vocab_file, do_lower_case, output_tf=None,
            output_hf=None, output_saved_model=None, *, strip_accents=None,
-           tokenize_chinese_chars=True, source=None, average=None):
+           tokenize_chinese_chars=True, source=None, average=None,
+           vocabulary=None, new_tokens=None):
   """Writes a model, its config and its vocabulary.
 
   Args:
@@ -279,6 +290,10 @@ def export(variables, config, vocab_file, do_lower_case, output_tf=None,
       hugging_face.write.
     average: dict, what the model is an average of, see averaging.Average; None
       if it is none.
+    vocabulary: bytes, the model's vocabulary if it is not that of `vocab_file`,
+      whose added tokens it has at the same places; or None.
+    new_tokens: new_rows.NewTokens, what of the model was never trained; or
+      None.
 
   Raises:
     OSError: a file cannot be read or written.
@@ -287,14 +302,9 @@ def export(variables, config, vocab_file, do_lower_case, output_tf=None,
       `do_lower_case` is unknown.
   """
   check_outputs(output_tf, output_hf, output_saved_model)
-  if not vocab_file:
-    raise ValueError(
-        "There is no vocabulary beside the model; pass --vocab_file.")
-  if output_hf and do_lower_case is None:
-    raise ValueError(
-        "The model does not tell whether its tokenizer lower-cases; pass "
-        "--do_lower_case for an uncased model, or --do_lower_case=false.")
-  vocabulary = _read_vocabulary(vocab_file, config)
+  _check_tokenizer(vocab_file, do_lower_case, output_hf)
+  if vocabulary is None:
+    vocabulary = _read_vocabulary(vocab_file, config)
   tokenizer = dict(
       strip_accents=strip_accents,
       tokenize_chinese_chars=tokenize_chinese_chars, source=source,
@@ -302,7 +312,7 @@ def export(variables, config, vocab_file, do_lower_case, output_tf=None,
   files = _small_files(config, vocabulary, do_lower_case, tokenizer)
   for directory in filter(None, (output_tf, output_hf)):
     tf.io.gfile.makedirs(directory)
-    _write_average(directory, average)
+    _write_records(directory, average, new_tokens)
   if output_tf:
     for name, content in files.items():
       file_io.write(os.path.join(output_tf, name), content)
@@ -316,6 +326,17 @@ def export(variables, config, vocab_file, do_lower_case, output_tf=None,
     if average:
       files[AVERAGE_FILE] = hugging_face.to_bytes(average)
     saved_model.write(output_saved_model, variables, config, files)
+
+
+def _check_tokenizer(vocab_file, do_lower_case, output_hf):
+  """Raises ValueError if what `export` has to write is unknown."""
+  if not vocab_file:
+    raise ValueError(
+        "There is no vocabulary beside the model; pass --vocab_file.")
+  if output_hf and do_lower_case is None:
+    raise ValueError(
+        "The model does not tell whether its tokenizer lower-cases; pass "
+        "--do_lower_case for an uncased model, or --do_lower_case=false.")
 
 
 def _read_vocabulary(vocab_file, config):
@@ -343,13 +364,17 @@ def _small_files(config, vocabulary, do_lower_case, tokenizer):
   return files
 
 
-def _write_average(directory, average):
-  """Writes AVERAGE_FILE; removes that of an earlier export if there is none."""
-  path = os.path.join(directory, AVERAGE_FILE)
-  if average:
-    file_io.write(path, hugging_face.to_bytes(average))
-  elif file_io.exists(path):
-    file_io.remove(path)
+def _write_records(directory, average, new_tokens):
+  """Writes the files of _RECORDS; removes those of an earlier export that there
+  is nothing to write to; see `export`."""
+  is_new = new_tokens is not None and any(new_tokens)
+  for name, record in zip(_RECORDS, (
+      average, new_tokens._asdict() if is_new else None)):
+    path = os.path.join(directory, name)
+    if record:
+      file_io.write(path, hugging_face.to_bytes(record))
+    elif file_io.exists(path):
+      file_io.remove(path)
 
 
 def read_average(directory):

@@ -9,7 +9,13 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import modeling
-from bert_e2e.checkpoints import hugging_face, saver, tf_weights, validation
+from bert_e2e.checkpoints import (
+  hugging_face,
+  new_rows,
+  saver,
+  tf_weights,
+  validation,
+)
 from bert_e2e.common.messages import list_names
 
 _POSITIONS = "bert/embeddings/position_embeddings"
@@ -19,19 +25,28 @@ class InitialWeights(NamedTuple):
   """What `check` finds.
 
   Attributes:
-    missing: list of str, the model's variables that are newly initialized.
+    missing: list of str, the model's variables that are not there.
     unused: list of str, variables in the encoder's scope that the model does
       not have, by the names that they would have in it.
     root: str, the scope of the encoder's variables there.
     num_positions: int, the number of position embeddings there, if the model
       has more, which are copied from these; else None.
     is_sentence_encoder: bool, see hugging_face.is_sentence_encoder.
+    new_tokens: new_rows.NewTokens, what is there and was never trained.
   """
   missing: List[str]
   unused: List[str]
   root: str = tf_weights.ROOT
   num_positions: Optional[int] = None
   is_sentence_encoder: bool = False
+  new_tokens: new_rows.NewTokens = new_rows.NewTokens()
+
+  @property
+  def untrained(self):
+    """list of str, the model's variables that are newly initialized, now or
+    when the model was written."""
+    return self.missing + [name for name in self.new_tokens.variables
+                           if name not in self.missing]
 
 
 class StoredWeights(NamedTuple):
@@ -158,7 +173,7 @@ def check(path, config, config_file, extend_positions=False):
       [name for name in stored.shapes
        if name not in expected and name.startswith(tf_weights.ROOT)],
       stored.root, num_positions, directory is not None and
-      hugging_face.is_sentence_encoder(directory))
+      hugging_face.is_sentence_encoder(directory), new_rows.read(path))
 
 
 def _check_config(directory, config, config_file):

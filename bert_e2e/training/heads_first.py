@@ -1,10 +1,11 @@
 """Heads first: in the first steps of a run only newly initialized weights move.
 
-A Hugging Face directory often has no pretraining heads. The gradients of newly
-initialized heads are large and arbitrary, and what they do to a pretrained
-encoder in the first steps is not undone in a short training. So the heads are
-trained first, on the features of the encoder as it is; the encoder's own
-training follows, with its own schedule.
+These are variables that the model to start from lacks, and rows of new entries
+of its vocabulary. A Hugging Face directory often has no pretraining heads. The
+gradients of newly initialized heads are large and arbitrary, and what they do
+to a pretrained encoder in the first steps is not undone in a short training. So
+the heads are trained first, on the features of the encoder as it is; the
+encoder's own training follows, with its own schedule.
 
 Source: Kumar et al. 2022, arXiv 2202.10054 (linear probing, then fine-tuning).
 
@@ -16,6 +17,7 @@ import logging
 import os
 from typing import Any, Callable, Dict, List, NamedTuple
 
+from bert_e2e.checkpoints import new_rows
 from bert_e2e.common import file_io, head_variables, json_files
 from bert_e2e.config import AUTO
 from bert_e2e.training import dropout
@@ -24,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 PLAN_FILE = "head_steps.json"
 # What --num_head_steps=auto means where the transform before the masked-LM
-# output is newly initialized.
+# output, or a row of the vocabulary, is newly initialized.
 _MAX_AUTO_STEPS = 100
 _AUTO_FRACTION = 0.05
 
@@ -33,11 +35,14 @@ class HeadPlan(NamedTuple):
   """The contents of `head_steps.json`.
 
   Attributes:
-    num_head_steps: int, the steps that only update `variables`.
+    num_head_steps: int, the steps that only update `variables` and `rows`.
     variables: list of str, names of the newly initialized variables.
+    rows: list of int, the rows of new_rows.VARIABLES that are newly
+      initialized.
   """
   num_head_steps: int = 0
   variables: List[str] = []
+  rows: List[int] = []
 
   def save(self, output_dir):
     """Writes the plan to a directory, local or remote.
@@ -70,8 +75,17 @@ class HeadPhase(NamedTuple):
     return dropout.with_rates(bert_config, 0.0, 0.0)
 
   def is_trained(self, name):
-    """Tells whether the variable of a name is updated."""
-    return not self.is_active() or name in self.plan.variables
+    """Tells whether the variable of a name, or a part of it, is updated."""
+    return (not self.is_active() or name in self.plan.variables or
+            name in self.trained_rows())
+
+  def trained_rows(self):
+    """Returns which variables have only some rows updated: a dict from a name
+    to a list of int."""
+    if not (self.is_active() and self.plan.rows):
+      return {}
+    return {name: self.plan.rows for name in new_rows.VARIABLES
+            if name not in self.plan.variables}
 
   def schedule(self, learning_rate, num_train_steps, num_warmup_steps, decay):
     """Returns the arguments of optimization.create_update, a dict.
@@ -90,7 +104,7 @@ class HeadPhase(NamedTuple):
     return dict(found, first_step=num_head_steps) if num_head_steps else found
 
 
-def find(output_dir, num_head_steps, missing, num_train_steps):
+def find(output_dir, num_head_steps, missing, num_train_steps, rows=()):
   """Returns the HeadPlan of a run.
 
   Args:
@@ -99,6 +113,7 @@ def find(output_dir, num_head_steps, missing, num_train_steps):
     missing: list of str, the newly initialized variables that are trained;
       empty if the run starts without --init_checkpoint, as all are new then.
     num_train_steps: int.
+    rows: list of int, the newly initialized rows of the vocabulary.
 
   Raises:
     ValueError: the run in output_dir has another number of head steps, or none
@@ -108,21 +123,23 @@ def find(output_dir, num_head_steps, missing, num_train_steps):
     return _find_stored(output_dir, num_head_steps)
   if num_head_steps == AUTO:
     num_head_steps = 0
-    if any(name.startswith(head_variables.MASKED_LM_TRANSFORM)
-           for name in missing):
+    if rows or any(name.startswith(head_variables.MASKED_LM_TRANSFORM)
+                   for name in missing):
       num_head_steps = min(
           _MAX_AUTO_STEPS, int(_AUTO_FRACTION * num_train_steps))
-  elif num_head_steps and not missing:
+  elif num_head_steps and not (missing or rows):
     logger.warning(
         "--num_head_steps=%d has no effect: it is for weights that "
-        "--init_checkpoint lacks, and there are none that are trained",
-        num_head_steps)
+        "--init_checkpoint lacks and for new rows of its vocabulary, and there "
+        "are none that are trained", num_head_steps)
     num_head_steps = 0
   if num_head_steps >= num_train_steps:
     raise ValueError(
         "--num_head_steps=%d leaves none of the %d training steps for the "
         "encoder." % (num_head_steps, num_train_steps))
-  return HeadPlan(num_head_steps, sorted(missing) if num_head_steps else [])
+  if not num_head_steps:
+    return HeadPlan()
+  return HeadPlan(num_head_steps, sorted(missing), sorted(rows))
 
 
 def _find_stored(output_dir, num_head_steps):

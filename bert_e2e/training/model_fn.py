@@ -167,6 +167,7 @@ class _Model(NamedTuple):
     update = optimization.create_update(
         gradients, use_tpu=self.use_tpu, optimizer=options.optimizer,
         loss_scale=loss_scale, has_all_slots=True,
+        rows=options.head_phase.trained_rows(),
         **options.head_phase.schedule(
             self.learning_rate, self.num_train_steps, self.num_warmup_steps,
             options.learning_rate_decay))

@@ -31,7 +31,8 @@ MORE_PAGES = [ROOT / "README.zh.md", ROOT / "CONTRIBUTING.md",
               ROOT / "CHANGELOG.md"]
 MAX_README_BYTES = 9000
 PROGRAMS = ("run_pretraining_e2e.py", "create_pretraining_data.py",
-            "show_examples.py", "convert_checkpoint.py")
+            "show_examples.py", "convert_checkpoint.py",
+            "extend_vocabulary.py")
 # Directories whose programs define their options by argparse.
 ARGPARSE_SOURCES = ("benchmarks", "demo", "scripts")
 # The beginnings of TensorBoard's, SLURM's and Docker's.

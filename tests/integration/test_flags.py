@@ -142,7 +142,7 @@ def test_other_arguments_are_left_to_absl(values, arguments):
 
 @pytest.mark.parametrize("program", [
     "run_pretraining_e2e.py", "create_pretraining_data.py",
-    "show_examples.py", "convert_checkpoint.py"])
+    "show_examples.py", "convert_checkpoint.py", "extend_vocabulary.py"])
 def test_programs_refuse_what_is_no_flag(program, tmp_path):
   """Before they miss the flags after it."""
   run = forked_programs.run([os.path.join(ROOT, program), "--do_lower_case",

@@ -29,7 +29,11 @@ from bert_e2e.checkpoints.hugging_face.export import (
   to_bytes,
   write,
 )
-from bert_e2e.checkpoints.hugging_face.heads import TRANSFORMS, complete
+from bert_e2e.checkpoints.hugging_face.heads import (
+  TRANSFORMS,
+  complete,
+  truncated_normal,
+)
 from bert_e2e.checkpoints.hugging_face.model import Model, read
 from bert_e2e.checkpoints.hugging_face.sentence_encoder import (
   is_sentence_encoder,
@@ -47,4 +51,5 @@ __all__ = [
     "check_writable", "complete", "config_differences", "config_file",
     "find_directory", "find_vocab_file", "is_directory",
     "is_sentence_encoder", "is_weight_file", "load_config", "make_files",
-    "own_names", "read", "read_config", "read_options", "to_bytes", "write"]
+    "own_names", "read", "read_config", "read_options", "to_bytes",
+    "truncated_normal", "write"]

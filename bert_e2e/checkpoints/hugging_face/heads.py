@@ -55,13 +55,21 @@ def complete(variables, config, rng, transform="identity"):
           transform == "identity"):
       completed[name] = np.eye(shape[0], dtype=np.float32)
     else:
-      completed[name] = _truncated_normal(shape, config.initializer_range, rng)
+      completed[name] = truncated_normal(shape, config.initializer_range, rng)
   return completed
 
 
-def _truncated_normal(shape, deviation, rng):
-  """Returns float32 normal values, none beyond two standard deviations, as
-  modeling.create_initializer does."""
+def truncated_normal(shape, deviation, rng):
+  """Draws values as modeling.create_initializer does.
+
+  Args:
+    shape: list of int.
+    deviation: float, the standard deviation.
+    rng: numpy.random.RandomState.
+
+  Returns:
+    float32 array of normal values, none beyond two standard deviations.
+  """
   found = rng.standard_normal(shape)
   while True:
     beyond = np.abs(found) > 2

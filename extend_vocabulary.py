@@ -46,7 +46,7 @@ _OUTPUTS = ("output_tf", "output_hf")
 _READER_FLAGS = ("input_format", "text_field", "invalid_records",
                  "invalid_utf8")
 # So much of the text is split by both vocabularies for the report.
-_MEASURED_BYTES = 1 << 24
+_MEASURED_BYTES = 1 << 23
 _SHOWN = 30
 _SHOWN_REFUSALS = 20
 
@@ -73,7 +73,7 @@ def _define_flags():
       "Text to report on, in place of --input_file.")
   flags_lib.define(_READER_FLAGS)
   flags.DEFINE_integer(
-      "max_megabytes", 1000,
+      "max_megabytes", 300,
       "Of larger text, count the words of a sample of so many megabytes, "
       "spread evenly over the files; 0 to read all.", lower_bound=0)
   flags.DEFINE_integer(

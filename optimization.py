@@ -13,6 +13,7 @@ To add an optimizer, write a class and add a row to `OPTIMIZERS`; to add a
 learning-rate decay, write a function and add a row to `DECAYS`.
 """
 
+import functools
 import math
 import re
 from typing import Any, Callable, Dict, NamedTuple, Optional
@@ -437,7 +438,7 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
     # Makes IndexedSlices dense, once: m and v of all rows change anyway, as
     # they decay.
     grads_and_vars = list(grads_and_vars)
-    pairs = [(self._take_rows(var, tf.convert_to_tensor(grad)), var)
+    pairs = [(_take_rows(tf.convert_to_tensor(grad), self._rows_of(var)), var)
              for grad, var in grads_and_vars
              if grad is not None and var is not None]
     if not pairs:
@@ -476,8 +477,11 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
     factor, is_finite, updates = self._norm_factor(first[:len(grads)])
     for grad, (_, var) in zip(grads, pairs):
       slots = self._slots_of(var)
+      # Not by the name of a variable that this calls `_update` with, which is
+      # another one on each device.
+      update = functools.partial(self._update, self._rows_of(var))
       updates.append(extended.update(
-          var, self._update, args=(grad, slots, factor, is_finite, factors)))
+          var, update, args=(grad, slots, factor, is_finite, factors)))
     for var in idle:
       self._slots_of(var)
     return tf.group(*updates, name=name), is_finite
@@ -518,26 +522,25 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
     factor = tf.where(tf.is_finite(norm), factor, norm - norm)
     return factor / scale, is_finite, updates
 
-  def _take_rows(self, var, tensor):
-    """Returns the rows of a tensor shaped like a variable that are updated."""
-    rows = self._rows.get(self._get_variable_name(var.name))
-    return tensor if rows is None else tf.gather(tensor, rows)
+  def _rows_of(self, var):
+    """Returns the list of the rows of a variable that are updated; None for
+    all."""
+    return self._rows.get(self._get_variable_name(var.name))
 
-  def _put_rows(self, var, tensor, updated):
-    """Returns a tensor shaped like a variable with its `_take_rows` replaced.
+  def _update(self, rows, var, grad, slots, factor, is_finite, factors):
+    """Returns the op that updates a variable and its slots on one device.
+
+    Args:
+      rows: list of int, the only rows that are updated; None for all.
+      var: tf.Variable; slots: list of its slots' variables.
+      grad: float32, its gradient, or the rows of that.
+      factor, is_finite: see `_norm_factor`.
+      factors: see `_factors`.
     """
-    rows = self._rows.get(self._get_variable_name(var.name))
-    if rows is None:
-      return updated
-    return tf.tensor_scatter_nd_update(
-        tensor, tf.expand_dims(rows, 1), updated)
-
-  def _update(self, var, grad, slots, factor, is_finite, factors):
-    """Returns the op that updates a variable and its slots on one device."""
     def assign():
       scaled = grad if factor is None else grad * factor
       value, *moments = (
-          self._take_rows(var, variable) for variable in [var] + slots)
+          _take_rows(variable, rows) for variable in [var] + slots)
       update, next_slots = self._step(scaled, moments, *factors)
       is_decayed = self._do_use_weight_decay(self._get_variable_name(var.name))
       if is_decayed:
@@ -546,7 +549,7 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
       next_values = [value - rate * update] + next_slots
       return tf.group(*[
           variable.assign(
-              self._put_rows(var, variable, updated), read_value=False)
+              _put_rows(variable, rows, updated), read_value=False)
           for variable, updated in zip([var] + slots, next_values)])
 
     return assign() if is_finite is None else tf.cond(
@@ -594,6 +597,18 @@ class AdamWeightDecayOptimizer(tf.train.Optimizer):
   def _get_variable_name(param_name):
     """Returns a variable's name without the ":0" of its tensor."""
     return re.sub(r":\d+$", "", param_name)
+
+
+def _take_rows(tensor, rows):
+  """Returns some rows of a tensor; all of it for None."""
+  return tensor if rows is None else tf.gather(tensor, rows)
+
+
+def _put_rows(tensor, rows, updated):
+  """Returns a tensor with its `_take_rows` replaced by `updated`."""
+  if rows is None:
+    return updated
+  return tf.tensor_scatter_nd_update(tensor, tf.expand_dims(rows, 1), updated)
 
 
 class LambOptimizer(AdamWeightDecayOptimizer):

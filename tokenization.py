@@ -567,7 +567,7 @@ class WordpieceTokenizer(object):
 
 
 class _IdCache(dict):
-  """A bounded cache from words to tuples of ids.
+  """A bounded cache from words to tuples of ids, or lists of words.
 
   When it holds `entries` words, these become the older generation and a new one
   starts empty; a word that is found in the older generation is moved. So words
@@ -578,7 +578,7 @@ class _IdCache(dict):
     """Creates an empty cache.
 
     Args:
-      compute: function from str to a tuple of ids.
+      compute: function from str to what is cached.
       entries: int, words per generation; there are at most two.
     """
     super(_IdCache, self).__init__()
@@ -709,10 +709,13 @@ class FullTokenizer(object):
     self._cached_vocab_size = len(self.vocab)
     self._word_ids = _IdCache(self._ids_of_word, _WORD_ENTRIES)
     self._token_ids = _IdCache(self._ids_of_token, _TOKEN_ENTRIES)
+    self._words_of_part = _IdCache(
+        self.basic_tokenizer.tokenize, _WORD_ENTRIES)
 
   def __getstate__(self):
     return {name: value for name, value in self.__dict__.items()
-            if name not in ("_word_ids", "_token_ids", *_DERIVED)}
+            if name not in ("_word_ids", "_token_ids", "_words_of_part",
+                            *_DERIVED)}
 
   def __setstate__(self, state):
     self.__dict__.update(state)
@@ -775,14 +778,15 @@ class FullTokenizer(object):
     Returns:
       collections.Counter of str.
     """
-    parts = collections.Counter()
-    for line in file_io.split_lines(self._prepared(text)):
-      for part, is_token in self._split(line):
-        if not is_token:
-          parts.update(self.basic_tokenizer.independent_parts(part))
+    texts = file_io.split_lines(self._prepared(text))
+    if self._splitter:
+      texts = [part for line in texts for part, is_token in self._split(line)
+               if not is_token]
+    parts = collections.Counter(itertools.chain.from_iterable(
+        map(self.basic_tokenizer.independent_parts, texts)))
     counts = collections.Counter()
     for part, count in parts.items():
-      for word in self.basic_tokenizer.tokenize(part):
+      for word in self._words_of_part[part]:
         counts[word] += count
     return counts
 

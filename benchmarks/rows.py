@@ -154,6 +154,10 @@ DISK = Row("disk, training from text", "bytes of examples",
            "no example, no unknown file", _at_most(0))
 DISK_RECORDS = Row("disk, stream records", "bytes per chunk of text",
                    "at most 32 bytes per chunk", _at_most(32))
+VOCABULARY_PIECES = Row("vocabulary, pieces per word", "pieces")
+VOCABULARY_DOMAIN = Row("vocabulary, held-out text", "nats per character")
+VOCABULARY_GENERAL = Row("vocabulary, general text", "nats per character")
+VOCABULARY_PROBE = Row("vocabulary, probe", "% accuracy")
 DISK_TWO_STEPS = Row("disk, two steps", "bytes of TFRecords")
 
 ALL = tuple(row for row in list(globals().values()) if isinstance(row, Row))

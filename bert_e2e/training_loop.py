@@ -15,6 +15,7 @@ from bert_e2e.checkpoints import (
   examples_seen,
 )
 from bert_e2e.common import errors
+from bert_e2e.data import pieces
 from bert_e2e.prepare import write_preflight
 from bert_e2e.training import cluster, dropout, heads_first, progress, signals
 from bert_e2e.training.input_errors import INPUT_ERRORS, input_errors
@@ -74,6 +75,8 @@ class TrainingLoop:
             self._prepared.head_plan, optimizer.head_learning_rate,
             lambda: self._is_head_phase),
         extend_positions=config.checkpoint.extend_positions,
+        characters=config.data.vocab_file and pieces.count_characters(
+            config.data.vocab_file, self._prepared.bert_config.vocab_size),
         is_chief=self._engine.host == 0,
         on_eta=self._on_eta,
         stop=self._stop if self._engine.is_cluster else None,

@@ -91,7 +91,7 @@ LABELS = """
 |---|---|---|
 | `nsp` | B is a random text | `next_sentence_loss`, `next_sentence_accuracy` |
 | `sop` | A and B are swapped | `sentence_order_loss`, `sentence_order_accuracy` |
-| `none` | never | none: only `masked_lm_loss`, `masked_lm_accuracy`, `loss` and `global_step` remain |
+| `none` | never | none: only `masked_lm_loss`, `masked_lm_nats_per_character`, `masked_lm_accuracy`, `loss` and `global_step` remain |
 
 The metrics of a head that is not trained are in no progress line, chart,
 evaluation or report. `sop` trains the same variables as `nsp`,

@@ -5,16 +5,13 @@ word makes it one piece. Only what the basic tokenizer takes for one word can be
 such an entry: no punctuation, no whitespace, and a single ideograph at most.
 """
 
-import re
 from typing import Dict, List, NamedTuple
 
 from bert_e2e.config import ReaderConfig
 from bert_e2e.data import text_lines
+from bert_e2e.data.pieces import UNUSED_ENTRY
 
 APPEND, UNUSED = PLACEMENTS = ("append", "unused")
-# Entries that BERT's vocabularies reserve for words of their users. They can't
-# occur in text, because brackets are words by themselves.
-_UNUSED = re.compile(r"\[unused(\d+)\]")
 # A longer word is [UNK] for transformers, whatever the vocabulary.
 _MAX_CHARACTERS = 100
 # Between the columns of a file of candidates.
@@ -211,7 +208,7 @@ def place(entries, words, placement, *, num_rows=0, multiple=1, taken=()):
     Placed.
   """
   entries = list(entries)
-  matches = [_UNUSED.fullmatch(entry.strip()) for entry in entries]
+  matches = [UNUSED_ENTRY.fullmatch(entry.strip()) for entry in entries]
   free = [number for number, match in enumerate(matches)
           if match and placement == UNUSED and number not in taken]
   ids = dict(zip(words, free))

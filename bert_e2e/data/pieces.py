@@ -7,6 +7,7 @@ reference's names take and return) or as its id, encoded as an example stores it
 
 import functools
 import logging
+import re
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import tokenization
@@ -16,6 +17,9 @@ from bert_e2e.data import chinese_words, file_types, tf_example
 
 logger = logging.getLogger(__name__)
 
+# Entries that BERT's vocabularies reserve for their users. They can't occur in
+# text, because brackets are words by themselves.
+UNUSED_ENTRY = re.compile(r"\[unused(\d+)\]")
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -135,6 +139,28 @@ def read_pieces(vocab_file) -> List[str]:
     file_types.check(stream.read(file_types.HEAD_BYTES), vocab_file)
   content = tokenization.read_vocabulary(vocab_file).decode("utf-8")
   return [line.strip() for line in file_io.split_lines(content)]
+
+
+def count_characters(vocab_file, size) -> List[int]:
+  """Counts the characters of text that each entry of a vocabulary stands for.
+
+  Args:
+    vocab_file: path.
+    size: int, of the list to return: the model's, which may be larger.
+
+  Returns:
+    list of int: the length of the entry, without "##". It is 0 for what stands
+    for no text, or for text of an unknown length: special tokens, [UNK] among
+    them, and "[unused0]" and the like.
+
+  Raises:
+    OSError, ValueError: see `read_pieces`.
+  """
+  counts = [
+      0 if piece in SPECIAL_TOKENS or UNUSED_ENTRY.fullmatch(piece) else
+      len(piece) - 2 * (piece.startswith("##") and len(piece) > 2)
+      for piece in read_pieces(vocab_file)[:size]]
+  return counts + [0] * (size - len(counts))
 
 
 def lines_of_pieces(pieces) -> Dict[str, List[int]]:

@@ -1,5 +1,7 @@
 """What a larger vocabulary changes in how a text is split into pieces."""
 
+import collections
+import itertools
 import statistics
 from typing import Any, Dict, List, NamedTuple
 
@@ -31,31 +33,24 @@ class TextMeasure:
     self.num_words = self.num_pieces = self.num_unknown = 0
     self.lengths: List[int] = []
 
-  def add(self, text, counts):
-    """Measures a text.
-
-    Args:
-      text: str, whole documents.
-      counts: dict from each of its words to its number.
-    """
+  def add_words(self, counts):
+    """Measures words, a dict from each of them to its number."""
     wordpiece = self._tokenizer.wordpiece_tokenizer
     for word, count in counts.items():
       pieces = wordpiece.tokenize(word)
       self.num_words += count
       self.num_pieces += count * len(pieces)
       self.num_unknown += count * (pieces == [wordpiece.unk_token])
-    length = 0
-    for ids in self._tokenizer.lines_to_ids(text):
-      if ids is None:
-        self._end_document(length)
-        length = 0
-      else:
-        length += sum(1 for _ in ids)
-    self._end_document(length)
 
-  def _end_document(self, length):
-    if length:
-      self.lengths.append(length)
+  def add_documents(self, text):
+    """Measures the documents of a text, a str."""
+    length = 0
+    for ids in itertools.chain(self._tokenizer.lines_to_ids(text), [None]):
+      if ids is not None:
+        length += len(tuple(ids))
+      elif length:
+        self.lengths.append(length)
+        length = 0
 
   @property
   def pieces_per_word(self):
@@ -72,17 +67,21 @@ def measure(texts, tokenizers):
   """Measures a text by several tokenizers that find the same words in it.
 
   Args:
-    texts: iterable of str, whole documents.
+    texts: iterable of str, whole documents; their different words are kept in
+      memory.
     tokenizers: list of tokenization.FullTokenizer.
 
   Returns:
     list of TextMeasure.
   """
   found = [TextMeasure(tokenizer) for tokenizer in tokenizers]
+  counts = collections.Counter()
   for text in texts:
-    counts = tokenizers[0].count_words(text)
+    counts.update(tokenizers[0].count_words(text))
     for item in found:
-      item.add(text, counts)
+      item.add_documents(text)
+  for item in found:
+    item.add_words(counts)
   return found
 
 

@@ -39,6 +39,8 @@ class HeadOutput(NamedTuple):
     weights: float32 [B, P] or [B]; padding has weight 0.0.
     total_weight: float32 [], the sum of the weights over all parts of the
       batch; None if all parts have the same sum.
+    characters: float32 [B, P], the number of characters that each label stands
+      for; None if it is unknown.
   """
   loss: Any
   losses: Any
@@ -46,6 +48,7 @@ class HeadOutput(NamedTuple):
   labels: Any
   weights: Any
   total_weight: Any = None
+  characters: Any = None
 
 
 class Mean(NamedTuple):
@@ -78,6 +81,21 @@ def _accuracy(output):
   return Mean(hits, output.weights, output.total_weight)
 
 
+def _nats_per_character(output):
+  """Returns the Mean of a head's losses per character, each weighted by the
+  characters of its label: the sum of the losses, divided by the sum of the
+  characters. Labels without any, such as [UNK], count in neither.
+
+  Returns:
+    Mean; None if the characters are unknown.
+  """
+  if output.characters is None:
+    return None
+  losses = tf.reshape(output.losses, tf.shape(output.weights))
+  return Mean(tf.math.divide_no_nan(losses, output.characters),
+              output.weights * output.characters)
+
+
 def _perplexity(values):
   """Returns e to the power of the masked-LM loss; inf beyond a float."""
   loss = values.get("masked_lm_loss", math.nan)
@@ -106,7 +124,8 @@ class Metric(NamedTuple):
     higher_is_better: bool; None if neither is.
     head: str, the head (see objectives.py) whose output `measure` is given;
       None for what is not a metric of the model.
-    measure: function from a HeadOutput to a Mean.
+    measure: function from a HeadOutput to a Mean, or to None if the output
+      does not have what the metric needs.
     derive: function from an evaluation's values (dict by name) to the value of
       a metric that the report computes from others; None for all others.
     progress_format: str, a format of the value in a progress line; None for
@@ -126,7 +145,7 @@ class Metric(NamedTuple):
   unit: str = ""
   higher_is_better: Optional[bool] = None
   head: Optional[str] = None
-  measure: Optional[Callable[[HeadOutput], Mean]] = None
+  measure: Optional[Callable[[HeadOutput], Optional[Mean]]] = None
   derive: Optional[Callable[[Mapping[str, float]], float]] = None
   progress_format: Optional[str] = None
   progress_order: int = 3
@@ -187,6 +206,11 @@ METRICS = (
     _loss_of("masked_lm", "Masked-LM loss", in_evaluation_line=True),
     Metric("perplexity", "Perplexity", higher_is_better=False,
            derive=_perplexity, report_format=".1f", table_decimals=1),
+    # Of evaluations only. It compares over vocabularies.
+    Metric("masked_lm_nats_per_character", "Masked-LM loss per character",
+           unit="nats", higher_is_better=False, head="masked_lm",
+           measure=_nats_per_character, in_eval_results=True,
+           table_decimals=3),
     _accuracy_of("masked_lm", "Masked-LM accuracy", from_zero=True),
     _loss_of("next_sentence", "Next-sentence loss"),
     _accuracy_of("next_sentence", "Next-sentence accuracy"),
@@ -285,7 +309,9 @@ def _measure(outputs):
   found = {}
   for metric in METRICS:
     if metric.measure is not None and metric.head in outputs:
-      found[metric.name] = metric.measure(outputs[metric.head])
+      mean = metric.measure(outputs[metric.head])
+      if mean is not None:
+        found[metric.name] = mean
   return found
 
 

@@ -47,6 +47,8 @@ class ModelOptions(NamedTuple):
     fast_gradients: bool, use the gradients of modeling.fast_gradients.
     head_phase: heads_first.HeadPhase, the first steps of the training.
     extend_positions: bool, see initial_weights.make_init_fn.
+    characters: sequence of int [V], the characters of each entry of the
+      vocabulary, for the loss per character; None if they are unknown.
     is_chief: bool, this process writes checkpoints and TensorBoard events.
     stop: signals.SignalHandler by which the processes of a multi-worker run
       agree when to stop, or None.
@@ -65,6 +67,7 @@ class ModelOptions(NamedTuple):
   fast_gradients: bool = True
   head_phase: heads_first.HeadPhase = heads_first.HeadPhase()
   extend_positions: bool = False
+  characters: Optional[Sequence[int]] = None
   is_chief: bool = True
   stop: Optional[signals.SignalHandler] = None
   training_hooks: Sequence[Any] = ()
@@ -128,6 +131,8 @@ class _Model(NamedTuple):
   def eval_spec(self, features):
     """Returns the TPUEstimatorSpec of an evaluation."""
     heads = self._heads(features, is_training=False)
+    if self.options.characters is not None:
+      heads = objectives.with_characters(heads, self.options.characters)
     return tf.estimator.tpu.TPUEstimatorSpec(
         tf.estimator.ModeKeys.EVAL, loss=_total_loss(heads),
         eval_metrics=metrics.eval_metrics(heads),

@@ -15,6 +15,7 @@ metrics of the head are the rows of metrics.METRICS with its name.
 
 from typing import Any, Callable, Dict, NamedTuple
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 import modeling
@@ -137,6 +138,23 @@ def head_outputs(bert_config, features, sentence_objective, *, is_training,
   if not objective.is_trained:
     return {MASKED_LM: masked_lm}
   return {MASKED_LM: masked_lm, objective.head: sentence}
+
+
+def with_characters(heads, characters):
+  """Returns the outputs of heads with the characters of the masked-LM labels.
+
+  After the heads were built, because ops change newly initialized weights; see
+  `head_outputs`.
+
+  Args:
+    heads: dict as of `head_outputs`.
+    characters: list of int, for each entry of the vocabulary the number of
+      characters that it stands for; see pieces.count_characters.
+  """
+  masked_lm = heads[MASKED_LM]
+  table = tf.constant(np.array(characters, np.float32))
+  return dict(heads, **{MASKED_LM: masked_lm._replace(
+      characters=tf.gather(table, masked_lm.labels))})
 
 
 def is_packed(features):

@@ -10,7 +10,7 @@ import pytest
 import tokenization
 from bert_e2e.config import ReaderConfig
 from bert_e2e.data import corpus as corpus_lib
-from bert_e2e.data import new_words, split_report, word_counts
+from bert_e2e.data import new_words, pieces, split_report, word_counts
 from tests.golden import make_vocabulary_golden as golden
 
 ENTRIES = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]",
@@ -265,3 +265,15 @@ def test_text_that_is_mostly_chinese(counts, is_chinese):
   said = split_report.warn_of_chinese(counts)
   assert bool(said) == is_chinese
   assert not said or said.startswith("56 % of the words are Chinese")
+
+
+# ------------------------------------------------------------------- characters
+
+
+def test_characters_of_entries(tmp_path):
+  path = tmp_path / "vocab.txt"
+  path.write_text("\n".join(ENTRIES + ["\u4e2d", "##", "[x", ""]) + "\n",
+                  encoding="utf-8")
+  assert pieces.count_characters(str(path), len(ENTRIES) + 6) == [
+      0, 0, 0, 0, 0, 0, 0, 3, 2, 3, 4, 1, 4, 4, 2, 0, 4, 1, 1, 1, 2, 2, 0, 0, 0]
+  assert len(pieces.count_characters(str(path), 3)) == 3

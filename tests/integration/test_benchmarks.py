@@ -127,7 +127,9 @@ ELSEWHERE = (rows_lib.OBJECTIVES, rows_lib.BUILDING_PAIRS,
              rows_lib.BUILDING_SINGLE, rows_lib.BUILDING_WORDS,
              rows_lib.LOADING, rows_lib.GRADIENTS, rows_lib.GPU_BUILDING,
              rows_lib.GPU_CHECK, rows_lib.PACKING_128, rows_lib.PACKING_512,
-             rows_lib.PACKING_PADDING, rows_lib.PACKING_LONG)
+             rows_lib.PACKING_PADDING, rows_lib.PACKING_LONG,
+             rows_lib.VOCABULARY_PIECES, rows_lib.VOCABULARY_DOMAIN,
+             rows_lib.VOCABULARY_GENERAL, rows_lib.VOCABULARY_PROBE)
 
 
 def row_of(name):
@@ -231,9 +233,10 @@ def test_records_of_an_epoch(files, tmp_path):
 
 
 def test_every_benchmark_is_tried():
-  # domain_gain, which takes most of an hour, and gpu have tests of their own.
+  # domain_gain and vocabulary, which take most of an hour, and gpu have tests
+  # of their own.
   helpers = {"all", "common", "rows", "text_of_packages", "domain_gain", "gpu",
-             "gpu_program"}
+             "gpu_program", "vocabulary"}
   names = {name[:-3] for name in os.listdir(FOLDER) if name.endswith(".py")}
   assert names == set(BENCHMARKS) | helpers
 

@@ -79,6 +79,11 @@ WRITTEN = {
                     "out_mixture/model.ckpt-2.index"),
     "packing.md": ("out_packed/stream.json",),
     "strategy.md": ("out/stream.json",),
+    "vocabulary.md": (
+        "extended/new_tokens.json", "extended/bert_model.ckpt.index",
+        "words.tsv", "extended_hf/model.safetensors",
+        "out_vocabulary/head_steps.json", "out_vocabulary/eval_results.txt",
+        "result/hf/vocab.txt"),
     "training.md": (
         "out/best/checkpoint", "out/evaluations.jsonl", "out/preflight.json",
         "out/report.html", "out/runs.jsonl", "out/train.log",
@@ -278,6 +283,12 @@ def inputs(tmp_path_factory):
   write_text(folder / "held_out.txt", 3, 9)
   write_text(folder / "general.txt", 4, 9)
   write_text(folder / "old.txt", 5, 20)
+  (folder / "domain").mkdir()
+  for source, copy in (
+      ("tests/golden/examples/text/python_1.txt", "domain/1.txt"),
+      ("tests/golden/examples/text/python_2.txt", "domain/2.txt"),
+      ("LICENSE", "domain_held_out.txt")):
+    shutil.copy(str(ROOT / source), str(folder / copy))
   (folder / "articles.jsonl").write_text("".join(
       json.dumps({"id": i, "body": " ".join(WORDS[i:i + 5])}) + "\n"
       for i in range(9)))

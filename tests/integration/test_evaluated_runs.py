@@ -30,6 +30,7 @@ from bert_e2e.training import evaluation, input_pipeline
 pytestmark = pytest.mark.slow
 
 FIGURES = ("loss", "masked_lm_accuracy", "masked_lm_loss",
+           "masked_lm_nats_per_character",
            "next_sentence_accuracy", "next_sentence_loss")
 RUN = dict(num_train_steps=10, save_checkpoints_steps=7, eval_every_steps=5,
            max_eval_steps=0, learning_rate=1e-2)

@@ -244,12 +244,13 @@ class TestProgram:
     assert results(out)["global_step"] == 4
     assert set(results(out)) == {
         "global_step", "loss", "masked_lm_accuracy", "masked_lm_loss",
+        "masked_lm_nats_per_character",
         "next_sentence_accuracy", "next_sentence_loss"}
     for line in ("starting from newly initialized weights", "step 1/4  loss ",
                  "step 2/4  loss ", "step 4/4  loss ", "masked_lm_accuracy = "):
       assert line in first.stdout
     assert "step 3/4" not in first.stdout
-    assert len(first.stdout.splitlines()) < 45
+    assert len(first.stdout.splitlines()) < 46
     self.same_figures_on_terminal_and_tensorboard(first.stdout, out)
     log = read(os.path.join(out, "train.log"))
     for line in ("*** Input Files ***", "*** Features ***",

@@ -114,7 +114,8 @@ def test_head_steps_are_of_heads_that_are_trained(
   assert made.head_plan.num_head_steps == num_head_steps
   assert made.training.model.kind == "masked_lm"
   assert ("--num_head_steps=10 has no effect: it is for weights that "
-          "--init_checkpoint lacks, and there are none that are trained"
+          "--init_checkpoint lacks and for new rows of its vocabulary, and "
+          "there are none that are trained"
           in caplog.text) == (not num_head_steps)
 
 

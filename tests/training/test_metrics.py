@@ -11,6 +11,9 @@ HEADS = {"masked_lm": (6, 3), "next_sentence": (6,)}
 HITS = {"masked_lm": [[1, 0, 1], [1, 1, 0], [0, 0, 1],
                       [1, 0, 0], [0, 1, 1], [1, 1, 1]],
         "next_sentence": [1, 0, 1, 1, 0, 1]}
+# Of the masked-LM labels; 0 for [UNK].
+CHARACTERS = np.array([[3, 0, 1], [2, 5, 4], [7, 1, 1],
+                       [0, 0, 2], [1, 2, 3], [9, 9, 9]])
 WEIGHTS = {"masked_lm": [[1, 1, 1], [1, 0, 0], [1, 1, 0],
                          [1, 1, 1], [1, 1, 1], [0, 0, 0]],
            "next_sentence": [1, 1, 1, 1, 1, 1]}
@@ -21,7 +24,7 @@ def losses(head):
   return np.random.RandomState(len(head)).rand(*HEADS[head]).astype(np.float32)
 
 
-def outputs(start, end):
+def outputs(start, end, has_characters=False):
   """Returns the HeadOutput of each head for some sequences of the batch."""
   found = {}
   for head in HEADS:
@@ -36,7 +39,9 @@ def outputs(start, end):
         labels=tf.constant(labels[start:end], tf.int32),
         weights=tf.constant(weights[start:end]),
         total_weight=(tf.constant(weights.sum()) if head == "masked_lm"
-                      else None))
+                      else None),
+        characters=(tf.constant(CHARACTERS[start:end], tf.float32)
+                    if has_characters and head == "masked_lm" else None))
   return found
 
 
@@ -62,9 +67,10 @@ def test_names_are_unique_and_rows_are_complete():
 
 
 def test_the_order_and_the_words_of_a_progress_line():
-  # Those of a probe are of evaluations only.
+  # Those of a probe are of evaluations only, and so are those per character.
   names = [metric.name for metric in metrics.METRICS if metric.derive is None
-           and not metric.name.startswith("probe_")]
+           and not metric.name.startswith("probe_")
+           and not metric.name.endswith("_per_character")]
   ordered = metrics.in_progress_order(reversed(names))
   assert ordered == [
       "loss", "masked_lm_loss", "next_sentence_loss", "sentence_order_loss",
@@ -112,8 +118,8 @@ def test_an_evaluation_takes_the_mean_over_its_batches():
   """Weighted by predictions, not by batches."""
   batches = tf.data.Dataset.from_tensor_slices([0, 4])
   start = tf.data.make_one_shot_iterator(batches).get_next()
-  metric_fn, first = metrics.eval_metrics(outputs(0, 4))
-  _, second = metrics.eval_metrics(outputs(4, 6))
+  metric_fn, first = metrics.eval_metrics(outputs(0, 4, True))
+  _, second = metrics.eval_metrics(outputs(4, 6, True))
   is_first = tf.equal(start, 0)
   pairs = metric_fn(*[tf.cond(is_first, lambda a=a: a, lambda b=b: b)
                       for a, b in zip(first, second)])
@@ -126,6 +132,21 @@ def test_an_evaluation_takes_the_mean_over_its_batches():
     assert found[head + "_accuracy"] == pytest.approx(accuracy(head), rel=1e-6)
     assert found[head + "_loss"] == pytest.approx(
         np.average(losses(head), weights=WEIGHTS[head]), rel=1e-6)
+
+
+  # The sum of all losses by the sum of all characters, not a mean of ratios.
+  weights = np.array(WEIGHTS["masked_lm"]) * (CHARACTERS > 0)
+  assert found["masked_lm_nats_per_character"] == pytest.approx(
+      (losses("masked_lm") * weights).sum() / (CHARACTERS * weights).sum(),
+      rel=1e-6)
+
+
+def test_there_is_no_loss_per_character_of_unknown_characters():
+  _, tensors = metrics.eval_metrics(outputs(0, 6))
+  _, more = metrics.eval_metrics(outputs(0, 6, True))
+  assert len(more) == len(tensors) + 2
+  assert "masked_lm_nats_per_character" not in metrics.training_values(
+      outputs(0, 6))
 
 
 def test_metrics_of_heads_that_a_model_lacks_are_left_out():

@@ -480,3 +480,62 @@ def test_micro_batches_add_up_to_the_batch(variable_kind):
     np.testing.assert_allclose(one, other, rtol=1e-6)
   with pytest.raises(ValueError, match="4 cannot be split into 3"):
     optimization.sum_gradients(share, features, 3)
+
+
+# --- Some rows of a variable ---
+
+
+def train_rows(optimizer):
+  """Trains rows 3 and 1 of a table and of a bias, and a kernel.
+
+  Returns:
+    (values of all variables and slots by name, those of a model whose table and
+    bias consist of these rows): at the start, and after each of three steps.
+  """
+  rng = np.random.RandomState(7)
+  table, bias = rng.randn(5, 2), rng.randn(5)
+  table[0, 0] = bias[2] = -0.0
+  kernel, rows = rng.randn(3), [3, 1]
+  slopes = [rng.randn(5, 2), rng.randn(5), rng.randn(3)]
+  found = []
+  for is_whole in (True, False):
+    with tf.Graph().as_default():
+      values = [table, bias, kernel]
+      gradients = slopes
+      if not is_whole:
+        values = [table[rows], bias[rows], kernel]
+        gradients = [slopes[0][rows], slopes[1][rows], slopes[2]]
+      for name, value in zip(("table", "bias", "kernel"), values):
+        tf.get_variable(name, initializer=value.astype(np.float32))
+      tf.get_variable("idle", initializer=tf.ones([2]))
+      update = optimization.create_update(
+          [tf.constant(gradient, tf.float32) for gradient in gradients] + [
+              None], 0.1, 10, 0, False, optimizer=optimizer, has_all_slots=True,
+          rows={"table": rows, "bias": rows} if is_whole else None).op
+      with golden.session() as session:
+        session.run(tf.global_variables_initializer())
+        variables = {v.name: v for v in tf.global_variables()}
+        steps = [session.run(variables)]
+        for _ in range(3):
+          session.run(update)
+          steps.append(session.run(variables))
+      found.append(steps)
+  return found
+
+
+@pytest.mark.parametrize("optimizer", optimization.OPTIMIZERS)
+def test_some_rows_are_updated_like_a_variable_of_these_rows(
+    optimizer, variable_kind):
+  whole, part = train_rows(optimizer)
+  for step, (found, expected) in enumerate(zip(whole, part)):
+    for name, value in expected.items():
+      is_table = name.startswith(("table", "bias"))
+      ours = found[name][[3, 1]] if is_table else found[name]
+      np.testing.assert_allclose(ours, value, rtol=1e-6, atol=1e-7)
+      if is_table:
+        # Bitwise, with the signs of zeros.
+        others = [row for row in range(5) if row not in (3, 1)]
+        assert found[name][others].tobytes() == (
+            whole[0][name][others].tobytes()), name
+        assert step == 0 or (ours != whole[0][name][[3, 1]]).all()
+  assert "idle/%s:0" % optimization.OPTIMIZERS[optimizer].SLOTS["m"] in whole[0]

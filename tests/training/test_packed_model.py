@@ -109,8 +109,9 @@ def test_evaluations_have_the_same_metrics():
     packed, separate = packed_and_not(20)
     pairs = []
     for features in (packed, without_packing(separate)):
-      metric_fn, tensors = metrics.eval_metrics(
-          outputs(features, "nsp", is_training=False))
+      metric_fn, tensors = metrics.eval_metrics(objectives.with_characters(
+          outputs(features, "nsp", is_training=False),
+          [piece % 5 for piece in range(TINY["vocab_size"])]))
       pairs.append(metric_fn(*tensors))
     with tf.Session() as session:
       golden.start(session)
@@ -120,7 +121,7 @@ def test_evaluations_have_the_same_metrics():
           [{name: value for name, (value, _) in metric.items()}
            for metric in pairs])
   assert found == pytest.approx(expected, rel=1e-5)
-  assert len(found) == 4
+  assert len(found) == 5 and found["masked_lm_nats_per_character"] > 0
 
 
 def test_parts_of_a_batch_add_up():

@@ -238,8 +238,8 @@ def _report(values, words, before, after):
 
 def _place(values, source, tokenizer, chosen):
   """Returns the new_words.Placed of the words to add."""
-  entries = file_io.split_lines(tokenization.read_vocabulary(
-      source.vocab_file).decode("utf-8").replace("\r", ""))
+  entries = file_io.split_lines(conversion.read_vocabulary(
+      source.vocab_file, source.config).decode("utf-8").replace("\r", ""))
   added = tokenization.read_added_tokens(source.vocab_file)
   placed = new_words.place(
       entries, [item.word for item in chosen], values.placement,

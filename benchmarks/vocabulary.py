@@ -174,8 +174,10 @@ def train(options, arm, seed):
   name = arm.name.replace(" ", "_")
   out = os.path.join(options.output_dir, "trained_%s_%d" % (name, seed))
   head_steps = 0 if arm.name == AT_ONCE else options.num_head_steps
+  # The texts that the probe is fitted to may be in the text: their labels are
+  # not.
   probe = [
-      "--probe_train_file=" + options.probe_train,
+      "--accept_eval_overlap", "--probe_train_file=" + options.probe_train,
       "--probe_eval_file=" + options.probe_eval,
       "--probe_num_labels=%d" % options.probe_num_labels] if (
           options.probe_train) else []

@@ -304,7 +304,7 @@ def export(variables, config, vocab_file, do_lower_case, output_tf=None,
   check_outputs(output_tf, output_hf, output_saved_model)
   _check_tokenizer(vocab_file, do_lower_case, output_hf)
   if vocabulary is None:
-    vocabulary = _read_vocabulary(vocab_file, config)
+    vocabulary = read_vocabulary(vocab_file, config)
   tokenizer = dict(
       strip_accents=strip_accents,
       tokenize_chinese_chars=tokenize_chinese_chars, source=source,
@@ -339,8 +339,20 @@ def _check_tokenizer(vocab_file, do_lower_case, output_hf):
         "--do_lower_case for an uncased model, or --do_lower_case=false.")
 
 
-def _read_vocabulary(vocab_file, config):
-  """Returns the bytes of a model's vocabulary; ValueError for another one's."""
+def read_vocabulary(vocab_file, config):
+  """Reads the vocabulary of a model.
+
+  Args:
+    vocab_file: str, for tokenization.read_vocabulary.
+    config: modeling.BertConfig.
+
+  Returns:
+    bytes, see tokenization.read_vocabulary.
+
+  Raises:
+    OSError: it cannot be read.
+    ValueError: it has more entries than the model, or lacks a special token.
+  """
   vocabulary = tokenization.read_vocabulary(vocab_file)
   check_vocabulary(vocab_file)
   num_pieces = len(file_io.split_lines(vocabulary))

@@ -5,7 +5,13 @@ import os
 
 import numpy as np
 import pytest
-from hugging_face_models import HEADS, config_of, random_variables
+from hugging_face_models import (
+  HEADS,
+  config_of,
+  random_tensors,
+  random_variables,
+  write_folder,
+)
 
 import modeling
 from bert_e2e.checkpoints import new_rows
@@ -94,9 +100,8 @@ def test_the_record_is_read_beside_the_model_only(tmp_path):
   # A training in the same directory has trained them.
   assert new_rows.read(str(tmp_path / "model.ckpt-5")) == NewTokens()
   assert new_rows.read(None) == NewTokens()
-  (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-  if new_rows.hugging_face.is_directory(str(tmp_path)):
-    assert new_rows.read(str(tmp_path)) == record
+  write_folder(tmp_path, random_tensors())
+  assert new_rows.read(str(tmp_path)) == record
 
 
 @pytest.mark.parametrize("content", [

@@ -90,7 +90,7 @@ def test_an_evaluation_has_the_same_metrics_packed(short_files):
   plain, packed = found
   # TensorFlow's mean of the batches' losses depends on what a batch is.
   assert plain.pop("loss") == pytest.approx(packed.pop("loss"), rel=0.05)
-  assert len(plain) == 5
+  assert len(plain) == 6
   assert packed == pytest.approx(plain, rel=1e-5)
 
 

@@ -1,12 +1,13 @@
 """A Python interpreter that starts the project's programs quickly.
 
   python -S -E tests/forking_python.py program.py arguments...
+  python -S -E tests/forking_python.py -c code arguments...
 
-Of a program that program_server.py has loaded, the process is forked by that
-server, which listens on the socket that the environment variable names; this
-process forwards signals to it and ends as it does. If this process is killed,
-so is the program. Everything else is run by Python itself, as are programs when
-no server is known. `forked_programs.python` is a command of it.
+Of a program that program_server.py has loaded, and of code, the process is
+forked by that server, which listens on the socket that the environment variable
+names; this process forwards signals to it and ends as it does. If this process
+is killed, so is the program. Everything else is run by Python itself, as are
+programs when no server is known. `forked_programs.python` is a command of it.
 """
 
 import array
@@ -32,7 +33,8 @@ def connect(address, command, files, environment):
 
   Args:
     address: str, path of the server's socket.
-    command: list of str, the path of a Python program and its arguments.
+    command: list of str, the path of a Python program, or "-c" and Python code,
+      and its arguments.
     files: list of three int, its standard input, output and error stream.
     environment: dict.
 
@@ -66,10 +68,17 @@ def _fork(address, arguments):
   os._exit(code)
 
 
+def _is_forked(arguments):
+  """Tells whether the server runs what Python would run with arguments."""
+  if arguments[:1] == ["-c"]:
+    return len(arguments) > 1
+  return bool(arguments) and arguments[0].endswith(".py") and (
+      os.path.dirname(os.path.realpath(arguments[0])) in _LOADED)
+
+
 if __name__ == "__main__":
   arguments = sys.argv[1:]
   address = os.environ.get(SOCKET_VARIABLE)
-  if arguments and address and arguments[0].endswith(".py") and (
-      os.path.dirname(os.path.realpath(arguments[0])) in _LOADED):
+  if address and _is_forked(arguments):
     _fork(address, arguments)
   os.execv(sys.executable, [sys.executable] + arguments)

@@ -70,8 +70,20 @@ def become(request):
   np.random.seed()
   sys.executable = os.environ.get(
       forking_python.PYTHON_VARIABLE, sys.executable)
-  sys.argv = request["command"]
-  sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
+  program, *arguments = request["command"]
+  if program == "-c":
+    sys.argv, sys.path[0] = [program, *arguments[1:]], ""
+  else:
+    sys.argv = [program, *arguments]
+    sys.path[0] = os.path.dirname(os.path.abspath(program))
+
+
+def run(command):
+  """Runs a program, or code, as Python does; the interpreter then exits."""
+  if command[0] == "-c":
+    exec(compile(command[1], "<string>", "exec"), {"__name__": "__main__"})
+  else:
+    runpy.run_path(command[0], run_name="__main__")
 
 
 class Server:
@@ -156,5 +168,4 @@ if __name__ == "__main__":
   request = server.serve()
   if request:
     become(request)
-    # As `python program.py` does; the interpreter then exits as it does there.
-    runpy.run_path(request["command"][0], run_name="__main__")
+    run(request["command"])

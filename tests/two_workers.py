@@ -32,24 +32,24 @@ def undisturbed(workers):
 
 def killed(workers):
   """The chief is killed."""
-  workers.wait_for(0, r"step 25/")
+  workers.wait_for(0, r"step 45/")
   workers.kill_trainer(0)
   return workers.wait()
 
 
 def stopped(workers):
   """One gets a signal: both end at the same step, the chief saves."""
-  workers.wait_for(1, r"step 7/")
+  workers.wait_for(1, r"step 25/")
   workers.processes[1].send_signal(signal.SIGTERM)
   return [process.wait() for process in workers.processes]
 
 
 def stopped_in_evaluation(workers):
-  """The chief gets a signal while it evaluates the checkpoint of step 6."""
+  """The chief gets a signal while it evaluates the checkpoint of step 20."""
   log = os.path.join(workers.output_dir, "train.log")
   workers.wait_for(0, "evaluation at step 0")
-  while "Evaluation [40/400]" not in read(log).partition(
-      "model.ckpt-6\n")[2]:
+  while "Evaluation [20/200]" not in read(log).partition(
+      "model.ckpt-20\n")[2]:
     time.sleep(0.05)
   workers.processes[0].send_signal(signal.SIGTERM)
   return [process.wait() for process in workers.processes]
@@ -99,6 +99,7 @@ def run_inside(name, folder, arguments):
 def train(name, files, out, is_supervised=True, **changes):
   """Trains by two workers; returns (exit codes, [(step, digest)] of each)."""
   import forked_programs
+  from forking_python import PYTHON_VARIABLE
   from program import PROGRAM, command  # Loads TensorFlow.
 
   isolating = network.isolating_command() or pytest.skip(
@@ -114,7 +115,9 @@ def train(name, files, out, is_supervised=True, **changes):
   run = subprocess.run(
       isolating + [sys.executable, os.path.abspath(__file__), name,
                    out + _SAID] + arguments,
-      stdout=subprocess.PIPE, universal_newlines=True, check=True)
+      stdout=subprocess.PIPE, universal_newlines=True, check=True,
+      # For what starts itself again.
+      env=dict(os.environ, **{PYTHON_VARIABLE: forked_programs.python()}))
   return json.loads(run.stdout.split("outcome")[-1])
 
 

@@ -4,7 +4,6 @@
 import dataclasses
 import json
 import os
-import signal
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from program import (
   text,
   write_inputs,
 )
-from two_workers import train as train_by_two
 
 import modeling
 import run_pretraining_e2e as e2e
@@ -98,17 +96,15 @@ def test_a_run_with_evaluations(files, evaluated):
   kept = tf.train.latest_checkpoint(os.path.join(run["out"], "best"))
   assert kept.endswith("best/model.ckpt-%d" % best)
   assert tf.train.load_variable(kept, "global_step") == best
-  # The same as an evaluation of the checkpoint alone.
-  for step in (5, 10):
-    alone = dict(files, out=files["out"] + "_alone%d" % step)
-    done = run_program(command(
-        alone, do_train=False, do_eval=True, eval_input_file=files["eval"],
-        max_eval_steps=0, init_checkpoint=os.path.join(
-            run["out"], "model.ckpt-%d" % step)))
-    assert done.returncode == 0, done.stdout
-    row = next(row for row in domain if row["step"] == step)
-    for name in FIGURES:
-      assert "%s = %s" % (name, np.float32(row[name])) in done.stdout
+  # The same as an evaluation of a checkpoint alone.
+  done = run_program(command(
+      dict(files, out=files["out"] + "_alone"), do_train=False, do_eval=True,
+      eval_input_file=files["eval"], max_eval_steps=0,
+      init_checkpoint=os.path.join(run["out"], "model.ckpt-5")))
+  assert done.returncode == 0, done.stdout
+  row = next(row for row in domain if row["step"] == 5)
+  for name in FIGURES:
+    assert "%s = %s" % (name, np.float32(row[name])) in done.stdout
   # The results file has the last evaluation.
   with open(os.path.join(run["out"], "eval_results.txt")) as stream:
     lines = stream.read().splitlines()
@@ -131,21 +127,16 @@ def test_a_run_with_evaluations(files, evaluated):
   assert os.path.exists(os.path.join(run["out"], "report.html"))
 
 
-def test_evaluations_change_nothing_and_survive_kills(files, evaluated):
+def test_evaluations_change_nothing_and_survive_a_kill(files, evaluated):
   without = dict(files, out=files["out"] + "_without")
   run = run_program(command(without, **dict(RUN, eval_every_steps=0)))
   assert run.returncode == 0, run.stdout
   killed = dict(files, out=files["out"] + "_killed")
   arguments = command(killed, **dict(
-      RUN, eval_input_file=files["eval"], do_eval=True, log_every_steps=1,
+      RUN, eval_input_file=files["eval"], do_eval=True,
       general_eval_input_file=files["general"]))
-  # During an evaluation, and between two.
-  for line, number in (("evaluation at step 5, domain", signal.SIGKILL),
-                       ("step 6/10", signal.SIGTERM)):
-    with started(arguments, line) as program:
-      program.send_signal(number)
-      said = program.communicate()[0]
-      assert "Traceback" not in said, said
+  with started(arguments, "evaluation at step 5, domain"):
+    pass  # Killed by SIGKILL at once, before or in the next evaluation.
   trained(files, "killed")
   assert rows_of(killed["out"]) == rows_of(evaluated["out"])
   expected = tensors(without["out"], 10)
@@ -216,26 +207,6 @@ def test_several_devices_resume_where_they_were_killed(files, mirrored):
   assert sorted(found) == sorted(expected)
   for name, value in expected.items():
     np.testing.assert_array_equal(found[name], value, err_msg=name)
-
-
-def test_several_machines_evaluate_and_end_together(files, evaluated):
-  """At once, as above."""
-  out = files["out"] + "_two"
-  codes, said = train_by_two(
-      "undisturbed", files, out, num_train_steps=50, num_warmup_steps=0,
-      learning_rate=1.0, eval_every_steps=5, early_stopping_patience=2,
-      init_checkpoint=evaluated["out"] + "/model.ckpt-10",
-      eval_input_file=files["eval"], do_eval=True, max_eval_steps=2,
-      **probed(files))
-  assert codes == [0, 0]
-  assert said[0][-1] == said[1][-1]
-  last = int(said[0][-1][0])
-  steps, probed_steps = (
-      [row["step"] for row in rows_of(out) if row["text"] == name]
-      for name in ("domain", "probe"))
-  assert probed_steps == steps
-  # The workers agree to stop one step after the evaluation.
-  assert steps[-2:] == [last - 1, last] and last < 50
 
 
 def write_records(path, examples):

@@ -1,7 +1,6 @@
 """Several machines: two processes that train together, killed and stopped."""
 
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -20,75 +19,109 @@ from bert_e2e.data import resume
 from bert_e2e.training import evaluation
 from scripts import supervise
 
-LAST_STEP = 40
+# Updates so large that no evaluation is better than the first one: training
+# ends one step after the third that is not.
+WORSE = dict(num_train_steps=200, learning_rate=0.3, early_stopping_patience=3,
+             eval_every_steps=20, save_checkpoints_steps=10)
+LAST_STEP = 61
+# Long enough for a signal to end one.
+EVALUATION = dict(eval_batch_size=1, max_eval_steps=200, do_eval=True,
+                  accept_eval_overlap=True, probe_num_labels=10, probe_draws=2)
+
+
+@pytest.fixture
+def run(files, dropout_config, tmp_path):
+  """Returns the flags of a training with evaluations, from a checkpoint."""
+  (tmp_path / "eval.txt").write_text(text(300, 1000))
+  probe = tmp_path / "probe.tsv"
+  probe.write_text("".join(
+      "label%d\tw%d w%d\n" % (i % 2, i, i % 2) for i in range(30)))
+  start = str(tmp_path / "teacher.ckpt")
+  tf_checkpoints.write_teacher(start, config_of(num_hidden_layers=1), 20)
+  return dict(
+      init_checkpoint=start, extend_positions=True,
+      eval_input_file=files["eval"], probe_train_file=str(probe),
+      probe_eval_file=str(probe), **WORSE, **EVALUATION)
+
+
+def evaluated(out):
+  """Returns the steps of the evaluations; those of text are the probe's."""
+  steps, probed = ([row["step"] for row in evaluation.load(out)
+                    if row["text"] == name] for name in ("domain", "probe"))
+  assert probed == steps
+  return steps
 
 
 @pytest.mark.slow
 def test_stopped_and_killed_workers_end_with_the_weights_of_an_undisturbed_run(
-    files, dropout_config, parse_flags, tmp_path):
-  """All start from the same weights. First a signal to one worker ends both at
-  the same step, then the chief is killed."""
-  path = str(tmp_path / "teacher.ckpt")
-  start = tf_checkpoints.write_teacher(
-      path, config_of(num_hidden_layers=1), 20)
-  run = dict(num_train_steps=LAST_STEP, init_checkpoint=path,
-             extend_positions=True)
+    files, run, parse_flags, tmp_path):
+  """First a signal to the chief ends an evaluation, which the next start makes.
+  Then a signal to the other worker ends both at the same step, and then the
+  chief is killed."""
   undisturbed, out = (files["out"] + "_" + name
                       for name in ("undisturbed", "killed"))
-  codes, _ = train("undisturbed", files, undisturbed, num_workers=None, **run)
-  assert codes == [0, 0]
-  codes, said = train("stopped", files, out, is_supervised=False,
-                      # No worker is lost: a busy machine may take its time.
-                      watchdog_seconds=100, **run)
+  # No worker is lost: a busy machine may take its time.
+  patient = dict(run, is_supervised=False, watchdog_seconds=100)
+  codes, said = train(
+      "undisturbed", files, undisturbed, **dict(patient, num_workers=None))
+  check_end(undisturbed, codes, said)
+
+  codes, said = train("stopped_in_evaluation", files, out, **patient)
+  assert codes == [128 + signal.SIGTERM, errors.EXIT_RESTART]
+  assert said[0] == said[1] and [step for step, _ in said[0]] == ["21"]
+  assert evaluated(out) == [0]  # The workers have trained for another step.
+  assert tensors(out, 21)["global_step"] == 21
+  start = tf_checkpoints.write_teacher(
+      str(tmp_path / "again.ckpt"), config_of(num_hidden_layers=1), 20)
+  saved = tensors(out, 0)
+  assert_same({name: saved[name] for name in start}, start)
+
+  codes, said = train("stopped", files, out, **patient)
   assert codes == [errors.EXIT_RESTART, 128 + signal.SIGTERM]
   assert said[0] == said[1] and len(said[0]) == 1
   step = int(said[0][0][0])
-  assert 7 <= step < LAST_STEP
-  saved = tensors(out, 0)
-  assert_same({name: saved[name] for name in start}, start)
+  assert 25 <= step < LAST_STEP
   assert tensors(out, step)["examples_seen"] == 8 * step
+  assert evaluated(out)[:2] == [0, 20]
 
-  codes, said = train("killed", files, out, do_eval=True, num_workers=None,
-                      eval_input_file=files["eval"], max_eval_steps=2,
-                      watchdog_seconds=30, **run)
+  codes, said = train(
+      "killed", files, out, **dict(run, num_workers=None, watchdog_seconds=30))
+  check_end(out, codes, said)
+  check_same_weights(out, undisturbed)
+  check_files(out)
+  # One machine alone would go on in another stream.
+  assert resume.load(out).options["num_hosts"] == 2
+  with pytest.raises(ValueError, match="num_hosts was 2 and is None"):
+    prepared(parse_flags(command(dict(files, out=out), num_train_steps=300)))
+
+
+def check_end(out, codes, said):
+  """The workers have ended together, when the evaluations said so."""
   assert codes == [0, 0]
   # The last start's; both workers have the same weights.
   assert said[0][-1] == said[1][-1] and said[0][-1][0] == str(LAST_STEP)
+  # The workers agree to stop one step after the evaluation.
+  assert evaluated(out) == [0, 20, 40, 60, LAST_STEP]
   assert os.path.exists(os.path.join(out, "eval_results.txt"))
+
+
+def check_same_weights(out, undisturbed):
+  """Two runs have ended with the same variables, to the bit."""
   expected, found = tensors(undisturbed, LAST_STEP), tensors(out, LAST_STEP)
   assert found["examples_seen"] == 8 * LAST_STEP
   assert sorted(found) == sorted(expected)
   different = [n for n in expected if not np.array_equal(found[n], expected[n])]
   assert different == []
+
+
+def check_files(out):
+  """Each worker has a log and windows; one checkpoint will do."""
   names = os.listdir(out)
   assert {"train.log", "train.1.log", "stream_windows.0of2.txt",
           "stream_windows.1of2.txt"} <= set(names)
-  # One checkpoint will do.
   assert not [name for _, _, files_there in os.walk(out)
               for name in files_there if name.endswith(".index")
               and name not in names]
-  # One machine alone would go on in another stream.
-  assert resume.load(out).options["num_hosts"] == 2
-  with pytest.raises(ValueError, match="num_hosts was 2 and is None"):
-    prepared(parse_flags(command(
-        dict(files, out=out), num_train_steps=LAST_STEP + 10)))
-
-
-@pytest.mark.slow
-def test_an_evaluation_that_a_signal_to_the_chief_ends_is_made_later(files):
-  """The workers train for another step, and the next start evaluates both."""
-  pathlib.Path(files["eval"]).write_text(text(300, 1000))
-  changes = dict(
-      is_supervised=False, num_train_steps=9, eval_every_steps=6,
-      eval_input_file=files["eval"], eval_batch_size=1, max_eval_steps=400,
-      accept_eval_overlap=True, watchdog_seconds=100)
-  codes, _ = train("stopped_in_evaluation", files, files["out"], **changes)
-  assert codes == [128 + signal.SIGTERM, errors.EXIT_RESTART]
-  assert [row["step"] for row in evaluation.load(files["out"])] == [0]
-  assert tensors(files["out"], 7)["global_step"] == 7
-  codes, _ = train("undisturbed", files, files["out"], **changes)
-  assert codes == [0, 0]
-  assert [row["step"] for row in evaluation.load(files["out"])] == [0, 6, 9]
 
 
 class TestWatchdog:

@@ -210,7 +210,7 @@ def test_patience_begins_after_the_head_steps(inputs, tmp_path, parse_flags):
 
 
 @pytest.mark.slow
-def test_a_run_with_a_probe_survives_kills(inputs, parse_flags, vectors):
+def test_a_run_with_a_probe_survives_a_kill(inputs, parse_flags, vectors):
   whole = dict(inputs, out=inputs["out"] + "_whole")
   run = run_program(arguments(whole, keep_checkpoint_max=0, **RUN))
   assert run.returncode == 0, run.stdout
@@ -225,21 +225,19 @@ def test_a_run_with_a_probe_survives_kills(inputs, parse_flags, vectors):
   assert os.path.exists(
       whole["out"] + "/best/model.ckpt-%d.index" % best["step"])
   assert len({row["probe_accuracy"] for row in rows}) > 2
-  # The same as an evaluation of the checkpoint alone.
-  for row in rows[1::2]:
-    alone = dict(inputs, out="%s_alone%d" % (inputs["out"], row["step"]))
-    Run(prepared(parse_flags(arguments(
-        alone, do_train=False, do_eval=True, eval_input_file=inputs["eval"],
-        max_eval_steps=1, probe_num_labels=RUN["probe_num_labels"],
-        probe_draws=RUN["probe_draws"], init_checkpoint="%s/model.ckpt-%d" % (
-            whole["out"], row["step"]))))).run()
-    assert [scores_in(other) for other in rows_of(alone["out"])] == [
-        scores_in(row)]
-    assert_probed(
-        inputs, row, vectors.pop(0),
-        modeling.BertConfig.from_json_file(inputs["config"]),
-        tensors(whole["out"], row["step"]))
-    vectors.clear()
+  # The same as an evaluation of a checkpoint alone.
+  alone = dict(inputs, out=inputs["out"] + "_alone")
+  Run(prepared(parse_flags(arguments(
+      alone, do_train=False, do_eval=True, eval_input_file=inputs["eval"],
+      max_eval_steps=1, probe_num_labels=RUN["probe_num_labels"],
+      probe_draws=RUN["probe_draws"],
+      init_checkpoint=whole["out"] + "/model.ckpt-5")))).run()
+  assert [scores_in(other) for other in rows_of(alone["out"])] == [
+      scores_in(rows[1])]
+  assert_probed(
+      inputs, rows[1], vectors[0],
+      modeling.BertConfig.from_json_file(inputs["config"]),
+      tensors(whole["out"], 5))
   events, = tf.io.gfile.glob(whole["out"] + "/eval_probe/events.*")
   scalars = {(event.step, value.tag): value.simple_value
              for event in tf.train.summary_iterator(events)
@@ -251,11 +249,9 @@ def test_a_run_with_a_probe_survives_kills(inputs, parse_flags, vectors):
     assert "Probe accuracy on labelled texts" in stream.read()
 
   killed = dict(inputs, out=inputs["out"] + "_killed")
-  again = arguments(killed, log_every_steps=1, **RUN)
-  for line in ("evaluation at step 5, probe", "step 12/15"):
-    with started(again, line) as program:
-      program.kill()
-      assert "Traceback" not in program.communicate()[0]
+  again = arguments(killed, **RUN)
+  with started(again, "evaluation at step 5, probe"):
+    pass  # Killed by SIGKILL at once.
   run = run_program(again)
   assert run.returncode == 0, run.stdout
   assert rows_of(killed["out"]) == rows

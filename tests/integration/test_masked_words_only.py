@@ -20,13 +20,14 @@ from bert_e2e.training import objectives
 LAST_STEP = 5
 RUN = dict(sentence_objective="none", num_train_steps=LAST_STEP,
            save_checkpoints_steps=2, keep_checkpoint_max=0, log_every_steps=1,
-           gradient_accumulation_steps=2, do_eval=True, max_eval_steps=2)
+           gradient_accumulation_steps=2)
 RATES = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.3)
 
 
 @pytest.fixture(scope="module", name="runs")
 def fixture_runs(tmp_path_factory):
-  """Trains with rates of dropout by the config, and by flags with a kill.
+  """Trains with rates of dropout by the config, and by flags with a kill and
+  without evaluations.
 
   Returns:
     (paths of the inputs, output directory of each, output of the former).
@@ -39,11 +40,11 @@ def fixture_runs(tmp_path_factory):
   by_config, by_flags = files["out"] + "_config", files["out"] + "_flags"
   run = run_program(command(
       dict(files, out=by_config, config=files["config"] + ".rates"),
-      eval_input_file=files["eval"], eval_every_steps=4, **RUN))
+      eval_input_file=files["eval"], do_eval=True, max_eval_steps=2, **RUN))
   assert run.returncode == 0, run.stdout
   arguments = command(
-      dict(files, out=by_flags), eval_input_file=files["eval"],
-      eval_every_steps=4, export_dir=files["out"] + "_export", **RUN, **RATES)
+      dict(files, out=by_flags), export_dir=files["out"] + "_export", **RUN,
+      **RATES)
   with started(arguments, "step 3/5") as program:
     program.send_signal(signal.SIGKILL)
     program.communicate()

@@ -1,17 +1,10 @@
-"""Other masks, formats and objectives in a training: its stream, its
-evaluations, a kill."""
+"""Other masks, formats and objectives in a training: its stream and its
+evaluations. test_packed_runs.py and test_chinese_masks.py kill such ones."""
 
 from typing import Any, Dict
 
 import pytest
-import record_files
-from program import (
-  LENGTHS,
-  check_a_kill_changes_nothing,
-  command,
-  prepared,
-  text,
-)
+from program import LENGTHS, command, prepared
 
 import run_pretraining_e2e as e2e
 from bert_e2e import config
@@ -65,14 +58,3 @@ def test_evaluations_mask_as_by_default(files, parse_flags, options):
     assert source.text.options.instances == config.InstanceConfig(
         **expected, **{name: options[name] for name in options if name in (
             "example_format", "sentence_objective")})
-
-
-@pytest.mark.slow
-def test_killed_on_a_table_it_ends_with_the_weights_of_an_undisturbed_run(
-    files, tmp_path):
-  path = tmp_path / "train.csv"
-  path.write_bytes(record_files.table(
-      text(60).strip().split("\n\n"), field="body"))
-  check_a_kill_changes_nothing(
-      files, input_file=str(path), text_field="body", sentence_split="rule",
-      **SPANS)

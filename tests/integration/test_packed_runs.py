@@ -5,6 +5,7 @@ import os
 import re
 
 import pytest
+import record_files
 from program import (
   LENGTHS,
   WORDS,
@@ -41,11 +42,18 @@ def metrics_of(path):
 
 
 @pytest.mark.slow
-def test_killed_it_ends_with_the_weights_of_an_undisturbed_run(
-    short_files, dropout_config):
+def test_killed_on_a_table_it_ends_with_the_weights_of_an_undisturbed_run(
+    short_files, dropout_config, tmp_path):
+  """With masks of spans."""
+  path = tmp_path / "train.csv"
+  with open(short_files["train"]) as stream:
+    path.write_bytes(record_files.table(
+        stream.read().strip().split("\n\n"), field="body"))
   check_a_kill_changes_nothing(
-      short_files, gradient_accumulation_steps=2, sentence_objective="sop",
-      **PACKED)
+      short_files, input_file=str(path), text_field="body",
+      sentence_split="rule", gradient_accumulation_steps=2,
+      **dict(PACKED, span_geometric_p=0.3, span_upper=4, masked_lm_prob=0.3,
+             max_predictions_per_seq="auto", sentence_objective="sop"))
 
 
 @pytest.mark.slow

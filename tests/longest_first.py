@@ -10,8 +10,8 @@ from xdist import scheduler
 
 # In the order in which they start: files that take a minute and more.
 FILES = ["tests/integration/test_%s.py" % name for name in (
-    "engines", "multi_worker", "evaluated_runs", "domain_gain", "probed_runs",
-    "averaged_runs", "heads_first", "benchmarks", "docs")] + [
+    "multi_worker", "evaluated_runs", "engines", "benchmarks", "docs",
+    "gpu_benchmark", "domain_gain", "heads_first", "averaged_runs")] + [
         "tests/checkpoints/test_saver.py"]
 
 

@@ -164,6 +164,8 @@ if __name__ == "__main__":
   server = Server(sys.argv[1])
   quick_sessions.use()
   e2e.tf.estimator.tpu.RunConfig  # noqa: B018  TensorFlow loads it when used.
+  with contextlib.suppress(ImportError):
+    import sklearn.linear_model  # noqa: F401  So do probes.
   gc.freeze()  # Else the first collection of each process copies all pages.
   request = server.serve()
   if request:

@@ -7,9 +7,11 @@ import os
 import re
 import shutil
 import struct
+import sys
 import zipfile
 from pydoc_data import topics
 
+import forked_programs
 import numpy as np
 import pytest
 
@@ -551,6 +553,7 @@ def test_demo_from_end_to_end(small_model, tmp_path, monkeypatch, capfd):
                       str(tmp_path / "corpus/held_out.txt"))
   monkeypatch.setenv("DEMO_MODEL", small_model)
   monkeypatch.setenv("DEMO_STEPS", "12")
+  monkeypatch.setattr(sys, "executable", forked_programs.python())
   monkeypatch.chdir(demo.ROOT)
   with pytest.raises(SystemExit) as e:
     demo.main()

@@ -57,8 +57,11 @@ shift
 if [ "$script" = run_pretraining_e2e.py ]; then
   case " $*" in
     *--stages=*) ;;
-    *--num_train_epochs=*) set -- "$@" %(flags)s ;;
+    *--num_train_epochs=*) set -- "$@" %(flags)s --num_train_epochs=0.1 ;;
     *) set -- "$@" %(flags)s --num_train_steps=2 ;;
+  esac
+  case " $*" in
+    *--sweep_weights=*) set -- "$@" --sweep_weights=0.5 ;;
   esac
 fi
 exec "%(python)s" "%(root)s/$script" "$@"

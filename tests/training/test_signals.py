@@ -17,7 +17,6 @@ from program import (
     children,
     command,
     is_gone,
-    run_program,
     started,
     tensors,
     text,
@@ -33,27 +32,29 @@ def step_of(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_in_training_saves_and_ends(files, number):
+def test_a_signal_in_training_saves_and_ends(files):
+  """SIGTERM, and Ctrl-C in the training that goes on."""
   arguments = command(files, num_train_steps=1000000, num_workers=2,
                       log_every_steps=20, do_eval=True)
-  with started(arguments, "step 20/") as program:
-    workers = children(program.pid)
-    assert len(workers) == 2
-    program.send_signal(number)
-    said = program.stdout.read()
-    assert program.wait() == 128 + number
-  assert all(map(is_gone, workers))
-  step = int(re.findall("stopped by %s; the same command resumes from step "
-                        r"(\d+)" % number.name, said)[0])
-  assert step >= 20
-  assert step_of(files["out"]) == step
-  assert tensors(files["out"], step)["examples_seen"] == 8 * step
-  assert "Traceback" not in said
-  assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))
-  again = run_program(command(files, num_train_steps=step + 2))
-  assert again.returncode == 0, again.stdout
-  assert "resuming from step %d in" % step in again.stdout
+  step, start = 0, "starting from newly initialized weights"
+  for number in (signal.SIGTERM, signal.SIGINT):
+    shown = step - step % 20 + 20
+    with started(arguments, start) as program:
+      assert any(line.startswith("step %d/" % shown) for line in program.stdout)
+      workers = children(program.pid)
+      assert len(workers) == 2
+      program.send_signal(number)
+      said = program.stdout.read()
+      assert program.wait() == 128 + number
+    assert all(map(is_gone, workers))
+    step = int(re.findall("stopped by %s; the same command resumes from step "
+                          r"(\d+)" % number.name, said)[0])
+    assert step >= shown
+    assert step_of(files["out"]) == step
+    assert tensors(files["out"], step)["examples_seen"] == 8 * step
+    assert "Traceback" not in said
+    assert not os.path.exists(os.path.join(files["out"], "eval_results.txt"))
+    start = "resuming from step %d in" % step
 
 
 @pytest.mark.slow
@@ -113,8 +114,7 @@ def test_a_signal_before_the_first_step(files):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_in_an_evaluation(trained, number):
+def test_a_signal_in_an_evaluation(trained):
   """Of text that takes some seconds; the checkpoint is that of training."""
   pathlib.Path(trained["eval"]).write_text(text(2000, 1000))
   arguments = command(trained, num_train_steps=3, num_workers=1, do_eval=True,
@@ -126,7 +126,7 @@ def test_a_signal_in_an_evaluation(trained, number):
     wait_for(lambda: program.poll() is not None or
              "Evaluation [300/3000]" in log.read_text(), 120)
     assert program.poll() is None
-    said = ended_by(program, number)
+    said = ended_by(program, signal.SIGINT)
   assert "resumes from step 3, in" in said
   assert step_of(trained["out"]) == 3
   assert not os.path.exists(os.path.join(trained["out"], "eval_results.txt"))

@@ -198,36 +198,26 @@ def expected_weights(folder, steps):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("source", sorted(SOURCES))
-@pytest.mark.parametrize("devices", [[], ["cpu:0", "cpu:1"]],
-                         ids=["one", "mirrored"])
-def test_training_starts_from_the_weights(tmp_path, devices, source):
-  """On each replica; and a resumed run keeps its own weights."""
+def test_training_starts_from_the_weights(tmp_path, source):
+  """And a resumed run keeps its own weights.
+
+  test_start.py has replicas that start from a Hugging Face folder, and
+  test_multi_worker.py workers that start from a checkpoint.
+  """
   folder = SOURCES[source](tmp_path / source)
   out = str(tmp_path / "out")
 
   def model_fn(features, labels, mode):
     del labels
     scaffold_fn = scaffold_fn_of(folder)
-    if not devices:
-      train_op = step()
-    else:  # Of several replicas an optimizer adds up the gradients.
-      variables = tf.trainable_variables()
-      loss = -sum(tf.reduce_sum(v) for v in variables)
-      train_op = tf.train.GradientDescentOptimizer(1.0).minimize(
-          loss, tf.train.get_or_create_global_step())
+    train_op = step()
     return tf.estimator.EstimatorSpec(
         mode, loss=tf.reduce_sum(features), train_op=train_op,
         scaffold=scaffold_fn())
 
-  session_config = tf.ConfigProto(
-      device_count={"CPU": 2}, allow_soft_placement=True)
-  strategy = None
-  if devices:
-    with tf.Graph().as_default():
-      strategy = tf.distribute.MirroredStrategy(devices)
   for steps in (1, 3):
-    tf.estimator.Estimator(model_fn, config=tf.estimator.RunConfig(
-        out, train_distribute=strategy, session_config=session_config)).train(
+    tf.estimator.Estimator(
+        model_fn, config=tf.estimator.RunConfig(out)).train(
             lambda: tf.data.Dataset.from_tensors([1.0]).repeat(),
             max_steps=steps)
     assert_same(weights_of(out), expected_weights(folder, steps))

@@ -23,7 +23,7 @@ SOCKET_VARIABLE = "TESTS_PROGRAM_SERVER"
 PYTHON_VARIABLE = "TESTS_PYTHON"
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Directories whose programs are forked.
-_LOADED = (ROOT, os.path.join(ROOT, "benchmarks"))
+_LOADED = (ROOT, os.path.join(ROOT, "benchmarks"), os.path.join(ROOT, "tests"))
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1,
               signal.SIGUSR2)
 

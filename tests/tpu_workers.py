@@ -19,6 +19,7 @@ from typing import Any
 if __name__ == "__main__":  # This directory is on the path already.
   sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+import forked_programs
 import pytest
 
 from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401
@@ -43,7 +44,7 @@ class Coordinator:
 
   def __init__(self):
     self._process = subprocess.Popen(
-        isolated() + [sys.executable, os.path.abspath(__file__)],
+        isolated() + [forked_programs.python(), os.path.abspath(__file__)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     self.workers = self._answer()
 

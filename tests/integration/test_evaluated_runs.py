@@ -1,6 +1,7 @@
 """Runs with evaluations: their table, the best checkpoint, the end of patience.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -147,7 +148,7 @@ def test_evaluations_change_nothing_and_survive_a_kill(files, evaluated):
       np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
-def test_a_run_that_gets_worse_ends(files, evaluated):
+def test_a_run_that_gets_worse_ends(files, evaluated, parse_flags, caplog):
   """At once: what it starts from was trained before."""
   worse = dict(init_checkpoint=evaluated["out"] + "/model.ckpt-10",
                general_eval_input_file=None,
@@ -161,10 +162,12 @@ def test_a_run_that_gets_worse_ends(files, evaluated):
     assert "global_step = 10" in stream.read()
   assert os.path.exists(run["out"] + "/best/model.ckpt-0.index")
   assert tf.train.latest_checkpoint(run["out"]).endswith("-10")
-  again = trained(files, "worse", **worse)
-  assert "nothing to train: the last --early_stopping_patience=2" in (
-      again["said"])
-  assert "step 11/50" not in again["said"]
+  values = dict(RUN, eval_input_file=files["eval"], do_eval=True)
+  again = Run(prepared(parse_flags(command(run, **dict(values, **worse)))))
+  with contextlib.ExitStack() as stack:
+    step = again._begin(stack)
+  assert again._is_done(step)
+  assert "nothing to train: the last --early_stopping_patience=2" in caplog.text
   more = trained(files, "worse", **dict(worse, early_stopping_patience=3))
   assert "training from step 10 to 50" in more["said"]
   assert rows_of(more["out"])[-1]["step"] == 15

@@ -295,8 +295,8 @@ def test_a_text_and_its_vocabulary_are_made_up(tmp_path):
 
 @pytest.mark.slow
 def test_checks_pass_on_a_cpu():
-  """Those without XLA, whose compilation takes long on a CPU."""
-  names = ["plain gradients", "mirrored", "resumed", "fp16"]
+  """Those with other options each, without XLA, which compiles for long."""
+  names = ["plain gradients", "resumed", "fp16"]
   result = run("--checks", "--check_model=1x16", "--check_steps=30",
                "--check_learning_rate=5e-3", "--only=" + ",".join(names))
   lines = [line for line in result.stdout.splitlines()
@@ -306,7 +306,7 @@ def test_checks_pass_on_a_cpu():
       "fp32", "fp32 without dropout"] + names
   assert all(" | pass: " in line for line in lines)
   # On a CPU a resumed training is the undisturbed one to the last bit.
-  assert "differs by 0, at most 0.01; weights by 0 |" in lines[4]
+  assert "differs by 0, at most 0.01; weights by 0 |" in lines[3]
 
 
 def trained(losses, skipped=0):

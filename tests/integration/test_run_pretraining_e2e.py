@@ -10,8 +10,6 @@ import textwrap
 import forked_programs
 import pytest
 import tensorflow.compat.v1 as tf
-import tf_checkpoints
-from hugging_face_models import random_variables
 from program import (
   CONFIG,
   LENGTHS,
@@ -27,7 +25,6 @@ from program import (
   text,
 )
 
-import modeling
 import run_pretraining_e2e as e2e
 from bert_e2e.common import errors
 from bert_e2e.training import input_validation
@@ -367,33 +364,6 @@ class TestProgram:
         "master": None, "num_tpu_cores": 8, "output_file": "x.tfrecord",
     }
     assert {name: getattr(values, name) for name in expected} == expected
-
-
-  @pytest.mark.slow
-  def test_workers_train_the_same_model(self, files):
-    """The stream is the same for any number of workers, so the steps are."""
-    losses = []
-    for workers in (0, 2):
-      run = run_program(command(
-          dict(files, out=files["out"] + str(workers)), num_workers=workers,
-          init_checkpoint=self.initial_weights(files),
-          bert_config_file=self.config_without_dropout(files)))
-      assert run.returncode == 0, run.stdout
-      losses.append(re.findall(r"step \d/4  loss [0-9.]+", run.stdout))
-    assert len(losses[0]) == 2
-    assert losses[0] == losses[1]
-
-  def initial_weights(self, files):
-    return tf_checkpoints.write(
-        os.path.join(os.path.dirname(files["out"]), "initial.ckpt"),
-        random_variables(modeling.BertConfig.from_dict(CONFIG)))
-
-  def config_without_dropout(self, files):
-    path = files["config"] + ".without_dropout"
-    with open(path, "w") as stream:
-      json.dump(dict(CONFIG, hidden_dropout_prob=0.0,
-                     attention_probs_dropout_prob=0.0), stream)
-    return path
 
   @pytest.mark.slow
   def test_a_workers_death_ends_the_run_with_one_sentence(self, files):

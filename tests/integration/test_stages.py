@@ -107,7 +107,7 @@ def staged(tmp_path_factory):
   files = write_inputs(tmp_path_factory.mktemp("staged"))
   set_dropout(files, 0.2)
   run = run_program(command(
-      files, eval_input_file=files["eval"], do_eval=True, eval_every_steps=4,
+      files, eval_input_file=files["eval"], do_eval=True, eval_every_steps=6,
       **STAGED))
   assert run.returncode == 0, run.stdout
   return files, run.stdout
@@ -140,7 +140,7 @@ def test_weights_are_those_of_two_runs_by_hand(staged):
   # All evaluations are of the last length, and compare.
   with open(os.path.join(files["out"], "evaluations.jsonl")) as stream:
     rows = list(map(json.loads, stream))
-  assert [row["step"] for row in rows] == [0, 4, 8, 12]
+  assert [row["step"] for row in rows] == [0, 6, 12]
   assert len({row["set"] for row in rows}) == 1
 
 

@@ -3,7 +3,7 @@
     python benchmarks/vocabulary.py --model=minilm --text=domain.txt \
         --held_out=domain_held_out.txt --general=general.txt \
         --probe_train=task_train.tsv --probe_eval=task_eval.tsv \
-        --output_dir=vocabulary [--num_steps=600] [--seeds=2]
+        --output_dir=vocabulary [--num_steps=300] [--seeds=2]
 
 The files are those that `benchmarks/domain_gain.py` writes: for the task
 "sections", sections_text.txt, sections_held_out.txt, sections_training.tsv and
@@ -255,9 +255,9 @@ def parse(arguments=None):
   parser.add_argument("--seeds", type=int, default=2)
   parser.add_argument("--num_new_tokens", type=int, default=1000)
   parser.add_argument("--min_count", type=int, default=5)
-  parser.add_argument("--num_steps", type=int, default=600,
+  parser.add_argument("--num_steps", type=int, default=300,
                       help="steps of the model as it is")
-  parser.add_argument("--num_head_steps", type=int, default=100)
+  parser.add_argument("--num_head_steps", type=int, default=60)
   parser.add_argument("--train_batch_size", type=int, default=32)
   parser.add_argument("--max_seq_length", type=int, default=64)
   parser.add_argument("--learning_rate", type=float, default=1e-4)

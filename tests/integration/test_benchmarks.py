@@ -128,7 +128,8 @@ ELSEWHERE = (rows_lib.OBJECTIVES, rows_lib.BUILDING_PAIRS,
              rows_lib.GPU_CHECK, rows_lib.PACKING_128, rows_lib.PACKING_512,
              rows_lib.PACKING_PADDING, rows_lib.PACKING_LONG,
              rows_lib.VOCABULARY_PIECES, rows_lib.VOCABULARY_DOMAIN,
-             rows_lib.VOCABULARY_GENERAL, rows_lib.VOCABULARY_PROBE)
+             rows_lib.VOCABULARY_GENERAL, rows_lib.VOCABULARY_PROBE,
+             rows_lib.REPLAY)
 
 
 def row_of(name):
@@ -235,7 +236,7 @@ def test_every_benchmark_is_tried():
   # domain_gain and vocabulary, which take most of an hour, and gpu have tests
   # of their own.
   helpers = {"all", "common", "rows", "text_of_packages", "domain_gain", "gpu",
-             "gpu_program", "vocabulary"}
+             "gpu_program", "replay", "vocabulary"}
   names = {name[:-3] for name in os.listdir(FOLDER) if name.endswith(".py")}
   assert names == set(BENCHMARKS) | helpers
 

@@ -57,6 +57,8 @@ shift
 if [ "$script" = run_pretraining_e2e.py ]; then
   case " $*" in
     *--stages=*) ;;
+    *--init_checkpoint=extended*)
+      set -- "$@" %(flags)s --num_train_epochs=0.1 --num_head_steps=1 ;;
     *--num_train_epochs=*) set -- "$@" %(flags)s --num_train_epochs=0.1 ;;
     *) set -- "$@" %(flags)s --num_train_steps=2 ;;
   esac

@@ -252,7 +252,8 @@ def test_fixed_batches_are_filled_up_with_padding(
     bert_config = modeling.BertConfig.from_dict(json.load(stream))
   model_fn = e2e.model_fn_builder(
       bert_config, None, 1e-3, 10, 0, use_tpu=False,
-      use_one_hot_embeddings=False)
+      use_one_hot_embeddings=False,
+      characters=list(range(bert_config.vocab_size)))
 
   def evaluate(batch_size, fixed, steps, flow=None):
     estimator = tf.estimator.tpu.TPUEstimator(

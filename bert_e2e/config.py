@@ -47,8 +47,8 @@ _MASKING = ("masked_lm_prob", "do_whole_word_mask", "mask_replace_prob",
             "span_upper", "word_list", "segmenter", "segmenter_cache")
 # The value of a flag that the program chooses.
 AUTO = "auto"
-# What the text of --replay_input_file is called.
-REPLAY = "--replay_input_file"
+# What the texts of these flags are called in a mixture.
+INPUT, REPLAY = "--input_file", "--replay_input_file"
 # [CLS] A [SEP] B [SEP] with one piece in each of A and B.
 MIN_SEQ_LENGTH = 5
 MAX_DEFAULT_WORKERS = 8
@@ -213,6 +213,18 @@ class DataConfig(_Group):
       "continues at the start of the new example stream.")
 
 
+# Examples after which the schedule of a mixture repeats itself, at most.
+MAX_MIXTURE_PERIOD = 1000
+
+
+def mixture_period(weights) -> int:
+  """Returns the least common denominator of a list of fractions.Fraction."""
+  period = 1
+  for weight in weights:
+    period *= weight.denominator // math.gcd(period, weight.denominator)
+  return period
+
+
 class MixturePart(NamedTuple):
   """A text of a mixture.
 
@@ -231,11 +243,15 @@ class MixturePart(NamedTuple):
     return self.name == REPLAY
 
   @property
+  def is_of_mixture(self) -> bool:
+    """Whether it is a text of --mixture."""
+    return not self.name.startswith("--")
+
+  @property
   def in_words(self) -> str:
-    """The text in a message: a flag with its value, or part of --mixture."""
-    if self.name.startswith("--"):
-      return "%s=%s" % (self.name, self.files)
-    return "%s of --mixture" % self.name
+    """The text in a message: a flag, or a part of --mixture."""
+    return self.name if not self.is_of_mixture else (
+        "\"%s\" of --mixture" % self.name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,12 +263,13 @@ class MixtureConfig(_Group):
       "--input_file against forgetting: files, patterns or directories, as "
       "there. The number of steps stays the same.")
   replay_proportion: float = _float(
-      0.05, "Fraction of the examples that are of --replay_input_file.",
-      above=0, below=1)
+      0.05, "Fraction of the examples that are of --replay_input_file, of "
+      "up to three digits.", above=0, below=1)
   mixture: Optional[str] = _string(
       None, "Raw texts to train on instead of --input_file, each with its "
       "weight, e.g. papers/*.txt:0.7,notes:0.2,web.txt:0.1. A text is a file, "
-      "a pattern or a directory; a weight is its part of the sum of all.")
+      "a pattern or a directory; a weight is its part of the sum of all, of up "
+      "to three digits.")
 
   def validated(self):
     """Returns self; see _Group.validated."""
@@ -286,9 +303,13 @@ class MixtureConfig(_Group):
     if not files:
       raise ValueError("--input_file is missing: pass the text to train on.")
     if not self.replay_input_file:
-      return [MixturePart("--input_file", files)]
+      return [MixturePart(INPUT, files)]
     replayed = fractions.Fraction(str(self.replay_proportion))
-    return [MixturePart("--input_file", files, 1 - replayed),
+    if replayed.denominator > MAX_MIXTURE_PERIOD:
+      raise ValueError(
+          "--replay_proportion=%s is too fine: round it to three digits." %
+          self.replay_proportion)
+    return [MixturePart(INPUT, files, 1 - replayed),
             MixturePart(REPLAY, self.replay_input_file, replayed)]
 
   def _weighted(self) -> List[MixturePart]:
@@ -307,8 +328,15 @@ class MixtureConfig(_Group):
       if not found[name]:
         raise ValueError("%s is invalid: the weight of %s is 0; leave it out." %
                          (given, name))
-    return [MixturePart(name, [name], weight / sum(found.values()))
-            for name, weight in found.items()]
+    parts = [MixturePart(name, [name], weight / sum(found.values()))
+             for name, weight in found.items()]
+    period = mixture_period([part.weight for part in parts])
+    if period > MAX_MIXTURE_PERIOD:
+      raise ValueError(
+          "%s has weights that are too fine: they are multiples of 1 / %d of "
+          "their sum, and 1 / %d is the limit. Round them." % (
+              given, period, MAX_MIXTURE_PERIOD))
+    return parts
 
 
 _WEIGHT = re.compile(r"(\d+\.?\d*|\.\d+)$")

@@ -479,7 +479,7 @@ def _hash_held_out(train_source, eval_sources, probe):
     sources.append(probe)
     files.update((flag, [path]) for flag, path in probe.files.items())
   for flag, paths in files.items():
-    input_validation.check_files_differ(train_source.files, paths, flag)
+    input_validation.check_files_differ(train_source.parts, paths, flag)
   held_out = text_lines.NOTHING_HELD_OUT
   for source in sources:
     held_out = held_out.union(source.held_out())
@@ -529,8 +529,7 @@ def _start_preflight(config, source, latest, held_out):
     source.check()
     return None
   samples = source.sample(held_out)
-  for part, sampled in zip(
-      config.mixture.parts(config.data.input_file), samples):
+  for part, sampled in zip(source.parts, samples):
     if sampled.held_out and not config.evaluation.accept_eval_overlap:
       raise ValueError(
           "The training text, %s, and %s share %s, which would inflate the "
@@ -548,8 +547,11 @@ def _find_epoch_plan(config, source, latest, find_preflight):
   """Returns the TrainingPlan of --num_train_epochs."""
   if not source.text:
     raise ValueError(
-        "--num_train_epochs needs raw text, but --input_file=%s holds "
-        "TFRecords; pass --num_train_steps." % config.data.input_file)
+        "--num_train_epochs%s needs raw text, but --input_file=%s holds "
+        "TFRecords; pass --num_train_steps." % (
+            " of --recipe=%s" % config.run.recipe
+            if "num_train_epochs" in config.filled_in else "",
+            config.data.input_file))
 
   def estimate():
     find = find_preflight or source.start_preflight(
@@ -557,9 +559,9 @@ def _find_epoch_plan(config, source, latest, find_preflight):
     num_examples = preflight_lib.epoch_examples(find())
     if not num_examples:
       raise ValueError(
-          "A sample of --input_file=%s yields no examples, so the length of an "
-          "epoch cannot be estimated. Pass --num_train_steps instead of "
-          "--num_train_epochs." % config.data.input_file)
+          "A sample of %s yields no examples, so the length of an epoch cannot "
+          "be estimated. Pass --num_train_steps instead of --num_train_epochs."
+          % source.parts[0].in_words)
     return num_examples
 
   return training_plan.find(
@@ -586,14 +588,22 @@ def _with_report(run):
         run.config.optimizer.train_batch_size, run.head_plan.num_head_steps,
         run.engine.num_replicas *
         run.config.hardware.gradient_accumulation_steps,
-        ",".join(run.config.optimizer.stages))
-    if "num_train_epochs" in run.config.filled_in:  # As many as they may be.
-      planned = planned._replace(warnings=tuple(
-          warning for warning in planned.warnings if warning.name != "epochs"))
+        ",".join(run.config.optimizer.stages),
+        _max_epochs(run))
     return planned._replace(model=_describe_model(run, planned))
 
   return dataclasses.replace(run, training=dataclasses.replace(
       run.training, find_preflight=find_planned))
+
+
+def _max_epochs(run):
+  """Returns the epochs that raise no warning; None for the usual number. Those
+  of a recipe, rounded up to whole steps, are as many as they may be."""
+  if "num_train_epochs" not in run.config.filled_in:
+    return None
+  plan = run.training.epoch_plan
+  return 1.001 * plan.num_train_steps * plan.train_batch_size / (
+      plan.epoch_examples)
 
 
 def _describe_model(run, preflight=None):

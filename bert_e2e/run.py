@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from bert_e2e import startup_log
+from bert_e2e import recipes, startup_log
 from bert_e2e.checkpoints import (
   averaging,
   checkpoint_list,
@@ -61,6 +61,8 @@ def run_preflight(run):
     write_preflight(run.training.preflight, output_dir)
   except run_lock.InUse as e:
     logger.warning("%s is not written: %s", preflight_lib.FILE, e)
+  if recipes.describe(run.config):
+    print(recipes.describe(run.config))
   print(preflight_text.to_text(run.training.preflight), flush=True)
 
 

@@ -8,14 +8,13 @@ not needed here.
 
 import hashlib
 import json
-import math
+import os
 from typing import Any, Iterator, List, NamedTuple, Sequence
 
-from bert_e2e.config import MixturePart
+from bert_e2e.common import file_io
+from bert_e2e.common.messages import list_names
+from bert_e2e.config import MixturePart, mixture_period
 from bert_e2e.data import resume, stream
-
-# Examples after which a schedule repeats itself, at most.
-MAX_PERIOD = 1000
 
 
 class Schedule:
@@ -30,10 +29,6 @@ class Schedule:
   Args:
     weights: list of fractions.Fraction, all positive; their sum is 1.
 
-  Raises:
-    ValueError: the schedule would repeat itself after more than MAX_PERIOD
-      examples only.
-
   >>> from fractions import Fraction
   >>> Schedule([Fraction(3, 4), Fraction(1, 4)]).order
   [0, 0, 0, 1]
@@ -44,14 +39,7 @@ class Schedule:
   """
 
   def __init__(self, weights):
-    period = 1
-    for weight in weights:
-      period *= weight.denominator // math.gcd(period, weight.denominator)
-    if period > MAX_PERIOD:
-      raise ValueError(
-          "The weights of a mixture are too fine: they are fractions of %d of "
-          "their sum, and %d is the limit. Round them, to two or three digits "
-          "each." % (period, MAX_PERIOD))
+    period = mixture_period(weights)
     self._parts = [int(weight * period) for weight in weights]
     self.order = _order(self._parts, period)
 
@@ -119,10 +107,12 @@ class Mixture:
     texts: list of MixedText.
 
   Raises:
-    ValueError: see Schedule.
+    ValueError: two texts share a file, of which the model would see the same
+      examples twice.
   """
 
   def __init__(self, texts: Sequence[MixedText]):
+    _check_files_differ(texts)
     self.texts = texts
     self._schedule = Schedule([text.part.weight for text in texts])
 
@@ -213,12 +203,19 @@ class MixedIterator:
   def __init__(self, streams, order):
     self._streams = streams
     self._order = order
+    self._is_at_end = False
 
   def __iter__(self):
     return self
 
   def __next__(self):
-    return next(self._streams[next(self._order)])
+    if self._is_at_end:
+      raise StopIteration
+    try:
+      return next(self._streams[next(self._order)])
+    except StopIteration:
+      self._is_at_end = True
+      raise
 
   @property
   def shared(self):
@@ -239,6 +236,18 @@ class MixedIterator:
     """Ends the workers. Not while another thread waits for an item."""
     for each in self._streams:
       each.close()
+
+
+def _check_files_differ(texts):
+  """Raises ValueError if two MixedTexts share a file."""
+  parts = {}
+  for part, source in texts:
+    for path in source.corpus.files:
+      real = os.path.realpath(path) if file_io.is_local(path) else path
+      if parts.setdefault(real, part) is not part:
+        raise ValueError(
+            "%s and %s both name %s. Give a text a larger weight instead." % (
+                parts[real].in_words, part.in_words, list_names([path])))
 
 
 def _digest(value):

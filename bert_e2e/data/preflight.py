@@ -9,7 +9,7 @@ needed here.
 import math
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from bert_e2e.config import REPLAY, matching_predictions
+from bert_e2e.config import INPUT, REPLAY, matching_predictions
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import (
   packing,
@@ -163,6 +163,7 @@ class Preflight(NamedTuple):
     weight: float, the fraction of the training's examples that are of this
       text; `epochs` are passes of these over it.
     mixed_with: tuple of Preflight, the other texts of a mixture.
+    max_epochs: float, more epochs than that raise a warning.
   """
   files: int
   num_bytes: int
@@ -224,6 +225,7 @@ class Preflight(NamedTuple):
   text_name: str = ""
   weight: float = 1.0
   mixed_with: Tuple[Any, ...] = ()
+  max_epochs: float = MAX_EPOCHS
 
 
 class TextSample(NamedTuple):
@@ -353,7 +355,7 @@ def check_sample(sampled, options):
 
 
 def plan(found, num_train_steps, num_warmup_steps, train_batch_size,
-         num_head_steps=0, batch_divisor=1, stages=""):
+         num_head_steps=0, batch_divisor=1, stages="", max_epochs=None):
   """Adds what a training schedule means for a text.
 
   Args:
@@ -361,7 +363,7 @@ def plan(found, num_train_steps, num_warmup_steps, train_batch_size,
     num_train_steps, num_warmup_steps, train_batch_size: int.
     num_head_steps: int, those of the training steps that precede the warm-up;
       see --num_head_steps.
-    batch_divisor, stages: see Preflight.
+    batch_divisor, stages, max_epochs: see Preflight.
 
   Returns:
     Preflight with these numbers, the epochs and the warnings that follow.
@@ -372,16 +374,16 @@ def plan(found, num_train_steps, num_warmup_steps, train_batch_size,
                    found.examples_per_epoch)
   others = tuple(
       plan(other, num_train_steps, num_warmup_steps, train_batch_size,
-           num_head_steps, batch_divisor, stages)
+           num_head_steps, batch_divisor, stages, max_epochs)
       for other in found.mixed_with)
   found = found._replace(
       mixed_with=others,
       num_train_steps=num_train_steps, num_warmup_steps=num_warmup_steps,
       train_batch_size=train_batch_size, epochs=epochs,
       num_head_steps=num_head_steps, batch_divisor=batch_divisor,
-      stages=stages)
+      stages=stages, max_epochs=max_epochs or MAX_EPOCHS)
   return found._replace(
-      warnings=warnings_of(found) + _warnings_of_others(others),
+      warnings=_all_warnings(found, others),
       packing_advice=_advise_packing(found))
 
 
@@ -541,8 +543,8 @@ def list_words(found, count=_NUM_WORDS):
 def _empty(found):
   if not found.examples_per_epoch:
     return ("The %s bytes of text that were sampled yield no example: "
-            "--input_file needs lines with text." %
-            format(found.looked_at, ","))
+            "%s needs lines with text." % (
+                format(found.looked_at, ","), found.text_name or INPUT))
   return None
 
 
@@ -566,20 +568,20 @@ def _needs_pairs(found):
 def _one_document(found):
   if (found.documents == 1 and not found.random_pair_share and
       found.examples_per_epoch and _needs_pairs(found)):
-    return ("All text of --input_file seems to be one document of %s sentences,"
-            " so every next sentence is the true one and next-sentence "
-            "prediction learns nothing: put a blank line between documents." %
-            format(found.sentences, ","))
+    return ("All text of %s seems to be one document of %s sentences, so every "
+            "next sentence is the true one and next-sentence prediction learns "
+            "nothing: put a blank line between documents." % (
+                found.text_name or INPUT, format(found.sentences, ",")))
   return None
 
 
 def _one_sentence(found):
   if found.one_sentence_share > MAX_ONE_SENTENCE and _needs_pairs(found):
     return ("%s of the documents have one sentence only, which has no true next"
-            " sentence: write one sentence per line in --input_file, and blank "
-            "lines between documents only; or, for such documents, pass "
-            "--example_format=full_sentences --sentence_objective=none." %
-            percent(found.one_sentence_share))
+            " sentence: write one sentence per line in %s, and blank lines "
+            "between documents only; or, for such documents, pass "
+            "--example_format=full_sentences --sentence_objective=none." % (
+                percent(found.one_sentence_share), found.text_name or INPUT))
   return None
 
 
@@ -656,22 +658,28 @@ def _repeated(found):
       (found.repeated_document_share or 0) > MAX_REPEATED_DOCUMENTS or
       (found.repeated_line_share or 0) > MAX_REPEATED_LINES):
     return ("%s of the sampled documents and %s of the lines repeat others, "
-            "which the model may memorize: remove repeated text from "
-            "--input_file." % (percent(found.repeated_document_share),
-                               percent(found.repeated_line_share)))
+            "which the model may memorize: remove repeated text from %s." % (
+                percent(found.repeated_document_share),
+                percent(found.repeated_line_share), found.text_name or INPUT))
   return None
 
 
 def _epochs(found):
-  if found.epochs is not None and found.epochs > MAX_EPOCHS:
-    steps = int(MAX_EPOCHS * found.examples_per_epoch /
+  if found.epochs is None or found.epochs <= found.max_epochs:
+    return None
+  if found.text_name == REPLAY:
+    remedy = "lower --replay_proportion"
+  elif found.text_name and found.text_name != INPUT:
+    remedy = "lower its weight in --mixture"
+  else:
+    steps = int(found.max_epochs * found.examples_per_epoch /
                 (found.weight * found.train_batch_size))
-    return ("The training repeats the text %.1f times, %s examples each, and "
-            "may overfit: pass --num_train_steps=%d for %d epochs, or add text "
-            "to --input_file." % (
-                found.epochs, format(found.examples_per_epoch, ","),
-                max(1, steps), MAX_EPOCHS))
-  return None
+    remedy = "pass --num_train_steps=%d for %d epochs" % (
+        max(1, steps), found.max_epochs)
+  return ("The training repeats the text %.1f times, %s examples each, and may "
+          "overfit: %s, or add text to %s." % (
+              found.epochs, format(found.examples_per_epoch, ","), remedy,
+              found.text_name or INPUT))
 
 
 def _warmup(found):
@@ -714,6 +722,8 @@ def _case(found):
   return None
 
 
+# The warnings that are not on a text.
+_ON_FLAGS = ("case", "masks", "warmup")
 # Name -> function from a Preflight to a sentence, or to None if all is well.
 WARNINGS = {
     "empty": _empty,
@@ -740,11 +750,19 @@ def warnings_of(found):
   return tuple(PreflightWarning(name, text) for name, text in said if text)
 
 
-def _warnings_of_others(others):
-  """Returns a tuple of the PreflightWarnings on the other texts of a mixture, a
-  tuple of Preflight; those on the flags are the first one's."""
+def _all_warnings(found, others):
+  """Returns a tuple of the PreflightWarnings on a text and on the other ones of
+  a mixture, each with the name of its text; those on the flags once.
+
+  Args:
+    found: Preflight; others: tuple of Preflight, with their warnings.
+  """
+  warnings = warnings_of(found)
+  if not others:
+    return warnings
   return tuple(
-      PreflightWarning(warning.name, "In the text \"%s\" of the mixture: %s" % (
-          other.text_name, warning.text))
-      for other in others for warning in other.warnings
-      if warning.name not in ("case", "masks", "warmup"))
+      warning if warning.name in _ON_FLAGS else warning._replace(
+          text="%s: %s" % (text.text_name, warning.text))
+      for text, said in [(found, warnings)] + [
+          (other, other.warnings) for other in others] for warning in said
+      if text is found or warning.name not in _ON_FLAGS)

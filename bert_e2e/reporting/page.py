@@ -202,7 +202,8 @@ def _texts(data):
     pairs.append((text, ["%s examples" % format(
         round(last["examples"]), ",")] * ("examples" in last) + [
             "%.2f epochs" % last["epoch"]] * ("epoch" in last)))
-  return _pairs("Texts trained on", pairs) if pairs else ""
+  return _pairs(
+      "Texts trained on, by the last stream of the run", pairs) if pairs else ""
 
 
 def _starts(data):

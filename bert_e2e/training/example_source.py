@@ -29,7 +29,8 @@ class ExampleSource:
       InstanceConfig and PackingConfig.
 
   Attributes:
-    files: list of paths.
+    parts: list of config.MixturePart, whose `files` are lists of paths.
+    files: list of paths, of all parts.
     text: TextSource, the first one of a mixture; None for TFRecords.
     flow: input_pipeline.Flow of raw text; None for TFRecords, and before
       `open_flow`.
@@ -42,9 +43,9 @@ class ExampleSource:
   def __init__(self, parts, *, vocab_file, max_seq_length,
                max_predictions_per_seq, is_skipped=None, strategy=None,
                **options):
-    self._parts = [part._replace(
+    self.parts = [part._replace(
         files=input_files.expand(part.files, is_skipped)) for part in parts]
-    self.files = [path for part in self._parts for path in part.files]
+    self.files = [path for part in self.parts for path in part.files]
     self.text: Any = None
     self._texts: List[Any] = []
     self._examples: Any = None  # TextSource or Mixture.
@@ -55,7 +56,7 @@ class ExampleSource:
     self._shape = {"max_seq_length": max_seq_length,
                    "max_predictions_per_seq": max_predictions_per_seq}
     if input_validation.are_tfrecords(self.files):
-      if len(parts) > 1:
+      if len(parts) > 1 or parts[0].is_of_mixture:
         raise ValueError(
             "Raw texts can be mixed, but %s holds examples that were built "
             "before. Pass raw text, or leave out --replay_input_file and "
@@ -76,9 +77,9 @@ class ExampleSource:
         TextSource.from_arguments(
             part.files, vocab_file, max_seq_length=max_seq_length,
             max_predictions_per_seq=max_predictions_per_seq, strategy=strategy,
-            **options) for part in self._parts]
+            **options) for part in self.parts]
     self.text = self._texts[0]
-    self._examples = mix(list(zip(self._parts, self._texts)))
+    self._examples = mix(list(zip(self.parts, self._texts)))
     if self.text.options.pack_sequences:
       row = self.text.options.row_shape()
       self._shape.update(max_predictions_per_seq=row.max_predictions,
@@ -144,12 +145,12 @@ class ExampleSource:
       return started[0]
     return lambda: preflight.mix([
         find()._replace(text_name=part.name, weight=float(part.weight))
-        for find, part in zip(started, self._parts)])
+        for find, part in zip(started, self.parts)])
 
   @property
   def is_mixture(self):
     """bool, whether there are several texts."""
-    return len(self._parts) > 1
+    return len(self.parts) > 1
 
   @property
   def formats(self):
@@ -170,7 +171,7 @@ class ExampleSource:
       entry.update(
           (part.name, "%g %% of the examples; files: %d of %d bytes" % (
               100 * part.weight, text["files"], text["bytes"]))
-          for part, text in zip(self._parts, found))
+          for part, text in zip(self.parts, found))
     return entry
 
   def count_examples(self):
@@ -220,7 +221,7 @@ class ExampleSource:
   def log(self, title):
     """Logs the files as the reference does, of a mixture with the weights."""
     tf.logging.info("*** %s ***", title)
-    for part in self._parts:
+    for part in self.parts:
       if self.is_mixture:
         tf.logging.info("  %s, %g %% of the examples:", part.name,
                         100 * part.weight)

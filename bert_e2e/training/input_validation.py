@@ -59,11 +59,12 @@ def are_tfrecords(input_files):
   return True in kinds
 
 
-def check_files_differ(train_files, eval_files, flag):
+def check_files_differ(train_parts, eval_files, flag):
   """Checks that no file is used for both training and evaluation.
 
   Args:
-    train_files, eval_files: lists of paths.
+    train_parts: list of config.MixturePart, whose `files` are lists of paths.
+    eval_files: list of paths.
     flag: str, the name of the flag that names `eval_files`.
 
   Raises:
@@ -72,13 +73,14 @@ def check_files_differ(train_files, eval_files, flag):
   def real(path):
     return os.path.realpath(path) if file_io.is_local(path) else path
 
-  trained = set(map(real, train_files))
-  shared = [path for path in eval_files if real(path) in trained]
-  if shared:
-    raise ValueError(
-        "--%s and --input_file both name %s. Metrics on training text say "
-        "nothing about other text: hold out some documents for evaluation." %
-        (flag, list_names(shared)))
+  for part in train_parts:
+    trained = set(map(real, part.files))
+    shared = [path for path in eval_files if real(path) in trained]
+    if shared:
+      raise ValueError(
+          "--%s and %s both name %s. Metrics on training text say nothing "
+          "about other text: hold out some documents for evaluation." %
+          (flag, part.in_words, list_names(shared)))
 
 
 def check_records(input_files, max_seq_length, max_predictions_per_seq):

@@ -9,10 +9,10 @@ from typing import Any, Dict, List
 import pytest
 from program import LENGTHS, VOCAB, text
 
-from bert_e2e.config import REPLAY, MixtureConfig
+from bert_e2e.config import MAX_MIXTURE_PERIOD, REPLAY, MixtureConfig
 from bert_e2e.data import preflight, preflight_text, resume
 from bert_e2e.data import stream as es
-from bert_e2e.data.mixture import MAX_PERIOD, Schedule
+from bert_e2e.data.mixture import Schedule
 from bert_e2e.data.text_source import TextSource, mix, take_write_2_flow
 
 F = fractions.Fraction
@@ -21,7 +21,7 @@ F = fractions.Fraction
 def random_weights(seed):
   """Returns two to seven weights whose sum is 1."""
   rng = random.Random(seed)
-  total = rng.choice([10, 37, 100, 360, MAX_PERIOD])
+  total = rng.choice([10, 37, 100, 360, MAX_MIXTURE_PERIOD])
   cuts = sorted(rng.sample(range(1, total), rng.randint(1, 6)))
   return [F(end - start, total)
           for start, end in zip([0] + cuts, cuts + [total])]
@@ -60,8 +60,10 @@ def test_an_order_goes_on_anywhere():
 
 
 def test_weights_that_are_too_fine_are_refused():
-  with pytest.raises(ValueError, match="fractions of 12347 of their sum"):
-    Schedule([F(1, 12347), F(12346, 12347)])
+  with pytest.raises(ValueError, match="multiples of 1 / 12347 of their sum"):
+    parts_of("a.txt:1,b.txt:12346")
+  with pytest.raises(ValueError, match="--replay_proportion=0.0005 is too"):
+    MixtureConfig("old.txt", 0.0005).parts("new.txt")
 
 
 # ------------------------------------------------------------------ the config
@@ -197,7 +199,9 @@ def test_it_ends_with_the_first_text_that_is_complete(flows):
     if left[number] < 0:
       break
     expected += 1
-  assert len(list(flow(num_epochs=1))) == expected > 20
+  found = flow(num_epochs=1)
+  assert len(list(found)) == expected > 20
+  assert not list(found)  # It stays at its end.
 
 
 def test_hosts_share_each_text(paths, tmp_path):
@@ -314,14 +318,35 @@ def test_the_preflight_counts_each_text(paths):
 def test_the_preflight_warns_of_each_text(paths):
   """The replayed text is so small that it is repeated most often."""
   found = preflight.plan(preflights_of(paths), 1000, 100, 8)
-  said = {warning.name: warning.text for warning in found.warnings[::-1]}
-  assert said["epochs"].startswith("The training repeats the text")
-  of_replay, = [warning.text for warning in found.warnings
-                if warning.text.startswith("In the text")
-                and warning.name == "epochs"]
-  assert "\"--replay_input_file\" of the mixture: The training repeats" in (
-      of_replay)
-  steps = int(of_replay.split("--num_train_steps=")[1].split()[0])
+  of_input, of_replay = [warning.text for warning in found.warnings
+                         if warning.name == "epochs"]
+  assert of_input.startswith("--input_file: The training repeats the text")
+  assert of_replay.startswith("--replay_input_file: The training repeats")
+  assert of_replay.endswith(
+      "lower --replay_proportion, or add text to --replay_input_file.")
+  steps = int(of_input.split("--num_train_steps=")[1].split()[0])
   planned = preflight.plan(preflights_of(paths), steps, 100, 8)
-  assert planned.mixed_with[0].epochs == pytest.approx(
-      preflight.MAX_EPOCHS, rel=0.1)
+  assert planned.epochs == pytest.approx(preflight.MAX_EPOCHS, rel=0.1)
+  # A warning on the flags is that of the training.
+  short = preflight.plan(preflights_of(paths), 10, 100, 8)
+  assert [warning.text.split(" ")[0] for warning in short.warnings
+          if warning.name == "warmup"] == ["The"]
+  # A recipe's epochs raise none, more of them do.
+  for max_epochs, count in ((1000, 0), (60, 1)):
+    planned = preflight.plan(
+        preflights_of(paths), 1000, 100, 8, max_epochs=max_epochs)
+    assert [warning.name for warning in planned.warnings].count(
+        "epochs") == count + (max_epochs < planned.epochs)
+
+
+def test_texts_that_share_a_file_are_refused(paths, tmp_path):
+  link = tmp_path / "link.txt"
+  link.symlink_to(paths[0])
+  for mixed in (dict(replay_input_file=str(link)),
+                dict(replay_input_file=",".join(paths[:2]))):
+    with pytest.raises(ValueError, match=(
+        "--input_file and --replay_input_file both name ")):
+      take_write_2_flow(paths[0], paths[3], **mixed, **LENGTHS)
+  with pytest.raises(ValueError, match="of --mixture and \".*link.txt\" of"):
+    take_write_2_flow(None, paths[3], mixture="%s:1,%s:1" % (
+        paths[0], link), **LENGTHS)

@@ -19,7 +19,7 @@ import run_pretraining_e2e as e2e
 from bert_e2e import config, recipes
 from bert_e2e.data import resume
 from bert_e2e.reporting import report
-from bert_e2e.run import Run
+from bert_e2e.run import Run, run_preflight
 from bert_e2e.training import metrics
 
 QUARTER = {"replay_proportion": 0.25}
@@ -122,15 +122,16 @@ def test_evaluations_without_a_text_of_their_own_read_no_replay(
 
 def test_held_out_text_is_found_in_each_text(mixed, parse_flags):
   options = dict(do_eval=True, eval_input_file=mixed["eval"])
-  with pytest.raises(ValueError, match="eval_input_file and .* both name"):
+  with pytest.raises(ValueError, match=(
+      "--eval_input_file and --replay_input_file both name")):
     prepared(parse_flags(replay(
         dict(mixed, old=mixed["eval"]), **options)))
   with open(mixed["old"], "a") as stream:
     stream.write("\n" + text(1, first=103))
   with pytest.raises(ValueError) as caught:
     prepared(parse_flags(replay(mixed, **options)))
-  assert "The training text, --replay_input_file=%s, and the evaluation" % (
-      mixed["old"]) in str(caught.value)
+  assert "The training text, --replay_input_file, and the evaluation" in str(
+      caught.value)
 
 
 def test_tfrecords_are_not_mixed(mixed, parse_flags, tmp_path):
@@ -145,6 +146,12 @@ def test_tfrecords_are_not_mixed(mixed, parse_flags, tmp_path):
   with pytest.raises(ValueError, match="leave out --replay_input_file"):
     prepared(parse_flags(replay(
         dict(mixed, train=str(path), old=str(path)))))
+  with pytest.raises(ValueError, match="leave out .* and --mixture"):
+    prepared(parse_flags(command(
+        mixed, input_file=None, mixture="%s:1" % path)))
+  with pytest.raises(ValueError, match=(
+      "--num_train_epochs of --recipe=tapt needs raw text")):
+    prepared(parse_flags(recipe(dict(mixed, train=str(path)), recipe="tapt")))
 
 
 def test_names_of_texts_in_metrics():
@@ -189,6 +196,19 @@ def test_a_recipe_fills_in_its_schedule(files, parse_flags, caplog):
   assert run.num_warmup_steps == round(0.06 * run.num_train_steps)
   assert run.config.optimizer.learning_rate == 1e-4
   assert "epochs" not in [w.name for w in run.training.preflight.warnings]
+  # Of another text there may be too many.
+  run = prepared(parse_flags(recipe(
+      files, recipe="tapt", replay_input_file=files["eval"],
+      replay_proportion=0.75)))
+  assert [w.text.split(":")[0] for w in run.training.preflight.warnings
+          if w.name == "epochs"] == ["--replay_input_file"]
+
+
+def test_a_recipe_is_part_of_the_preflight(files, parse_flags, capsys):
+  run_preflight(prepared(parse_flags(recipe(
+      files, recipe="dapt", preflight_only=True))))
+  assert capsys.readouterr().out.startswith(
+      "--recipe=dapt sets --train_batch_size=2048 ")
 
 
 def test_flags_that_are_passed_have_precedence(files, parse_flags):

@@ -31,7 +31,9 @@ import rows
 
 # With less text and fewer steps, nothing is learned or forgotten.
 _NUM_STEPS = 200
+# The texts of the probe may be in the text; their labels are not.
 _FLAGS = ["--do_train", "--do_eval", "--sentence_objective=none",
+          "--accept_eval_overlap",
           "--hidden_dropout_prob=0", "--attention_probs_dropout_prob=0",
           "--warmup_proportion=0.1", "--max_predictions_per_seq=auto",
           "--save_checkpoints_steps=100", "--log_every_steps=20"]

@@ -23,10 +23,11 @@ The model that is written is read by run_pretraining_e2e.py and, with
 --output_hf, by transformers. See docs/vocabulary.md.
 """
 
+import contextlib
 import logging
 import os
 import sys
-from typing import Any, List, NamedTuple
+from typing import Any, Dict, List, NamedTuple
 
 from absl import flags
 
@@ -43,6 +44,9 @@ from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import new_words, split_report, word_counts
 
 _OUTPUTS = ("output_tf", "output_hf")
+_TEXTS = ("input_file", "eval_input_file")
+# Files that a file of candidates may not replace, beside text and vocabulary.
+_READ_FILES = ("words_file", "bert_config_file")
 _READER_FLAGS = ("input_format", "text_field", "invalid_records",
                  "invalid_utf8")
 # So much of the text is split by both vocabularies for the report.
@@ -74,14 +78,16 @@ def _define_flags():
   flags_lib.define(_READER_FLAGS)
   flags.DEFINE_integer(
       "max_megabytes", 300,
-      "Of larger text, count the words of a sample of so many megabytes, "
-      "spread evenly over the files; 0 to read all.", lower_bound=0)
+      "Of larger text, count the words of a sample of so many megabytes of "
+      "text, spread evenly over the files (of each file that can't be split, "
+      "such as a compressed one, its start); 0 to read all.", lower_bound=0)
   flags.DEFINE_integer(
       "num_new_tokens", 1000,
       "Number of words to add; with --words_file, by default all of its words.",
       lower_bound=1)
   flags.DEFINE_integer(
-      "min_count", 5, "Add words only that occur so often in the text.",
+      "min_count", 5, "Add words only that occur so often in --input_file. "
+      "With --words_file, all of its words are added unless this is passed.",
       lower_bound=1)
   flags_lib.define_path(
       "words_file", None,
@@ -102,12 +108,36 @@ def _define_flags():
       "init", new_rows.MEAN, new_rows.INITIALIZATIONS,
       "How new rows start: as the mean of the rows of the word's pieces, or "
       "random, as BERT initializes weights.")
-  flags.DEFINE_integer("random_seed", 12345, "Seed for --init=random.")
+  flags.DEFINE_integer("random_seed", 12345, "Seed for --init=random.",
+                       lower_bound=0, upper_bound=(1 << 32) - 1)
   flags_lib.define_path(
       "output_tf", None, "Directory to write Google's format to.")
   flags_lib.define_path(
       "output_hf", None, "Directory to write Hugging Face's format to.")
   flags.mark_flags_as_required(["init_checkpoint"])
+
+
+class _Inputs(NamedTuple):
+  """What the flags name, opened and checked before anything takes long.
+
+  Attributes:
+    source: conversion.SourceModel.
+    options: dict, those of its tokenizer.
+    entries: list of str, the lines of its vocabulary.
+    tokenizer: tokenization.FullTokenizer of it.
+    corpora: dict from "input_file" and "eval_input_file", as far as they are
+      passed, to their corpus.Corpus.
+    reader: config.ReaderConfig of these.
+    lines: dict from each word of --words_file that can be added to its line;
+      None without that flag.
+  """
+  source: conversion.SourceModel
+  options: Dict[str, Any]
+  entries: List[str]
+  tokenizer: tokenization.FullTokenizer
+  corpora: Dict[str, corpus_lib.Corpus]
+  reader: ReaderConfig
+  lines: Any
 
 
 class _Words(NamedTuple):
@@ -121,6 +151,15 @@ class _Words(NamedTuple):
   counts: Any
   ranked: List[new_words.Candidate]
   chosen: List[new_words.Candidate]
+
+
+@contextlib.contextmanager
+def _naming(values, name):
+  """Names a flag in the errors about its value."""
+  try:
+    yield
+  except (ValueError, OSError) as e:
+    raise ValueError("--%s=%s: %s" % (name, values[name].value, e)) from e
 
 
 # ---------------------------------------------------------------------- reading
@@ -154,55 +193,134 @@ def _read_model(values):
   return source, options
 
 
-def _open(values, name):
-  """Returns the corpus.Corpus that a flag names, and its ReaderConfig."""
-  reader = flags_lib.group_from_flags(ReaderConfig, values)
-  return corpus_lib.Corpus(
-      input_files.expand(values[name].value), reader=reader), reader
+def _check_tokenizer(values, source, options):
+  """Raises ValueError if transformers would not split words as the options, a
+  dict, say."""
+  if not (options["do_split_on_punc"] or source.directory and
+          hugging_face.has_own_words(source.directory)):
+    raise ValueError(
+        "--do_split_on_punc=false is for models with a word tokenizer of their "
+        "own, such as Japanese ones, but --init_checkpoint=%s has BERT's. A "
+        "tokenizer_config.json has no such option, so transformers would never "
+        "find new entries with punctuation, such as plug-in. Leave the flag "
+        "out." % values.init_checkpoint)
 
 
-def _count(values, tokenizer):
-  """Returns the word_counts.WordCounts of --input_file."""
-  corpus, reader = _open(values, "input_file")
-  max_bytes = values.max_megabytes * 1000 * 1000
-  if 0 < max_bytes < corpus.num_bytes:
-    print("counting the words of a sample of %d of the text's %d MB" % (
-        values.max_megabytes, corpus.num_bytes // 1000000))
-  found = word_counts.WordCounts(tokenizer)
-  for text in word_counts.texts(corpus, reader, max_bytes):
-    found.add(text)
-  print("%d words, %d different ones" % (found.num_words, len(found.counts)))
-  if found.max_error:
-    print("there are more different words than fit: rare ones were forgotten, "
-          "so a count may be too low by %d" % found.max_error)
-  warning = split_report.warn_of_chinese(found.counts)
-  if warning:
-    print(warning)
-  return found
+def _read_entries(values, source):
+  """Returns the lines of the model's vocabulary, a list of str."""
+  with _naming(values, "vocab_file" if values.vocab_file else
+               "init_checkpoint"):
+    entries = file_io.split_lines(conversion.read_vocabulary(
+        source.vocab_file, source.config).decode("utf-8").replace("\r", ""))
+  new_rows.check(source.new_tokens, values.init_checkpoint,
+                 source.config.vocab_size, [entry.strip() for entry in entries])
+  return entries
 
 
-def _choose(values, tokenizer):
-  """Returns the _Words to add."""
-  counts = _count(values, tokenizer) if values.input_file else None
+def _open(values, reader):
+  """Returns _Inputs.corpora."""
+  corpora = {}
+  for name in _TEXTS:
+    if values[name].value:
+      with _naming(values, name):
+        corpora[name] = corpus_lib.Corpus(
+            input_files.expand(values[name].value), reader=reader)
+  return corpora
+
+
+def _read_list(values, tokenizer):
+  """Returns _Inputs.lines; prints which lines are left out."""
   if not values.words_file:
-    ranked = new_words.rank(counts.counts, tokenizer, values.min_count)
-    if not ranked:
-      raise ValueError(
-          "No word of --input_file=%s is split into pieces and occurs %d times "
-          "or more (--min_count): there is nothing to add." % (
-              values.input_file, values.min_count))
-    return _Words(counts, ranked, ranked[:values.num_new_tokens])
-  words, refused = new_words.read_words(values.words_file, tokenizer)
+    return None
+  with _naming(values, "words_file"):
+    lines, refused = new_words.read_words(values.words_file, tokenizer)
+  _show_refused(values, refused)
+  if not lines:
+    raise ValueError("--words_file=%s names no word that can be added." %
+                     values.words_file)
+  return lines
+
+
+def _show_refused(values, refused):
+  """Prints a list of new_words.Refusal of --words_file."""
   for item in refused[:_SHOWN_REFUSALS]:
     print("%s, line %d: %s is left out: it %s" % (
         values.words_file, item.line, item.word, item.reason))
   if len(refused) > _SHOWN_REFUSALS:
     print("%d more lines are left out" % (len(refused) - _SHOWN_REFUSALS))
-  if not words:
-    raise ValueError("--words_file=%s names no word that can be added." %
-                     values.words_file)
+
+
+def _read(values, outputs):
+  """Returns the _Inputs; ValueError if something can't be read, or what is
+  made of them can't be written."""
+  source, options = _read_model(values)
+  _check_tokenizer(values, source, options)
+  if "output_hf" in outputs:
+    with _naming(values, "output_hf"):
+      hugging_face.check_writable(source.config, source.directory)
+  entries = _read_entries(values, source)
+  tokenizer = tokenization.FullTokenizer(source.vocab_file, **options)
+  reader = flags_lib.group_from_flags(ReaderConfig, values)
+  corpora = _open(values, reader)
+  _check_not_read(values, [source.vocab_file] + [
+      path for corpus in corpora.values() for path in corpus.files])
+  return _Inputs(source, options, entries, tokenizer, corpora, reader,
+                 _read_list(values, tokenizer))
+
+
+# --------------------------------------------------------------------- choosing
+
+
+def _count(values, inputs):
+  """Returns the word_counts.WordCounts of --input_file."""
+  corpus = inputs.corpora["input_file"]
+  max_bytes = values.max_megabytes * 1000 * 1000
+  num_bytes = word_counts.text_bytes(corpus)
+  if 0 < max_bytes < num_bytes:
+    print("counting the words of a sample of %d of the text's %d MB" % (
+        values.max_megabytes, num_bytes // 1000000))
+  found = word_counts.WordCounts(inputs.tokenizer)
+  for text in word_counts.texts(corpus, inputs.reader, max_bytes):
+    found.add(text)
+  print("%d words, %d different ones" % (found.num_words, len(found.counts)))
+  if found.max_error:
+    print("there are more different words than fit: rare ones were forgotten, "
+          "so a count may be too low by %d" % found.max_error)
+  warning = split_report.warn_of_chinese(found.counts, inputs.tokenizer)
+  if warning:
+    print(warning)
+  return found
+
+
+def _choose(values, inputs):
+  """Returns the _Words to add."""
+  counts = _count(values, inputs) if values.input_file else None
+  if inputs.lines is not None:
+    return _choose_listed(values, inputs, counts)
+  ranked = new_words.rank(counts.counts, inputs.tokenizer, values.min_count)
+  if not ranked:
+    raise ValueError(
+        "No word of --input_file=%s that is split into pieces or is [UNK] "
+        "occurs %d times or more (--min_count): there is nothing to add." % (
+            values.input_file, values.min_count))
+  return _Words(counts, ranked, ranked[:values.num_new_tokens])
+
+
+def _choose_listed(values, inputs, counts):
+  """Returns the _Words to add of --words_file."""
+  lines = inputs.lines
+  if values["min_count"].present:
+    lines, rare = new_words.leave_out_rare(
+        lines, counts.counts, values.min_count)
+    _show_refused(values, rare)
+    if not lines:
+      raise ValueError(
+          "No word of --words_file=%s that can be added occurs %d times or "
+          "more in --input_file=%s. Pass a smaller --min_count." % (
+              values.words_file, values.min_count, values.input_file))
   listed = [new_words.candidate(
-      word, counts.counts[word] if counts else 0, tokenizer) for word in words]
+      word, counts.counts[word] if counts else 0, inputs.tokenizer)
+            for word in lines]
   chosen = (listed[:values.num_new_tokens]
             if values["num_new_tokens"].present else listed)
   return _Words(counts, listed, chosen)
@@ -211,20 +329,21 @@ def _choose(values, tokenizer):
 # ---------------------------------------------------------------------- writing
 
 
-def _report(values, words, before, after):
+def _report(inputs, words, after):
   """Prints what changes in the text.
 
   Args:
-    words: _Words.
-    before, after: tokenization.FullTokenizer.
+    inputs: _Inputs; words: _Words.
+    after: tokenization.FullTokenizer.
   """
-  name = "eval_input_file" if values.eval_input_file else "input_file"
-  if not values[name].value:
+  if not inputs.corpora:
     return
-  corpus, reader = _open(values, name)
-  found = split_report.measure(
-      word_counts.texts(corpus, reader, _MEASURED_BYTES), [before, after])
-  is_sample = corpus.num_bytes > _MEASURED_BYTES
+  before = inputs.tokenizer
+  name = list(inputs.corpora)[-1]  # The text to report on, if there is one.
+  corpus = inputs.corpora[name]
+  found = split_report.measure(word_counts.texts(
+      corpus, inputs.reader, _MEASURED_BYTES), [before, after])
+  is_sample = word_counts.text_bytes(corpus) > _MEASURED_BYTES
   print("\n--%s, %s:" % (name, "a sample of %d MB" % (
       _MEASURED_BYTES >> 20) if is_sample else "all of it"))
   print("\n".join(split_report.compare(*found)))
@@ -236,18 +355,18 @@ def _report(values, words, before, after):
         changed, words.counts.num_words)))
 
 
-def _place(values, source, tokenizer, chosen):
-  """Returns the new_words.Placed of the words to add."""
-  entries = file_io.split_lines(conversion.read_vocabulary(
-      source.vocab_file, source.config).decode("utf-8").replace("\r", ""))
+def _place(values, inputs, chosen, is_written):
+  """Returns the new_words.Placed of the words to add, a list of
+  new_words.Candidate; `is_written` tells whether there is an output."""
+  source = inputs.source
   added = tokenization.read_added_tokens(source.vocab_file)
   placed = new_words.place(
-      entries, [item.word for item in chosen], values.placement,
+      inputs.entries, [item.word for item in chosen], values.placement,
       num_rows=source.config.vocab_size, multiple=values.pad_vocabulary_to,
       taken={token.id for token in added})
-  print("\n%d new entries: %d in place of [unusedN] entries, %d appended" % (
-      len(placed.ids), placed.num_replaced,
-      len(placed.ids) - placed.num_replaced))
+  print("\n%d %s: %d in place of [unusedN] entries, %d appended" % (
+      len(placed.ids), "new entries" if is_written else "entries would be new",
+      placed.num_replaced, len(placed.ids) - placed.num_replaced))
   unknown = sum(item.is_unknown for item in chosen)
   if unknown:
     print("%d of them are [UNK] so far%s" % (
@@ -256,15 +375,15 @@ def _place(values, source, tokenizer, chosen):
   return placed
 
 
-def _write(values, source, options, placed, chosen, outputs):
+def _write(values, inputs, placed, chosen, outputs):
   """Writes the extended model.
 
   Args:
-    source: conversion.SourceModel.
-    options: dict, those of the tokenizer.
+    inputs: _Inputs.
     placed: new_words.Placed; chosen: list of new_words.Candidate.
     outputs: dict with "output_tf" and "output_hf" as far as they are wanted.
   """
+  source, options = inputs.source, inputs.options
   numbers = tokenization.load_vocab(source.vocab_file)
   parts = {item.word: [numbers[piece] for piece in item.pieces]
            for item in chosen}
@@ -300,30 +419,71 @@ def _check(values):
   if not values.input_file and not values.words_file:
     raise ValueError("There are no words: pass text as --input_file, or a list "
                      "as --words_file.")
-  conversion.check_outputs(**outputs)
+  if values["min_count"].present and not values.input_file:
+    raise ValueError(
+        "--min_count=%d needs text, to count the words of --words_file=%s: "
+        "pass --input_file." % (values.min_count, values.words_file))
+  conversion.check_outputs(**outputs, inputs={
+      "--" + name: values[name].value
+      for name in ("init_checkpoint", "vocab_file", "bert_config_file")})
+  for name, directory in outputs.items():
+    with _naming(values, name):
+      file_io.check_can_write_to(directory)
+  _check_candidates(values, outputs)
   return outputs
+
+
+def _check_candidates(values, outputs):
+  """Raises ValueError if --candidates_output can't be written; `outputs` are
+  the directories of the model, a dict."""
+  path = values.candidates_output
+  if not path:
+    return
+  with _naming(values, "candidates_output"):
+    if not os.path.basename(path) or tf.io.gfile.isdir(path):
+      raise ValueError("This is a directory. Pass the path of a file.")
+    file_io.check_can_write_to(os.path.dirname(path) or ".")
+  for name, directory in outputs.items():
+    own = os.path.realpath(directory)
+    if os.path.commonpath([own, os.path.realpath(path)]) == own:
+      raise ValueError(
+          "--candidates_output=%s is in --%s=%s, which has the files of the "
+          "model only. Pass a path in another directory." % (
+              path, name, directory))
+  _check_not_read(values, [values[name].value for name in _READ_FILES])
+
+
+def _check_not_read(values, files):
+  """Raises ValueError if --candidates_output would replace one of the files, a
+  list of str or None."""
+  path = values.candidates_output
+  if path and os.path.realpath(path) in map(
+      os.path.realpath, filter(None, files)):
+    raise ValueError(
+        "--candidates_output=%s is read, too: it would be overwritten. Pass "
+        "another file." % path)
 
 
 def _run(values):
   """Chooses the words, reports, and writes."""
   outputs = _check(values)
-  source, options = _read_model(values)
-  before = tokenization.FullTokenizer(source.vocab_file, **options)
-  words = _choose(values, before)
+  inputs = _read(values, outputs)
+  words = _choose(values, inputs)
   print("\n".join([""] + split_report.describe_candidates(
       words.chosen, _SHOWN)))
   if len(words.chosen) < values.num_new_tokens and not values.words_file:
-    print("only %d words are split into pieces and occur %d times or more "
-          "(--min_count)" % (len(words.chosen), values.min_count))
+    print("only %d words that are split into pieces or are [UNK] occur %d "
+          "times or more (--min_count)" % (len(words.chosen), values.min_count))
   if values.candidates_output:
+    tf.io.gfile.makedirs(os.path.dirname(values.candidates_output) or ".")
     file_io.write(values.candidates_output, "".join(
         item.to_line() for item in words.ranked).encode("utf-8"))
     print("wrote %s: %d candidates" % (
         values.candidates_output, len(words.ranked)))
-  placed = _place(values, source, before, words.chosen)
-  _report(values, words, before, before.with_tokens(placed.tokens))
+  placed = _place(values, inputs, words.chosen, bool(outputs))
+  _report(inputs, words, inputs.tokenizer.with_tokens(placed.tokens))
   if outputs:
-    _write(values, source, options, placed, words.chosen, outputs)
+    _write(values, inputs, placed, words.chosen, outputs)
 
 
 def main(argv):

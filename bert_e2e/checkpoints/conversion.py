@@ -215,17 +215,24 @@ def _read_variables(weights, checkpoint, config):
 # ---------------------------------------------------------------------- writing
 
 
-def check_outputs(output_tf=None, output_hf=None, output_saved_model=None):
+def check_outputs(output_tf=None, output_hf=None, output_saved_model=None,
+                  inputs=None):
   """Checks that nothing is lost when directories are written to.
 
   Args:
     output_tf, output_hf, output_saved_model: str, directories that need not
       exist; or None.
+    inputs: dict from flag, such as "--init_checkpoint", to the path, or None,
+      of a model or file that is read: no output may be its directory.
 
   Raises:
-    ValueError: one holds other files than those of an earlier `export`, or two
-      are the same.
+    ValueError: one holds other files than those of an earlier `export`, or an
+      input; or two are the same.
   """
+  input_of: Dict[str, Any] = {}
+  for flag, path in (inputs or {}).items():
+    if path:
+      input_of.setdefault(os.path.realpath(_directory_of(path)), (flag, path))
   flag_of = {}
   for flag, directory, own_names in (
       ("--output_tf", output_tf, lambda _: (*OUTPUT_FILES, *_RECORDS)),
@@ -235,7 +242,12 @@ def check_outputs(output_tf=None, output_hf=None, output_saved_model=None):
        lambda _: saved_model.OUTPUT_NAMES)):
     if not directory:
       continue
-    other = flag_of.setdefault(os.path.abspath(directory), flag)
+    found = input_of.get(os.path.realpath(directory))
+    if found:
+      raise ValueError(
+          "%s=%s is the directory of %s=%s, which would be overwritten. Pass "
+          "another directory." % (flag, directory, *found))
+    other = flag_of.setdefault(os.path.realpath(directory), flag)
     if other != flag:
       raise ValueError("%s and %s are the same directory, %s. Pass two "
                        "directories." % (other, flag, directory))
@@ -247,6 +259,11 @@ def check_outputs(output_tf=None, output_hf=None, output_saved_model=None):
       raise ValueError(
           "The directory %s is not empty: it holds %s. Pass another one. "
           "Nothing was written." % (directory, list_names(others)))
+
+
+def _directory_of(path):
+  """Returns the directory of a model or file: a path itself if it is one."""
+  return path if tf.io.gfile.isdir(path) else os.path.dirname(path) or "."
 
 
 def check_export(config, vocab_file, output_tf, output_hf, *, source=None):

@@ -101,7 +101,8 @@ def check(found, path, vocab_size, tokens=None):
     if not 0 <= row < vocab_size or tokens is not None and there != token:
       raise ValueError(
           "%s beside %s names %r as entry %d, but the vocabulary has %s there. "
-          "Use the vocabulary that was written with the model." % (
+          "Use the vocabulary that was written with the model: pass it as "
+          "--vocab_file." % (
               FILE, path, token, row,
               "nothing" if there is None else repr(there)))
 

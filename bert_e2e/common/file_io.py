@@ -7,6 +7,7 @@ process that reads local files never loads it.
 
 import collections
 import contextlib
+import errno
 import fnmatch
 import functools
 import glob
@@ -188,6 +189,27 @@ def names(directory):
     return sorted(os.listdir(directory))
   with _gfile(directory) as gfile:
     return sorted(name.rstrip("/") for name in gfile.listdir(directory))
+
+
+def check_can_write_to(directory):
+  """Checks that files can be written to a directory, before there are any.
+
+  Args:
+    directory: str; it need not exist, then it must be possible to make it. One
+      with a scheme is not checked.
+
+  Raises:
+    OSError: it, or the path to it, is a file, or permission is missing.
+  """
+  if not is_local(directory):
+    return
+  path = os.path.abspath(directory)
+  while not os.path.lexists(path):
+    path = os.path.dirname(path)
+  if not os.path.isdir(path):
+    raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+  if not os.access(path, os.W_OK | os.X_OK):
+    raise OSError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
 def expand_user(path):

@@ -105,8 +105,11 @@ def why_not(word, tokenizer):
   if not parts:
     return "has only characters that the tokenizer drops"
   if len(parts) > 1:
-    return ("is split by the tokenizer, for which punctuation and Chinese "
-            "characters are words by themselves: %s" % " ".join(parts[:8]))
+    single = ("punctuation and Chinese characters are words" if
+              tokenizer.basic_tokenizer.tokenize_chinese_chars else
+              "punctuation characters are words")
+    return ("is split by the tokenizer, for which %s by themselves: %s" % (
+        single, " ".join(parts[:8])))
   if parts != [word]:
     return ("can't occur, because the tokenizer turns it into %s" % (
         parts[0] + (", which is in the vocabulary already" if parts[0] in
@@ -143,7 +146,8 @@ def read_words(path, tokenizer):
     tokenizer: tokenization.FullTokenizer.
 
   Returns:
-    (list of str, the words in the order of the file; list of Refusal).
+    (dict from each word, in the order of the file, to its line, int, from 1;
+    list of Refusal).
 
   Raises:
     OSError, ValueError: the file can't be read or is not UTF-8.
@@ -160,7 +164,26 @@ def read_words(path, tokenizer):
       refused.append(Refusal(number, word, reason))
     else:
       lines[word] = number
-  return list(lines), refused
+  return lines, refused
+
+
+def leave_out_rare(lines, counts, min_count):
+  """Leaves out the words of a list that are too rare in a text.
+
+  Args:
+    lines: dict from word to its line, see `read_words`.
+    counts: collections.Counter of the words of the text.
+    min_count: int, rarer words are left out.
+
+  Returns:
+    (dict like `lines`, list of Refusal).
+  """
+  kept = {word: line for word, line in lines.items()
+          if counts[word] >= min_count}
+  return kept, [
+      Refusal(line, word, "occurs %d times, --min_count=%d" % (
+          counts[word], min_count))
+      for word, line in lines.items() if word not in kept]
 
 
 # ------------------------------------------------------------- the vocabulary

@@ -191,15 +191,19 @@ def describe_candidates(ranked, num_shown):
   return lines
 
 
-def warn_of_chinese(counts):
+def warn_of_chinese(counts, tokenizer):
   """Says that there is little to add for a text that is mostly Chinese.
 
   Args:
     counts: dict from word to its number.
+    tokenizer: tokenization.FullTokenizer, which found the words.
 
   Returns:
-    str, "" for another text.
+    str, "" for another text, and if Chinese characters are not words by
+    themselves.
   """
+  if not tokenizer.basic_tokenizer.tokenize_chinese_chars:
+    return ""
   total = sum(counts.values())
   chinese = sum(count for word, count in counts.items()
                 if tokenization.is_chinese(word))

@@ -221,6 +221,21 @@ def test_directories_with_other_files_are_refused(tmp_path):
     cc.check_outputs(output_hf=out + "/notes.txt")
 
 
+@pytest.mark.parametrize("path", ["in", "in/", "in/model.ckpt", "link"])
+def test_an_output_that_is_an_input_is_refused(tmp_path, path):
+  (tmp_path / "in").mkdir()
+  (tmp_path / "link").symlink_to(tmp_path / "in")
+  inputs = {"--other": None, "--init_checkpoint": str(tmp_path) + "/" + path}
+  for out in ("in", "link", "x/../in"):
+    with pytest.raises(ValueError, match=(
+        "--output_hf=.* is the directory of --init_checkpoint=.* Pass another "
+        "directory")):
+      cc.check_outputs(output_hf=str(tmp_path / out), inputs=inputs)
+  cc.check_outputs(output_hf=str(tmp_path / "in" / "sub"), inputs=inputs)
+  with pytest.raises(ValueError, match="are the same directory"):
+    cc.check_outputs(str(tmp_path / "in"), str(tmp_path / "link"))
+
+
 @pytest.mark.parametrize("name", ["none", ""])
 def test_a_missing_model_is_refused(tmp_path, name):
   with pytest.raises(ValueError, match="There is no model at"):

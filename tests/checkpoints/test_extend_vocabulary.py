@@ -1,9 +1,12 @@
 """extend_vocabulary.py: from a text and a model to a larger model."""
 
+import gzip
 import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 
 import forked_programs
 import numpy as np
@@ -56,7 +59,7 @@ def extend(values, **changes):
 def extended(files, tmp_path, **changes):
   """Extends; returns (what it said, conversion.SourceModel before, after)."""
   outs = {name: str(tmp_path / name) for name in ("output_tf", "output_hf")}
-  code, said = extend(files, min_count=3, **outs, **changes)
+  code, said = extend(files, **dict(dict(outs, min_count=3), **changes))
   assert code == 0, said
   models = [conversion.read(path) for path in outs.values()]
   assert_same(models[0].variables, models[1].variables)
@@ -139,7 +142,8 @@ def test_candidates_are_edited_and_read_again(files, tmp_path):
   # It is one piece already.
   assert ",\t6\t0\t[UNK]" in lines
   words.write_text("\n".join(lines[1:2] + ["Plugin", "the", "a b", "newword"]))
-  said, _, after = extended(files, tmp_path, words_file=str(words))
+  said, _, after = extended(
+      files, tmp_path, words_file=str(words), min_count=None)
   assert after.new_tokens.tokens == {"plugins": 1, "newword": 2}
   for line, word, reason in (
       (2, "Plugin", "turns it into plugin"), (3, "the", "vocabulary already"),
@@ -153,7 +157,7 @@ def test_a_list_without_text(files, tmp_path):
   words.write_text("zebra\nplugins\nplugin\n")
   _, before, after = extended(
       files, tmp_path, input_file=None, words_file=str(words),
-      num_new_tokens=2, init="random")
+      min_count=None, num_new_tokens=2, init="random")
   assert after.new_tokens.tokens == {"zebra": 1, "plugins": 2}
   rows = after.variables[new_rows.WORD_EMBEDDINGS]
   assert np.abs(rows[1:3]).max() < 0.05
@@ -206,6 +210,158 @@ def test_a_directory_with_other_files_is_refused_first(files, tmp_path):
   code, said = extend(files, output_hf=str(tmp_path))
   assert code == 1 and "is not empty: it holds mine.txt" in said
   assert os.listdir(str(tmp_path)) == ["mine.txt"]
+
+
+# Printed when the text was counted.
+COUNTED = "different ones"
+
+
+@pytest.mark.parametrize("changes, said", [
+    (dict(eval_input_file="nosuch.txt"), "--eval_input_file=nosuch.txt: No in"),
+    (dict(input_file="nosuch.txt"), "--input_file=nosuch.txt: No input file"),
+    (dict(words_file="nosuch.txt"), "--words_file=nosuch.txt: nosuch.txt cann"),
+    (dict(candidates_output="{text}/c.tsv"), "--candidates_output=.*Not a dir"),
+    (dict(candidates_output="{tmp}"), "--candidates_output=.*is a directory"),
+    (dict(candidates_output="{text}"), "--candidates_output=.* is read, too"),
+    (dict(candidates_output="{model}/vocab.txt"), "is read, too"),
+    (dict(words_file="{tmp}/w", candidates_output="{tmp}/w"), "is read, too"),
+    (dict(candidates_output="{tmp}/new/"), "--candidates_output=.*a directory"),
+    (dict(candidates_output="{tmp}/out/c.tsv"), "c.tsv is in --output_tf="),
+    (dict(candidates_output="{tmp}/out/b/c"), "b/c is in --output_tf="),
+    (dict(output_hf="{text}/hf"), "--output_hf=.*Not a directory"),
+    (dict(vocab_file="{text}"), "--vocab_file=.*no special token"),
+    (dict(do_split_on_punc="false"), "--do_split_on_punc=false is for models"),
+])
+def test_what_is_refused_before_the_text_is_counted(
+    files, tmp_path, changes, said):
+  places = dict(text=files["input_file"], tmp=tmp_path,
+                model=files["init_checkpoint"])
+  changes = {name: value.format(**places) for name, value in changes.items()}
+  code, found = extend(files, **dict(
+      dict(output_tf=str(tmp_path / "out"), min_count=3), **changes))
+  assert code == 1 and re.search(said, found), found
+  assert COUNTED not in found and "Traceback" not in found
+  assert not os.listdir(str(tmp_path))
+  with open(files["input_file"]) as stream:
+    assert stream.read() == TEXT
+
+
+def test_a_package_that_the_export_needs_is_missed_first(
+    files, tmp_path, monkeypatch):
+  """As where safetensors is not installed; --init_checkpoint is Google's."""
+  _, _, after = extended(files, tmp_path, num_new_tokens=1)
+  hidden = tmp_path / "hidden" / "safetensors"
+  hidden.mkdir(parents=True)
+  (hidden / "__init__.py").write_text("raise ImportError('hidden')\n")
+  again = dict(files, init_checkpoint=after.directory, min_count=3)
+  arguments = [PROGRAM] + ["--%s=%s" % item for item in dict(
+      again, output_hf=str(tmp_path / "again")).items()]
+  run = subprocess.run(
+      [sys.executable] + arguments, stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT, universal_newlines=True, check=False,
+      env=dict(os.environ, PYTHONPATH=str(hidden.parent)))
+  assert run.returncode == 1 and COUNTED not in run.stdout
+  assert re.search("--output_hf=.*not installed", run.stdout), run.stdout
+
+
+def test_a_vocabulary_that_lacks_earlier_entries_is_refused(files, tmp_path):
+  _, _, after = extended(files, tmp_path, num_new_tokens=1)
+  code, said = extend(
+      files, init_checkpoint=after.directory, do_lower_case="true",
+      vocab_file=os.path.join(files["init_checkpoint"], "vocab.txt"),
+      output_tf=str(tmp_path / "again"))
+  assert code == 1 and COUNTED not in said
+  assert "names 'zebra' as entry 1" in said and "--vocab_file" in said
+
+
+@pytest.mark.parametrize("name", ["output_tf", "output_hf"])
+def test_the_model_that_is_read_is_not_overwritten(files, tmp_path, name):
+  extended(files, tmp_path, num_new_tokens=1)
+  source = str(tmp_path / name)
+  os.symlink(source, str(tmp_path / "link"))
+
+  def contents():
+    return {path: (tmp_path / name / path).read_bytes()
+            for path in os.listdir(source)}
+
+  before = contents()
+  again = dict(files, min_count=3, num_new_tokens=1)
+  for flag, changes in (
+      ("init_checkpoint", {"init_checkpoint": source, name: source}),
+      ("init_checkpoint", {"init_checkpoint": source + "/",
+                           name: str(tmp_path / "link")}),
+      ("vocab_file", {"vocab_file": source + "/vocab.txt", name: source})):
+    code, said = extend(again, **changes)
+    assert code == 1 and re.search(
+        "--%s=.* is the directory of --%s=.*Pass another directory" % (
+            name, flag), said), said
+    assert contents() == before
+
+
+def test_an_own_word_tokenizer_may_keep_punctuation(files, tmp_path):
+  """transformers then splits by that program, which the export records."""
+  folder = tmp_path / "japanese"
+  shutil.copytree(files["init_checkpoint"], str(folder))
+  entries = {"tokenizer_class": "BertJapaneseTokenizer",
+             "word_tokenizer_type": "mecab"}
+  write_json(folder / "tokenizer_config.json", entries)
+  text = tmp_path / "text.txt"
+  text.write_text("plug-in of plug-in\n")
+  _, _, after = extended(
+      dict(files, init_checkpoint=str(folder), input_file=str(text)), tmp_path,
+      min_count=2, do_split_on_punc="false", tokenize_chinese_chars="false")
+  assert after.new_tokens.tokens == {"plug-in": 1}
+  with open(str(tmp_path / "output_hf" / "tokenizer_config.json")) as stream:
+    found = json.load(stream)
+  assert {name: found[name] for name in entries} == entries
+
+
+def test_rare_words_of_a_list_are_left_out(files, tmp_path):
+  words = tmp_path / "words.txt"
+  words.write_text("newword\nzebra\ninhibitor\n")
+  out = str(tmp_path / "new" / "c.tsv")
+  changes = dict(words_file=str(words), candidates_output=out)
+  code, said = extend(files, min_count=5, **changes)
+  assert code == 0, said
+  assert "line 1: newword is left out: it occurs 0 times, --min_count=5" in said
+  assert "line 3: inhibitor is left out: it occurs 3 times, --min_count" in said
+  with open(out) as stream:
+    assert [line.split()[0] for line in stream] == ["zebra"]
+  assert "1 entries would be new: 1 in place of" in said
+  assert "new entries:" not in said
+  # By default, all words of the list are taken.
+  code, said = extend(files, **changes)
+  assert code == 0 and "3 entries would be new" in said
+  code, said = extend(files, min_count=50, **changes)
+  assert code == 1 and re.search(
+      "No word of --words_file=.* occurs 50 times.*--min_count", said)
+  code, said = extend(files, input_file=None, min_count=5, **changes)
+  assert code == 1 and re.search(
+      "--min_count=5 needs text.*pass --input_file", said)
+
+
+def test_few_words(files, tmp_path):
+  code, said = extend(files, min_count=3,
+                      candidates_output=str(tmp_path / "c.tsv"))
+  assert code == 0, said
+  # One of them, the comma, is [UNK].
+  assert ("only 6 words that are split into pieces or are [UNK] occur 3 times "
+          "or more (--min_count)") in said
+
+
+def test_the_size_of_packed_text(files, tmp_path):
+  path = tmp_path / "text.txt.gz"
+  path.write_bytes(gzip.compress((TEXT * 20000).encode()))
+  assert os.path.getsize(str(path)) < 1000000
+  code, said = extend(
+      files, input_file=str(path), eval_input_file=files["input_file"],
+      max_megabytes=1, candidates_output=str(tmp_path / "c.tsv"))
+  assert code == 0, said
+  (size,), (words,) = (
+      map(int, re.findall(pattern, said)) for pattern in (
+          "a sample of 1 of the text's ([0-9]+) MB", "([0-9]+) words, "))
+  assert 0.7 < size * 1e6 / (len(TEXT) * 20000) < 1.4
+  assert 0.9e6 < words / (19 * 3) * len(TEXT) < 1.2e6
 
 
 def test_an_unknown_casing_is_refused(files, tmp_path):

@@ -117,6 +117,7 @@ def test_a_damaged_record(tmp_path, content):
     ({"a": 9}, None), ({"a": -1}, None), ({"a": 1}, ["x", "b"]),
     ({"a": 2}, ["x", "a"])])
 def test_a_record_of_another_vocabulary(record, tokens):
-  with pytest.raises(ValueError, match="names 'a' as entry"):
+  with pytest.raises(ValueError, match=(
+      "names 'a' as entry.* written with the model: pass it as --vocab_file")):
     new_rows.check(NewTokens(record), "model", 9, tokens)
   new_rows.check(NewTokens({"a": 1}), "model", 9, ["x", "a"])

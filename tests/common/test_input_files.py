@@ -233,6 +233,19 @@ def test_pipes_are_no_files(write, expand, tmp_path):
       str(tmp_path / "sub" / "a.txt")]
 
 
+def test_where_files_can_be_written(write, tmp_path, monkeypatch):
+  write("a.txt")
+  for path in (".", str(tmp_path), str(tmp_path / "new" / "below"), "gs://b/c"):
+    file_io.check_can_write_to(path)
+  for path in ("a.txt", "a.txt/b/c"):
+    with pytest.raises(NotADirectoryError, match="a.txt"):
+      file_io.check_can_write_to(str(tmp_path / path))
+  monkeypatch.setattr(file_io.os, "access", lambda path, mode: False)
+  with pytest.raises(PermissionError, match=str(tmp_path)):
+    file_io.check_can_write_to(str(tmp_path / "new" / "below"))
+  assert sorted(os.listdir(str(tmp_path))) == ["a.txt"]
+
+
 def test_home_directories(write, tmp_path, monkeypatch):
   monkeypatch.setenv("HOME", str(tmp_path))
   write("a.txt", "b/c.txt")

@@ -1,6 +1,8 @@
 """Words that are added to a vocabulary: counted, ranked, listed and placed."""
 
+import bz2
 import collections
+import gzip
 import json
 import re
 import unicodedata
@@ -79,6 +81,67 @@ def test_a_sample_is_spread_over_the_text(tmp_path):
   assert numbers[-1] > 1500 and len({n // 400 for n in numbers}) == 5
 
 
+def names_in(texts):
+  """Returns a dict from the name of each file in a text of `mixed_files` to
+  (bytes of its text, its first line, its last line)."""
+  found = {}
+  for line in "".join(texts).splitlines():
+    if line:
+      name, number, _ = line.split()
+      size, first, _ = found.get(name, (0, int(number), 0))
+      found[name] = size + len(line) + 1, first, int(number)
+  return found
+
+
+def mixed_files(directory):
+  """Writes texts that can't be split, and one that can; returns the paths."""
+  found = []
+  for name, count in (("one.gz", 3000), ("two.gz", 6000), ("plain", 6000),
+                      ("three.csv", 3000), ("four.gz", 3000), ("five.bz2", 10)):
+    end = "" if name.endswith("csv") else "\n"
+    lines = ["%s %d %s%s" % (name, i, "x" * 30, end) for i in range(count)]
+    data = ("text\n" * name.endswith("csv") + "\n".join(lines) + "\n").encode()
+    path = directory / name
+    path.write_bytes({"gz": gzip.compress, "z2": bz2.compress}.get(
+        name[-2:], bytes)(data))
+    found.append(str(path))
+  return found
+
+
+@pytest.mark.parametrize("split_bytes", [None, 5000])
+def test_a_sample_has_the_start_of_every_file_that_cannot_be_split(
+    tmp_path, split_bytes):
+  files = mixed_files(tmp_path)
+  reader = ReaderConfig(text_field="text")
+  corpus = corpus_lib.Corpus(files, chunk_lines=20, split_bytes=split_bytes,
+                             reader=reader)
+  whole = names_in(word_counts.texts(corpus, reader))
+  num_bytes = sum(size for size, _, _ in whole.values())
+  # The packed files are far smaller.
+  assert corpus.num_bytes < 0.6 * num_bytes
+  assert word_counts.text_bytes(corpus) == pytest.approx(num_bytes, rel=0.1)
+  # Without compression, the text is larger than the sample.
+  sample = names_in(word_counts.texts(corpus, reader, num_bytes // 2))
+  assert list(sample) == list(whole)
+  for name in ("one.gz", "two.gz", "three.csv", "four.gz"):
+    size, first, _ = sample[name]
+    assert first == 0
+    assert size == pytest.approx(whole[name][0] / 2, rel=0.15), name
+  assert sample["five.bz2"] == whole["five.bz2"]  # A chunk, at least.
+  assert names_in(word_counts.texts(corpus, reader, 2 * num_bytes)) == whole
+
+
+def test_a_sample_of_very_many_files_leaves_some_out(tmp_path):
+  files = []
+  for number in range(200):
+    path = tmp_path / ("%03d.gz" % number)
+    path.write_bytes(gzip.compress(b"%03d 0 %s\n" % (number, b"x" * 90) * 20))
+    files.append(str(path))
+  corpus = corpus_lib.Corpus(files, chunk_lines=10)
+  found = list(names_in(word_counts.texts(corpus, max_bytes=50000)))
+  assert found == ["%03d" % (i * 200 // 64) for i in range(64)]
+
+
 def test_records_and_encodings_are_read_as_in_a_training(tmp_path, tokenizer):
   path = tmp_path / "text.jsonl"
   path.write_text(json.dumps({"body": "The plug\nThe plugin"}) + "\n")
@@ -142,13 +205,24 @@ def test_a_list_of_words(tmp_path, tokenizer):
       "\ufeffinhibitor\r\n\nplugin\t3\t3\tplug ##in\nthe\n inhibitor \n"
       "Zebra\nzebra\n".encode("utf-8"))
   words, refused = new_words.read_words(str(path), tokenizer)
-  assert words == ["inhibitor", "plugin", "zebra"]
+  assert list(words.items()) == [("inhibitor", 1), ("plugin", 3), ("zebra", 7)]
   assert [(item.line, item.word) for item in refused] == [
       (4, "the"), (5, "inhibitor"), (6, "Zebra")]
   assert refused[1].reason == "is on line 1, too"
   path.write_bytes(b"caf\xe9\n")
   with pytest.raises(ValueError, match="words.txt is not UTF-8"):
     new_words.read_words(str(path), tokenizer)
+
+
+def test_rare_words_of_a_list_are_left_out(tokenizer):
+  lines = {"zebra": 2, "plugin": 3, "ab": 7}
+  counts = collections.Counter({"plugin": 4, "ab": 5, "the": 9})
+  kept, refused = new_words.leave_out_rare(lines, counts, 5)
+  assert kept == {"ab": 7}
+  assert [tuple(item) for item in refused] == [
+      (2, "zebra", "occurs 0 times, --min_count=5"),
+      (3, "plugin", "occurs 4 times, --min_count=5")]
+  assert list(new_words.leave_out_rare(lines, counts, 4)[0]) == ["plugin", "ab"]
 
 
 # ----------------------------------------------------------------------- places
@@ -261,10 +335,24 @@ def test_other_words_that_start_with_a_new_entry(tokenizer):
 @pytest.mark.parametrize("counts, is_chinese", [
     ({"\u4e2d": 3, "\u56fd": 2, "abc": 4}, True),
     ({"\u4e2d": 3, "abc": 4}, False)])
-def test_text_that_is_mostly_chinese(counts, is_chinese):
-  said = split_report.warn_of_chinese(counts)
+def test_text_that_is_mostly_chinese(tokenizer, counts, is_chinese):
+  said = split_report.warn_of_chinese(counts, tokenizer)
   assert bool(said) == is_chinese
   assert not said or said.startswith("56 % of the words are Chinese")
+
+
+def test_chinese_words_can_be_entries_if_characters_are_no_words(tmp_path):
+  path = tmp_path / "vocab.txt"
+  path.write_text("\n".join(ENTRIES) + "\n")
+  tokenizer = tokenization.FullTokenizer(
+      str(path), tokenize_chinese_chars=False)
+  text = "\u4e2d\u56fd \u5317\u4eac \u4e2d \u56fd abc"
+  counts = tokenizer.count_words(text)
+  assert counts["\u4e2d\u56fd"] == 1
+  assert split_report.warn_of_chinese(counts, tokenizer) == ""
+  assert new_words.why_not("\u4e2d\u56fd", tokenizer) == ""
+  assert "punctuation characters are words by themselves: \u4e2d - \u56fd" in (
+      new_words.why_not("\u4e2d-\u56fd", tokenizer))
 
 
 # ------------------------------------------------------------------- characters

@@ -41,6 +41,7 @@ from bert_e2e.checkpoints.hugging_face.sentence_encoder import (
 from bert_e2e.checkpoints.hugging_face.tokenizer import (
   find_directory,
   find_vocab_file,
+  has_own_words,
   make_files,
   read_options,
 )
@@ -49,7 +50,7 @@ from bert_e2e.checkpoints.hugging_face.weights import is_weight_file
 __all__ = [
     "CONFIG_FILE", "OUTPUT_FILES", "TRANSFORMS", "Model", "check_config",
     "check_writable", "complete", "config_differences", "config_file",
-    "find_directory", "find_vocab_file", "is_directory",
+    "find_directory", "find_vocab_file", "has_own_words", "is_directory",
     "is_sentence_encoder", "is_weight_file", "load_config", "make_files",
     "own_names", "read", "read_config", "read_options", "to_bytes",
     "truncated_normal", "write"]

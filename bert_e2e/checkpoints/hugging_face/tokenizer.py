@@ -143,6 +143,22 @@ def _class_of(directory, content):
       directory, CONFIG_FILE).get("tokenizer_class")
 
 
+def has_own_words(directory):
+  """Tells whether a program for another language splits text into words.
+
+  Args:
+    directory: str, with a tokenizer_config.json or not.
+
+  Returns:
+    bool. If so, an export of the model records that program again.
+
+  Raises:
+    OSError, ValueError: a file cannot be read or is not JSON.
+  """
+  return _has_japanese_words(
+      directory, _read_object(directory, TOKENIZER_CONFIG_FILE))
+
+
 def _has_japanese_words(directory, content):
   """Tells whether a program for Japanese splits text into words."""
   default = ("mecab" if _class_of(directory, content) == _JAPANESE_CLASS

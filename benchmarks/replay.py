@@ -97,9 +97,14 @@ def describe(scores):
 def parse():
   """Returns the parsed arguments."""
   parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-  for name in ("model", "general", "general_held_out", "domain",
-               "domain_held_out", "probe_train", "probe_eval", "output_dir"):
-    parser.add_argument("--" + name, required=True)
+  parser.add_argument("--model", required=True)
+  parser.add_argument("--general", required=True)
+  parser.add_argument("--general_held_out", required=True)
+  parser.add_argument("--domain", required=True)
+  parser.add_argument("--domain_held_out", required=True)
+  parser.add_argument("--probe_train", required=True)
+  parser.add_argument("--probe_eval", required=True)
+  parser.add_argument("--output_dir", required=True)
   parser.add_argument(
       "--proportions", default=[0.0, 0.05, 0.25],
       type=lambda text: list(map(float, text.split(","))))

@@ -37,6 +37,12 @@ def is_local(path):
   return _SCHEME.match(path) is None
 
 
+def real_path(path):
+  """Returns the path of a file without symbolic links, by which two names of it
+  are equal; one with a scheme as it is."""
+  return os.path.realpath(path) if is_local(path) else path
+
+
 @contextlib.contextmanager
 def _gfile(path):
   """Gives TensorFlow's file module, which the first remote path imports.

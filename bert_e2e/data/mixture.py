@@ -8,7 +8,6 @@ not needed here.
 
 import hashlib
 import json
-import os
 from typing import Any, Iterator, List, NamedTuple, Sequence
 
 from bert_e2e.common import file_io
@@ -243,7 +242,7 @@ def _check_files_differ(texts):
   parts = {}
   for part, source in texts:
     for path in source.corpus.files:
-      real = os.path.realpath(path) if file_io.is_local(path) else path
+      real = file_io.real_path(path)
       if parts.setdefault(real, part) is not part:
         raise ValueError(
             "%s and %s both name %s. Give a text a larger weight instead." % (

@@ -4,7 +4,6 @@ Each check raises a ValueError that names the file, the value and the remedy.
 """
 
 import collections
-import os
 
 import tensorflow.compat.v1 as tf
 from google.protobuf import message
@@ -70,12 +69,9 @@ def check_files_differ(train_parts, eval_files, flag):
   Raises:
     ValueError: a file is used for both.
   """
-  def real(path):
-    return os.path.realpath(path) if file_io.is_local(path) else path
-
   for part in train_parts:
-    trained = set(map(real, part.files))
-    shared = [path for path in eval_files if real(path) in trained]
+    trained = set(map(file_io.real_path, part.files))
+    shared = [path for path in eval_files if file_io.real_path(path) in trained]
     if shared:
       raise ValueError(
           "--%s and %s both name %s. Metrics on training text say nothing "

@@ -80,7 +80,6 @@ _JOINERS = "\x0b\x0c\x1c\x1d\x1e\x1f\x85"
 # generations of this many entries; longer words are rare and not cached.
 _TABLE_ENTRIES = 1 << 15
 _WORD_ENTRIES = 1 << 17
-_TOKEN_ENTRIES = 1 << 16
 _LONGEST_CACHED_WORD = 24
 # Attributes of a FullTokenizer that its vocabulary determines.
 _DERIVED = ("inv_vocab", "continuation_ids")
@@ -180,14 +179,17 @@ def read_added_tokens(path):
     OSError: a file can't be read.
     ValueError: see `read_vocabulary` and added_token_files.read.
   """
-  return _read_tokens(path)[1]
+  return read_tokens(path)[1]
 
 
-def _read_tokens(path):
-  """Reads a vocabulary file once.
+def read_tokens(path):
+  """Reads the tokens of a vocabulary, and which of them were added.
+
+  Args:
+    path: see `read_vocabulary`.
 
   Returns:
-    (list of its tokens, with added ones at its end; list of the
+    (list of str, one for each line, with added ones at its end; list of the
     added_tokens.AddedToken, see `read_added_tokens`).
 
   Raises:
@@ -195,8 +197,8 @@ def _read_tokens(path):
   """
   pieces = _decoded(_read_pieces(path), path)
   added = added_token_files.read(path, pieces)
-  return pieces + [
-      token.content for token in added if token.id >= len(pieces)], added
+  return [*pieces, *(
+      token.content for token in added if token.id >= len(pieces))], added
 
 
 def _numbered(tokens):
@@ -252,19 +254,22 @@ def load_vocab(vocab_file):
 
   Source: google-research/bert, tokenization.py, same contract.
   """
-  return _numbered(_read_tokens(vocab_file)[0])
+  return _numbered(read_tokens(vocab_file)[0])
 
 
+@functools.lru_cache(maxsize=1)
 def _decoded(content, path):
-  """Returns the list of the tokens in a vocabulary.
+  """Returns a tuple of the tokens in a vocabulary.
+
+  A vocabulary is read by several components when a program starts; the last one
+  is kept.
 
   Raises:
     ValueError: a line is not UTF-8.
   """
   content = content.replace(b"\r", b"")
   try:
-    return [line.strip() for line in file_io.split_lines(
-        content.decode("utf-8"))]
+    return tuple(map(str.strip, file_io.split_lines(content.decode("utf-8"))))
   except UnicodeDecodeError:
     pass  # Which line it is is found below.
   pieces = []
@@ -275,7 +280,7 @@ def _decoded(content, path):
       raise ValueError(
           "%s, line %d: %r is not UTF-8 (%s). Save the vocabulary as UTF-8."
           % (path, len(pieces) + 1, line, error)) from error
-  return pieces
+  return tuple(pieces)
 
 
 def convert_by_vocab(vocab, items):
@@ -445,12 +450,19 @@ class BasicTokenizer(object):
     Returns:
       list of str.
     """
-    splits_cjk = self.tokenize_chinese_chars and not text.isascii()
+    if text.isascii():
+      return self.ascii_parts(text)
+    splits_cjk = self.tokenize_chinese_chars
     if not self.do_split_on_punc or _SIGMA in text:
       single = _SINGLE_WITH_SIGMA if splits_cjk else ""
     else:
       single = _SINGLE if splits_cjk else _SINGLE_IN_ASCII
     return _parts(single).findall(text)
+
+  @property
+  def ascii_parts(self):
+    """A function that does what `independent_parts` does, for ASCII text."""
+    return _parts(_SINGLE_IN_ASCII if self.do_split_on_punc else "").findall
 
   def _run_strip_accents(self, text):
     """Returns `text` decomposed (NFD), without nonspacing marks."""
@@ -538,15 +550,15 @@ class WordpieceTokenizer(object):
     Raises:
       ValueError: `text` has another type.
     """
-    if len(self.vocab) != self._measured:
-      self._measure()
     pieces = []
     for word in whitespace_tokenize(convert_to_unicode(text)):
-      pieces.extend(self._split_word(word))
+      pieces.extend(self.split_word(word))
     return pieces
 
-  def _split_word(self, word):
-    """Returns a list of the pieces of one word without whitespace."""
+  def split_word(self, word):
+    """Returns a list of the pieces of one word, a str without whitespace."""
+    if len(self.vocab) != self._measured:
+      self._measure()
     if len(word) > self.max_input_chars_per_word:
       return [self.unk_token]
     if word in self.vocab:
@@ -621,8 +633,8 @@ class FullTokenizer(object):
   first. A tokenizer can be pickled, without its caches.
 
   Attributes:
-    vocab: OrderedDict from token (str) to id (int). Entries may be added, but
-      not replaced.
+    vocab: OrderedDict from token (str) to id (int); a dict with other ids, see
+      `with_ids`. Entries may be added, but not replaced.
     inv_vocab: dict from id to token.
     continuation_ids: frozenset of int, the ids of the file's tokens that start
       with "##", which continue a word.
@@ -653,7 +665,7 @@ class FullTokenizer(object):
       OSError: the file cannot be opened.
       ValueError: the file is not UTF-8.
     """
-    tokens, self._added = _read_tokens(vocab_file)
+    tokens, self._added = read_tokens(vocab_file)
     self.basic_tokenizer = BasicTokenizer(do_lower_case, **options)
     self._splitter = self._added and added_tokens.Splitter(
         self._added, self.basic_tokenizer.normalize)
@@ -699,8 +711,7 @@ class FullTokenizer(object):
         once for each entry of the vocabulary.
     """
     other = copy.copy(self)
-    other.vocab = collections.OrderedDict(
-        zip(self.vocab, map(function, self.vocab.values())))
+    other.vocab = dict(zip(self.vocab, map(function, self.vocab.values())))
     other._start_caches()
     return other
 
@@ -708,14 +719,12 @@ class FullTokenizer(object):
     """Creates empty caches for the current vocabulary."""
     self._cached_vocab_size = len(self.vocab)
     self._word_ids = _IdCache(self._ids_of_word, _WORD_ENTRIES)
-    self._token_ids = _IdCache(self._ids_of_token, _TOKEN_ENTRIES)
     self._words_of_part = _IdCache(
         self.basic_tokenizer.tokenize, _WORD_ENTRIES)
 
   def __getstate__(self):
     return {name: value for name, value in self.__dict__.items()
-            if name not in ("_word_ids", "_token_ids", "_words_of_part",
-                            *_DERIVED)}
+            if name not in ("_word_ids", "_words_of_part", *_DERIVED)}
 
   def __setstate__(self, state):
     self.__dict__.update(state)
@@ -727,21 +736,11 @@ class FullTokenizer(object):
     if word.isalnum() and word.isascii() or (
         len(word) == 1 and "\u4e00" <= word <= "\u9fff"):
       # A token by itself: there is nothing to clean, to split or to decompose.
-      return self._token_ids[
-          word.lower() if self.basic_tokenizer.do_lower_case else word]
-    tokens = self.basic_tokenizer.tokenize(word)
-    if len(tokens) == 1:
-      return self._token_ids[tokens[0]]  # One tuple for all spellings.
-    return tuple(itertools.chain.from_iterable(
-        map(self._token_ids.__getitem__, tokens)))
-
-  def _ids_of_token(self, token):
-    """Returns the tuple of ids of a token of the basic tokenizer."""
-    wordpiece = self.wordpiece_tokenizer
-    if token in wordpiece.vocab and (
-        len(token) <= wordpiece.max_input_chars_per_word):
-      return (self.vocab[token],)
-    return tuple(map(self.vocab.__getitem__, wordpiece.tokenize(token)))
+      tokens = [word.lower() if self.basic_tokenizer.do_lower_case else word]
+    else:
+      tokens = self.basic_tokenizer.tokenize(word)
+    split, vocab = self.wordpiece_tokenizer.split_word, self.vocab
+    return tuple([vocab[piece] for token in tokens for piece in split(token)])
 
   def tokenize(self, text):
     """Splits text into WordPiece tokens.
@@ -829,9 +828,10 @@ class FullTokenizer(object):
       yield from map(self._ids_of_line, lines)
       return
     parts_of = self.basic_tokenizer.independent_parts
+    ascii_parts = self.basic_tokenizer.ascii_parts
     ids_of, joined = self._word_ids.__getitem__, itertools.chain.from_iterable
     for line in lines:
-      words = parts_of(line)
+      words = ascii_parts(line) if line.isascii() else parts_of(line)
       yield joined(map(ids_of, words)) if words else None
 
   def _ids_of_line(self, line):

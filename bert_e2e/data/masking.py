@@ -8,8 +8,8 @@ import functools
 import itertools
 from typing import List, Set
 
-# Stands for a random piece.
-_RANDOM = object()
+# What becomes of the pieces of a group.
+_KEPT, _MASK, _RANDOM = "kept", "mask", "random"
 
 
 def maskable_positions(tokens, pieces, length_a=None):
@@ -123,8 +123,9 @@ def _replace(tokens, positions, options, pieces, sampler):
   """
   probabilities = options.mask_replace_prob, options.random_replace_prob
   if options.replaces_groups:
-    choice, = sampler.replacements(1, pieces.mask, [_RANDOM], *probabilities)
-    probabilities = float(choice == pieces.mask), float(choice is _RANDOM)
+    choice = [_KEPT]
+    sampler.replace(choice, [0], _MASK, [_RANDOM], *probabilities)
+    probabilities = float(choice == [_MASK]), float(choice == [_RANDOM])
   replace(tokens, positions, pieces, sampler, *probabilities)
 
 
@@ -136,13 +137,10 @@ def replace(tokens, positions, pieces, sampler, mask_prob, random_prob):
     positions: sequence of int.
     pieces: pieces.Pieces.
     sampler: see this module.
-    mask_prob, random_prob: float, see sampling.ReferenceSampler.replacements.
+    mask_prob, random_prob: float, see sampling.ReferenceSampler.replace.
   """
-  chosen = sampler.replacements(
-      len(positions), pieces.mask, pieces.vocabulary, mask_prob, random_prob)
-  for position, replacement in zip(positions, chosen):
-    if replacement is not None:
-      tokens[position] = replacement
+  sampler.replace(tokens, positions, pieces.mask, pieces.vocabulary, mask_prob,
+                  random_prob)
 
 
 def _whole_words(words, num_to_predict):

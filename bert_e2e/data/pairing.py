@@ -167,11 +167,10 @@ def truncated_bounds(start_a, end_a, start_b, end_b, max_num_tokens, sampler):
   if excess > 0:
     # The longer one loses the difference; then they lose in turn, B first.
     longer = 0 if length_a > length_b else 1
-    losers = [longer] * min(abs(length_a - length_b), excess)
-    rest = excess - len(losers)
-    losers += ([1, 0] * (rest // 2 + 1))[:rest]
-    front_a, front_b = sampler.cuts_in_front(losers)
-    lost_b = sum(losers)
+    difference = min(abs(length_a - length_b), excess)
+    rest = excess - difference
+    lost_b = difference * longer + (rest + 1) // 2
+    front_a, front_b = sampler.cuts_in_front(longer, difference, rest)
     start_a += front_a
     end_a -= excess - lost_b - front_a
     start_b += front_b

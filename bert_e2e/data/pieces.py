@@ -126,7 +126,7 @@ def read_pieces(vocab_file) -> List[str]:
   """Reads the pieces of a vocabulary.
 
   Args:
-    vocab_file: path, for tokenization.read_vocabulary.
+    vocab_file: path, for tokenization.read_tokens.
 
   Returns:
     list of str, one for each line; "" for blank lines.
@@ -137,8 +137,7 @@ def read_pieces(vocab_file) -> List[str]:
   """
   with file_io.open_binary(vocab_file) as stream:
     file_types.check(stream.read(file_types.HEAD_BYTES), vocab_file)
-  content = tokenization.read_vocabulary(vocab_file).decode("utf-8")
-  return [line.strip() for line in file_io.split_lines(content)]
+  return tokenization.read_tokens(vocab_file)[0]
 
 
 def count_characters(vocab_file, size) -> List[int]:

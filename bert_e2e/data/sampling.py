@@ -68,16 +68,20 @@ class ReferenceSampler:
     self.shuffle(items)
     return items[:count]
 
-  def cuts_in_front(self, losers):
+  def cuts_in_front(self, longer, difference, rest):
     """Chooses for each removed piece whether it is the first or the last one.
 
     Args:
-      losers: list of int, which of two lists (0, 1) loses a piece, in order.
+      longer: int, which of two lists (0, 1) loses pieces first.
+      difference: int, how many it loses.
+      rest: int, how many pieces the lists then lose in turn, the second one
+        first.
 
     Returns:
       (int, int), how many pieces each list loses at its front.
     """
     random_ = self._rng.random
+    losers = [longer] * difference + ([1, 0] * (rest // 2 + 1))[:rest]
     in_front = [loser for loser in losers if random_() < 0.5]
     cut_b = sum(in_front)
     return len(in_front) - cut_b, cut_b
@@ -92,35 +96,29 @@ class ReferenceSampler:
     return bisect.bisect(cumulative, self._rng.random() * cumulative[-1],
                          0, len(cumulative) - 1)
 
-  def replacements(self, count, mask, vocabulary, mask_prob=0.8,
-                   random_prob=0.1):
-    """Chooses what replaces masked pieces.
+  def replace(self, items, indices, mask, vocabulary, mask_prob=0.8,
+              random_prob=0.1):
+    """Replaces masked pieces in place.
 
     By default, 80 % become [MASK], 10 % are kept and 10 % become a random one
     of the vocabulary (Devlin et al. 2019, arXiv 1810.04805, section 3.1).
 
     Args:
-      count: int, masked pieces.
+      items: list of pieces.
+      indices: sequence of int, the indices of the masked ones.
       mask: the piece [MASK]; vocabulary: sequence of pieces.
       mask_prob: float, probability of [MASK].
       random_prob: float, probability of a random piece.
-
-    Returns:
-      list of pieces; None for one that is kept.
     """
     rng = self._rng
     # 0.5 exactly by default, as in the reference.
     keep_prob = round(1 - random_prob / (1 - mask_prob), 12) if (
         mask_prob < 1) else 0.0
-    chosen = []
-    for _ in range(count):
+    for index in indices:
       if rng.random() < mask_prob:
-        chosen.append(mask)
-      elif rng.random() < keep_prob:
-        chosen.append(None)
-      else:
-        chosen.append(vocabulary[rng.randint(0, len(vocabulary) - 1)])
-    return chosen
+        items[index] = mask
+      elif rng.random() >= keep_prob:
+        items[index] = vocabulary[rng.randint(0, len(vocabulary) - 1)]
 
 
 class StreamSampler(ReferenceSampler):
@@ -192,21 +190,23 @@ class StreamSampler(ReferenceSampler):
     left_out = set(chosen)
     return [item for item in items if item not in left_out]
 
-  def cuts_in_front(self, losers):
-    lost_b = sum(losers)
-    return self._heads(len(losers) - lost_b), self._heads(lost_b)
+  def cuts_in_front(self, longer, difference, rest):
+    lost_b = difference * longer + (rest + 1) // 2
+    return self._heads(difference + rest - lost_b), self._heads(lost_b)
 
   def _heads(self, count):
     """Returns how many of `count` fair coins show heads."""
     return bin(self._rng.getrandbits(count)).count("1") if count else 0
 
-  def replacements(self, count, mask, vocabulary, mask_prob=0.8,
-                   random_prob=0.1):
+  def replace(self, items, indices, mask, vocabulary, mask_prob=0.8,
+              random_prob=0.1):
     # Of numbers of 32 bits, those below the first bound mask a piece, those
     # from there to the second one keep it.
     mask_bound = int(mask_prob * 2**32)
     keep_bound = int((1 - random_prob) * 2**32)
-    return [
-        mask if word < mask_bound else None if word < keep_bound else
-        vocabulary[self.integer(0, len(vocabulary) - 1)]
-        for word in self._next_words(count)]
+    random_, size = self._rng.random, len(vocabulary)
+    for index, word in zip(indices, self._next_words(len(indices))):
+      if word < mask_bound:
+        items[index] = mask
+      elif word >= keep_bound:
+        items[index] = vocabulary[int(random_() * size)]

@@ -179,6 +179,8 @@ class ExampleSerializer:
 def encode_ints(values, padding=0):
   """Encodes a list of ints, or of varints, followed by `padding` zeros."""
   if values and not isinstance(values[0], bytes):
+    if 0 <= min(values) and max(values) < 0x80:  # Each is its own varint.
+      return bytes(values) + bytes(padding)
     values = map(varint_of, values)
   return b"".join(values) + bytes(padding)
 
@@ -204,8 +206,16 @@ def create_instance_to_example_files(instances, tokenizer, max_seq_length,
   Raises:
     ValueError: an instance is too long.
   """
-  serializer = _serializer(max_seq_length, max_predictions_per_seq)
-  return [to_example(serializer, tokenizer, i) for i in instances]
+  return list(map(
+      encoder(tokenizer, max_seq_length, max_predictions_per_seq), instances))
+
+
+def encoder(tokenizer, max_seq_length, max_predictions_per_seq):
+  """Returns a function from an instance to its serialized tf.Example; see
+  create_instance_to_example_files for the arguments."""
+  return functools.partial(
+      to_example, _serializer(max_seq_length, max_predictions_per_seq),
+      tokenizer)
 
 
 def to_example(serializer, tokenizer, instance):

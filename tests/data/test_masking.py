@@ -7,6 +7,7 @@ import math
 import os
 import random
 import sys
+from typing import List, Optional
 
 import pytest
 
@@ -139,8 +140,9 @@ def test_a_rest_of_a_word_at_the_start_of_b_is_a_word(monkeypatch, changes):
 @pytest.mark.parametrize("mask_prob, random_prob", [
     (0.8, 0.1), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (0.5, 0.2)])
 def test_fractions_of_replacements(make, mask_prob, random_prob):
-  chosen = make(random.Random(1)).replacements(
-      20000, "[MASK]", ["x"], mask_prob, random_prob)
+  chosen: List[Optional[str]] = [None] * 20000
+  make(random.Random(1)).replace(
+      chosen, range(len(chosen)), "[MASK]", ["x"], mask_prob, random_prob)
   for value, share in (("[MASK]", mask_prob), ("x", random_prob),
                        (None, 1 - mask_prob - random_prob)):
     deviation = (share * (1 - share) / len(chosen)) ** 0.5

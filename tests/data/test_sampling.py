@@ -21,10 +21,19 @@ OPERATIONS = {
     "few": lambda sampler: tuple(sorted(sampler.subset("abcde", 2))),
     "most": lambda sampler: tuple(sorted(sampler.subset("abcde", 4))),
     "all": lambda sampler: tuple(sorted(sampler.subset("abcde", 7))),
-    "cuts": lambda sampler: tuple(sampler.cuts_in_front([0, 0, 1, 0, 1])),
-    "no_cuts_in_b": lambda sampler: tuple(sampler.cuts_in_front([0, 0])),
-    "replacements": lambda sampler: tuple(sampler.replacements(2, "M", "abcd")),
+    "cuts": lambda sampler: tuple(sampler.cuts_in_front(0, 2, 3)),
+    "cuts_of_b_first": lambda sampler: tuple(sampler.cuts_in_front(1, 2, 0)),
+    "no_cuts_in_b": lambda sampler: tuple(sampler.cuts_in_front(0, 2, 0)),
+    "replace": lambda sampler: tuple(_replaced(sampler, 2, "abcd")),
 }
+
+
+def _replaced(sampler, count, vocabulary):
+  """Returns what became of `count` pieces; None is one that is kept."""
+  items = [None] * (count + 1)
+  sampler.replace(items, range(1, count + 1), "M", vocabulary)
+  assert items[0] is None
+  return items[1:]
 
 
 def _shuffled(sampler, size):
@@ -55,7 +64,7 @@ def test_both_have_one_distribution(name):
 
 def test_replacements_follow_the_paper():
   sampler = sampling.StreamSampler(random.Random(1))
-  drawn = collections.Counter(sampler.replacements(ROUNDS, "M", "abcdefghij"))
+  drawn = collections.Counter(_replaced(sampler, ROUNDS, "abcdefghij"))
   assert abs(drawn["M"] / ROUNDS - 0.8) < 0.015
   assert abs(drawn[None] / ROUNDS - 0.1) < 0.01
   assert set(drawn) == set("abcdefghij") | {"M", None}

@@ -432,13 +432,11 @@ def test_validate_case_passes_what_it_does_not_know(path):
 
 def test_caches_are_bounded_and_stay_right(monkeypatch):
   monkeypatch.setattr(tokenization, "_WORD_ENTRIES", 8)
-  monkeypatch.setattr(tokenization, "_TOKEN_ENTRIES", 4)
   monkeypatch.setattr(tokenization, "_TABLE_ENTRIES", 16)
   tokenizer = _tokenizer(True)
   for text in golden.mixed_strings(500):
     _assert_fast_is_plain(tokenizer, text)
     assert tokenizer._word_ids.size() <= 2 * 8
-    assert tokenizer._token_ids.size() <= 2 * 4
   assert tokenizer._word_ids.size() >= 8
   table = tokenization._CharTable(tokenization._is_punctuation)
   for point in range(1000):
@@ -466,7 +464,6 @@ def test_long_words_are_not_kept():
   longest = tokenization._LONGEST_CACHED_WORD
   tokenizer.tokenize_to_ids("a" * longest + " " + "b" * (longest + 1))
   assert list(tokenizer._word_ids) == ["a" * longest]
-  assert list(tokenizer._token_ids) == ["a" * longest]
 
 
 def test_ideographs_are_cached_one_by_one():

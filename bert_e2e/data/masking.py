@@ -95,11 +95,16 @@ def replace_groups(tokens, groups, options, pieces, sampler):
   chosen = list(itertools.chain.from_iterable(groups))
   ascending = sorted(chosen)
   labels = [tokens[position] for position in ascending]
-  for positions in groups if options.replaces_groups else [chosen]:
-    _replace(tokens, positions, options, pieces, sampler)
+  if options.replaces_groups:
+    for positions in groups:
+      _replace_group(tokens, positions, options, pieces, sampler)
+  else:
+    replace(tokens, chosen, pieces, sampler, options.mask_replace_prob,
+            options.random_replace_prob)
   return ascending, labels
 
 
+@functools.lru_cache(maxsize=1 << 10)
 def num_to_predict(num_tokens, masked_lm_prob, max_predictions_per_seq):
   """Returns how many tokens of an example are masked.
 
@@ -114,19 +119,18 @@ def num_to_predict(num_tokens, masked_lm_prob, max_predictions_per_seq):
              max(1, int(round(num_tokens * masked_lm_prob))))
 
 
-def _replace(tokens, positions, options, pieces, sampler):
-  """Replaces the pieces at some positions: those of a span or an n-gram all by
-  [MASK], all by random pieces, or none of them.
+def _replace_group(tokens, positions, options, pieces, sampler):
+  """Replaces the pieces of a span or an n-gram: all by [MASK], all by random
+  pieces, or none of them.
 
-  Source for that: Joshi et al. 2020, SpanBERT, arXiv 1907.10529, section 3.1;
+  Source: Joshi et al. 2020, SpanBERT, arXiv 1907.10529, section 3.1;
     tensorflow/models, see `_ngrams`.
   """
-  probabilities = options.mask_replace_prob, options.random_replace_prob
-  if options.replaces_groups:
-    choice = [_KEPT]
-    sampler.replace(choice, [0], _MASK, [_RANDOM], *probabilities)
-    probabilities = float(choice == [_MASK]), float(choice == [_RANDOM])
-  replace(tokens, positions, pieces, sampler, *probabilities)
+  choice = [_KEPT]
+  sampler.replace(choice, [0], _MASK, [_RANDOM], options.mask_replace_prob,
+                  options.random_replace_prob)
+  replace(tokens, positions, pieces, sampler,
+          float(choice == [_MASK]), float(choice == [_RANDOM]))
 
 
 def replace(tokens, positions, pieces, sampler, mask_prob, random_prob):

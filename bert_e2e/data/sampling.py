@@ -180,7 +180,8 @@ class StreamSampler(ReferenceSampler):
 
   def subset(self, items, count):
     # If it is most of them, choose those that are left out.
-    fewer = max(0, min(count, len(items) - count))
+    rest = len(items) - count
+    fewer = count if count <= rest else max(0, rest)
     found = self._some(items, fewer)
     while len(found) < fewer:
       found.update(self._some(items, fewer))

@@ -41,6 +41,16 @@ _CJK_RANGES = (
 _CJK_CLASS = "".join("%c-%c" % bounds for bounds in _CJK_RANGES)
 _CJK_RUN = re.compile("([%s]+)" % _CJK_CLASS)
 
+# Frequent punctuation outside of ASCII, by its first and last character.
+_OTHER_PUNCTUATION_RANGES = (
+    (0xA1, 0xA1), (0xA7, 0xA7), (0xAB, 0xAB), (0xB6, 0xB7), (0xBB, 0xBB),
+    (0xBF, 0xBF), (0x2010, 0x2027), (0x2030, 0x2043), (0x3001, 0x3003),
+    (0x3008, 0x3011), (0x3014, 0x301F), (0xFF01, 0xFF03), (0xFF05, 0xFF0A),
+    (0xFF0C, 0xFF0F), (0xFF1A, 0xFF1B), (0xFF1F, 0xFF20), (0xFF3B, 0xFF3D),
+    (0xFF3F, 0xFF3F), (0xFF5B, 0xFF5B), (0xFF5D, 0xFF5D), (0xFF5F, 0xFF65))
+_OTHER_PUNCTUATION_CLASS = "".join(
+    "%c-%c" % bounds for bounds in _OTHER_PUNCTUATION_RANGES)
+
 _ASCII_PUNCTUATION = frozenset(string.punctuation)
 _PUNCTUATION_CLASS = re.escape(string.punctuation)
 _ASCII_PARTS = re.compile("[{0}]|[^{0}]+".format(_PUNCTUATION_CLASS))
@@ -59,14 +69,16 @@ def _parts(single):
   return re.compile("[{0}]|[^\\s{0}]+".format(single) if single else r"\S+")
 
 
-# Characters that are parts by themselves: in any text; in one without
-# ideographs, a quarter faster; in one with a capital sigma.
+# Characters that are parts by themselves: in any text; where ideographs are
+# not; in ASCII, a quarter faster; in a text with a capital sigma. Other
+# punctuation stays with the letters beside it, which is split later.
 #
 # A text may be split at punctuation before it is lower-cased and decomposed,
 # because each character is converted independently of others. The exception is
 # the capital sigma, whose lower case depends on the letters on both sides, even
 # beyond punctuation.
-_SINGLE = _PUNCTUATION_CLASS + _CJK_CLASS
+_SINGLE_WITHOUT_CJK = _PUNCTUATION_CLASS + _OTHER_PUNCTUATION_CLASS
+_SINGLE = _SINGLE_WITHOUT_CJK + _CJK_CLASS
 _SINGLE_IN_ASCII = _PUNCTUATION_CLASS
 _SINGLE_WITH_SIGMA = _CJK_CLASS
 _SIGMA = "\u03a3"
@@ -441,8 +453,8 @@ class BasicTokenizer(object):
   def independent_parts(self, text):
     """Splits a text into parts that can be tokenized independently.
 
-    These are ideographs and ASCII punctuation, if they are words, and the parts
-    between them: few enough different ones for a cache to hold most of a text.
+    These are ideographs and frequent punctuation, if they are words, and the
+    parts between them: few enough different ones for a cache to hold most of a text.
 
     Args:
       text: str without the characters of _JOINERS.
@@ -456,7 +468,7 @@ class BasicTokenizer(object):
     if not self.do_split_on_punc or _SIGMA in text:
       single = _SINGLE_WITH_SIGMA if splits_cjk else ""
     else:
-      single = _SINGLE if splits_cjk else _SINGLE_IN_ASCII
+      single = _SINGLE if splits_cjk else _SINGLE_WITHOUT_CJK
     return _parts(single).findall(text)
 
   @property

@@ -9,6 +9,7 @@ import importlib.machinery
 import json
 import os
 import pickle
+import random
 import subprocess
 import sys
 import types
@@ -442,6 +443,29 @@ def test_caches_are_bounded_and_stay_right(monkeypatch):
   for point in range(1000):
     assert table[chr(point)] == tokenization._is_punctuation(chr(point))
     assert len(table) <= 16
+
+
+def test_parts_are_split_at_punctuation_only():
+  for first, last in tokenization._OTHER_PUNCTUATION_RANGES:
+    for point in range(first, last + 1):
+      assert tokenization._is_punctuation(chr(point)), hex(point)
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"do_split_on_punc": False}, {"tokenize_chinese_chars": False},
+    {"strip_accents": False}], ids=str)
+@pytest.mark.parametrize("lower", [True, False])
+def test_punctuation_beside_letters_marks_and_ideographs(lower, options):
+  tokenizer = tokenization.FullTokenizer(
+      golden.VOCAB_FILE, lower, **options)
+  rng = random.Random(23)
+  letters = "aAbZ1\u00e9\u0130\u0391\u03a3\u03c2\u0301\u0327\u4e00\u6743 .,\u2044"
+  punctuation = [chr(point) for bounds in
+                 tokenization._OTHER_PUNCTUATION_RANGES for point in bounds]
+  for _ in range(600):
+    _assert_fast_is_plain(tokenizer, "".join(
+        rng.choice(letters if rng.random() < 0.6 else punctuation)
+        for _ in range(rng.randint(1, 9))))
 
 
 def test_words_in_use_survive_a_full_cache():

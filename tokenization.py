@@ -454,7 +454,8 @@ class BasicTokenizer(object):
     """Splits a text into parts that can be tokenized independently.
 
     These are ideographs and frequent punctuation, if they are words, and the
-    parts between them: few enough different ones for a cache to hold most of a text.
+    parts between them: few enough different ones for a cache to hold most of a
+    text.
 
     Args:
       text: str without the characters of _JOINERS.

@@ -51,7 +51,8 @@ class TrainingInstance:
   Args:
     tokens: list of pieces, masked: [CLS] A [SEP] B [SEP], or [CLS], a text and
       [SEP], where a [SEP] may also separate texts of several documents.
-    segment_ids: list of int, 1 for B and the [SEP] after it, else 0.
+    segment_ids: list of int, 1 for B and the [SEP] after it, else 0; bytes of
+      them if pieces are ids.
     masked_lm_positions: list of int, the masked offsets into `tokens`,
       ascending.
     masked_lm_labels: list of pieces, the original ones at these offsets.
@@ -206,8 +207,8 @@ def _single_sequences(form, documents, borrowed, options, pieces, sampler):
       tokens += text[start:end]
       tokens.append(pieces.sep)
     length_a = len(tokens) - SINGLE_SPECIAL if len(texts) == 1 else None
-    yield _masked(tokens, [0] * len(tokens), length_a, False, options, pieces,
-                  sampler)
+    yield _masked(tokens, pieces.segment_a * len(tokens), length_a, False,
+                  options, pieces, sampler)
 
 
 # Special tokens of a pair, [CLS] A [SEP] B [SEP], and of a single text.
@@ -264,7 +265,8 @@ def document_instances(document, others, options, pieces, sampler):
         sampler)
     tokens = [pieces.cls, *pair.pieces_a[start_a:end_a], pieces.sep,
               *pair.pieces_b[start_b:end_b], pieces.sep]
-    segment_ids = [0] * (end_a - start_a + 2) + [1] * (end_b - start_b + 1)
+    segment_ids = (pieces.segment_a * (end_a - start_a + 2) +
+                   pieces.segment_b * (end_b - start_b + 1))
     yield _masked(tokens, segment_ids, end_a - start_a, pair.is_random,
                   options, pieces, sampler)
 

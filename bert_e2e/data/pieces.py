@@ -32,6 +32,8 @@ class Pieces(NamedTuple):
     is_continuation: function from a piece to whether it continues a word.
     special_in_text: bool, whether `cls` or `sep` may occur in text: a custom
       tokenizer may produce them, FullTokenizer never does.
+    segment_a, segment_b: the segment ids of a piece of A and of one of B, as a
+      sequence of one int: lists, or bytes, as an example stores them.
     marker: chinese_words.Marker of the pieces that continue a Chinese word;
       None if each Chinese character is a word.
   """
@@ -41,6 +43,8 @@ class Pieces(NamedTuple):
   vocabulary: Sequence[Any]
   is_continuation: Callable[[Any], bool]
   special_in_text: bool
+  segment_a: Sequence[int]
+  segment_b: Sequence[int]
   marker: Optional[chinese_words.Marker] = None
 
   def marked(self, lines, segments):
@@ -66,7 +70,7 @@ def text_pieces(vocab_words, words=None):
   """
   return _with_words(
       Pieces("[CLS]", "[SEP]", "[MASK]", vocab_words,
-             lambda piece: piece.startswith("##"), True),
+             lambda piece: piece.startswith("##"), True, [0], [1]),
       words, zip(vocab_words, vocab_words))
 
 
@@ -95,7 +99,7 @@ def id_pieces(tokenizer, words=None):
   return _with_words(
       Pieces(vocab["[CLS]"], vocab["[SEP]"], vocab["[MASK]"],
              list(vocab.values()), tokenizer.continuation_ids.__contains__,
-             False),
+             False, b"\0", b"\1"),
       words, vocab.items())
 
 

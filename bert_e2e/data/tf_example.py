@@ -141,7 +141,7 @@ class ExampleSerializer:
 
     Args:
       input_ids: list of int, 0 or more, or of bytes, their varints; at most L.
-      segment_ids: list of int, 0 or 1, of the same length.
+      segment_ids: list of int, 0 or 1, of the same length, or bytes of them.
       masked_lm_positions: list of int, at most P.
       masked_lm_ids: list of the same length, like `input_ids`.
       is_random_next: bool.

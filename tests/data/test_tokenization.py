@@ -459,7 +459,8 @@ def test_punctuation_beside_letters_marks_and_ideographs(lower, options):
   tokenizer = tokenization.FullTokenizer(
       golden.VOCAB_FILE, lower, **options)
   rng = random.Random(23)
-  letters = "aAbZ1\u00e9\u0130\u0391\u03a3\u03c2\u0301\u0327\u4e00\u6743 .,\u2044"
+  letters = ("aAbZ1 .,\u00e9\u0130\u0391\u03a3\u03c2\u0301\u0327\u2044"
+             "\u4e00\u6743")
   punctuation = [chr(point) for bounds in
                  tokenization._OTHER_PUNCTUATION_RANGES for point in bounds]
   for _ in range(600):

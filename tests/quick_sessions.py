@@ -11,6 +11,7 @@ with such ones at each call of it. After `use` it inspects each of them once.
 Python looks for garbage less often.
 """
 
+import contextlib
 import functools
 import gc
 import inspect
@@ -20,12 +21,13 @@ import tensorflow.compat.v1 as tf
 from tensorflow.python.client import session as session_lib
 from tensorflow.python.util import tf_inspect
 
+_CREATE = session_lib.BaseSession.__init__
+
 
 def use():
   """Switches the graph optimizer off in all sessions created from here on."""
   gc.set_threshold(20000)  # A graph has many objects, and few become garbage.
   _inspect_once()
-  create = session_lib.BaseSession.__init__
 
   def create_quickly(self, target="", graph=None, config=None):
     quick = tf.ConfigProto()
@@ -42,9 +44,20 @@ def use():
     rewriting.disable_meta_optimizer = not wanted
     # Before the session's own pass over each part of a graph that it runs.
     quick.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
-    create(self, target, graph, quick)
+    _CREATE(self, target, graph, quick)
 
   session_lib.BaseSession.__init__ = create_quickly
+
+
+@contextlib.contextmanager
+def suspended():
+  """Makes sessions within the context as they are without `use`."""
+  create = session_lib.BaseSession.__init__
+  session_lib.BaseSession.__init__ = _CREATE
+  try:
+    yield
+  finally:
+    session_lib.BaseSession.__init__ = create
 
 
 def _inspect_once():

@@ -49,13 +49,9 @@ SCHEDULES = ((5e-5, 100000, 10000), (1e-4, 37, 11), (3e-3, 7, 0), (2e-5, 5, 9))
 
 
 def session():
-  """Returns a session in which sums have one order: a single thread, and no
-  graph optimizer, which fuses operations."""
-  config = tf.ConfigProto(
-      intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
-  config.graph_options.rewrite_options.disable_meta_optimizer = True
-  config.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
-  return tf.Session(config=config)
+  """Returns a session in which sums have one order: a single thread."""
+  return tf.Session(config=tf.ConfigProto(
+      intra_op_parallelism_threads=1, inter_op_parallelism_threads=1))
 
 
 def weight(name, shape):

@@ -114,7 +114,8 @@ def _run(values):
   if not outputs:
     raise ValueError("Nothing to do: pass --output_tf, --output_hf or "
                      "--output_saved_model.")
-  conversion.check_outputs(**outputs)
+  conversion.check_outputs(**outputs, inputs={
+      "--input": values.input, "--average_with": values.average_with})
   source, average = _read(values)
   if source.root != tf_weights.ROOT:
     print("%s has the encoder as %s..., which is written as %s..." % (

@@ -222,16 +222,17 @@ def check_outputs(output_tf=None, output_hf=None, output_saved_model=None,
   Args:
     output_tf, output_hf, output_saved_model: str, directories that need not
       exist; or None.
-    inputs: dict from flag, such as "--init_checkpoint", to the path, or None,
-      of a model or file that is read: no output may be its directory.
+    inputs: dict from flag, such as "--init_checkpoint", to the path, a list of
+      paths, or None, of what is read: no output may be its directory.
 
   Raises:
     ValueError: one holds other files than those of an earlier `export`, or an
       input; or two are the same.
   """
   input_of: Dict[str, Any] = {}
-  for flag, path in (inputs or {}).items():
-    if path:
+  for flag, paths in (inputs or {}).items():
+    paths = [paths] if isinstance(paths, str) else paths or ()
+    for path in filter(None, paths):
       input_of.setdefault(os.path.realpath(_directory_of(path)), (flag, path))
   flag_of = {}
   for flag, directory, own_names in (

@@ -114,15 +114,16 @@ def group_documents(segments):
   """
   documents = []
   pieces: List[Any] = []
-  starts = [0]
+  starts, size = [0], 0
   for segment in segments:
     if segment is not None:
       pieces += segment
-      if len(pieces) > starts[-1]:
-        starts.append(len(pieces))
+      if len(pieces) > size:
+        size = len(pieces)
+        starts.append(size)
     elif pieces:
       documents.append(Document(pieces, starts))
-      pieces, starts = [], [0]
+      pieces, starts, size = [], [0], 0
   if pieces:
     documents.append(Document(pieces, starts))
   return documents
@@ -258,17 +259,18 @@ def document_instances(document, others, options, pieces, sampler):
   target = max_num_pieces
   if sampler.chance(options.short_seq_prob):
     target = sampler.integer(2, max_num_pieces)
-  pairing_row = PAIRINGS[options.sentence_objective]
-  for pair in pairing_row.pairs(document, others, target, sampler):
+  pairs = PAIRINGS[options.sentence_objective].pairs
+  cls, sep = pieces.cls, pieces.sep
+  segment_a, segment_b = pieces.segment_a, pieces.segment_b
+  for text_a, start_a, end_a, text_b, start_b, end_b, is_random in pairs(
+      document, others, target, sampler):
     start_a, end_a, start_b, end_b = pairing.truncated_bounds(
-        pair.start_a, pair.end_a, pair.start_b, pair.end_b, max_num_pieces,
-        sampler)
-    tokens = [pieces.cls, *pair.pieces_a[start_a:end_a], pieces.sep,
-              *pair.pieces_b[start_b:end_b], pieces.sep]
-    segment_ids = (pieces.segment_a * (end_a - start_a + 2) +
-                   pieces.segment_b * (end_b - start_b + 1))
-    yield _masked(tokens, segment_ids, end_a - start_a, pair.is_random,
-                  options, pieces, sampler)
+        start_a, end_a, start_b, end_b, max_num_pieces, sampler)
+    tokens = [cls, *text_a[start_a:end_a], sep, *text_b[start_b:end_b], sep]
+    segment_ids = (segment_a * (end_a - start_a + 2) +
+                   segment_b * (end_b - start_b + 1))
+    yield _masked(tokens, segment_ids, end_a - start_a, is_random, options,
+                  pieces, sampler)
 
 
 def _masked(tokens, segment_ids, length_a, is_random_next, options, pieces,

@@ -209,6 +209,20 @@ def test_the_program_refuses_with_one_message(whole, tmp_path, values, said):
   assert sorted(os.listdir(str(tmp_path))) == before
 
 
+@pytest.mark.parametrize("flag", ["input", "average_with"])
+def test_the_program_does_not_write_over_what_it_reads(whole, tmp_path, flag):
+  out = str(tmp_path / "out")
+  assert convert(input=whole, output_hf=out).returncode == 0
+  before = {name: (tmp_path / "out" / name).read_bytes()
+            for name in os.listdir(out)}
+  run = convert(**dict({"input": whole}, **{flag: out}), output_hf=out)
+  assert run.returncode == 1
+  assert "--output_hf=%s is the directory of --%s=%s" % (
+      out, flag, out) in run.stdout
+  assert before == {name: (tmp_path / "out" / name).read_bytes()
+                    for name in os.listdir(out)}
+
+
 def test_directories_with_other_files_are_refused(tmp_path):
   out = str(tmp_path)
   with pytest.raises(ValueError, match="are the same directory"):

@@ -152,7 +152,10 @@ def segments_of_text(text, tokenizer, pieces):
   Returns:
     iterable.
   """
-  return pieces.marked(file_io.split_lines(text), tokenizer.lines_to_ids(text))
+  segments = tokenizer.lines_to_ids(text)
+  if pieces.marker is None:
+    return segments
+  return pieces.marked(file_io.split_lines(text), segments)
 
 
 def instances_from_documents(documents, options, pieces, sampler, borrowed=(),

@@ -45,13 +45,10 @@ def encode(instance, tokenizer):
   Args:
     instance, tokenizer: see tf_example.create_instance_to_example_files.
   """
+  tokens, labels = tf_example.ids_of(tokenizer, instance)
   return PackableSequence(
-      len(instance.tokens),
-      tf_example.encode_ints(tf_example.ids_of(tokenizer, instance.tokens)),
-      bytes(instance.segment_ids),
-      instance.masked_lm_positions,
-      tf_example.encode_ints(
-          tf_example.ids_of(tokenizer, instance.masked_lm_labels)),
+      len(tokens), tf_example.encode_ints(tokens), bytes(instance.segment_ids),
+      instance.masked_lm_positions, tf_example.encode_ints(labels),
       instance.is_random_next)
 
 

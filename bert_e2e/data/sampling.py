@@ -8,6 +8,7 @@ same distributions and needs a fifth of the random numbers.
 """
 
 import bisect
+import functools
 import struct
 from typing import Tuple
 
@@ -201,13 +202,17 @@ class StreamSampler(ReferenceSampler):
 
   def replace(self, items, indices, mask, vocabulary, mask_prob=0.8,
               random_prob=0.1):
-    # Of numbers of 32 bits, those below the first bound mask a piece, those
-    # from there to the second one keep it.
-    mask_bound = int(mask_prob * 2**32)
-    keep_bound = int((1 - random_prob) * 2**32)
+    mask_bound, keep_bound = _bounds(mask_prob, random_prob)
     random_, size = self._rng.random, len(vocabulary)
     for index, word in zip(indices, self._next_words(len(indices))):
       if word < mask_bound:
         items[index] = mask
       elif word >= keep_bound:
         items[index] = vocabulary[int(random_() * size)]
+
+
+@functools.lru_cache(maxsize=16)
+def _bounds(mask_prob, random_prob):
+  """Returns bounds for numbers of 32 bits: those below the first one mask a
+  piece, those from there to the second one keep it."""
+  return int(mask_prob * 2**32), int((1 - random_prob) * 2**32)

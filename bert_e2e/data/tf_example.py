@@ -179,10 +179,19 @@ class ExampleSerializer:
 def encode_ints(values, padding=0):
   """Encodes a list of ints, or of varints, followed by `padding` zeros."""
   if values and not isinstance(values[0], bytes):
-    if 0 <= min(values) and max(values) < 0x80:  # Each is its own varint.
-      return bytes(values) + bytes(padding)
-    values = map(varint_of, values)
+    return _varints_of(values) + bytes(padding)
   return b"".join(values) + bytes(padding)
+
+
+def _varints_of(numbers):
+  """Encodes a list of ints; those below 128 are varints as they are."""
+  try:
+    encoded = bytes(numbers)
+    if encoded.isascii():
+      return encoded
+  except ValueError:
+    pass  # One is larger than a byte, or negative.
+  return b"".join(map(varint_of, numbers))
 
 
 @functools.lru_cache(maxsize=None)
@@ -225,16 +234,19 @@ def to_example(serializer, tokenizer, instance):
     serializer: ExampleSerializer.
     tokenizer, instance: see create_instance_to_example_files.
   """
+  tokens, labels = ids_of(tokenizer, instance)
   return serializer.serialize(
-      ids_of(tokenizer, instance.tokens), instance.segment_ids,
-      instance.masked_lm_positions,
-      ids_of(tokenizer, instance.masked_lm_labels), instance.is_random_next)
+      tokens, instance.segment_ids, instance.masked_lm_positions, labels,
+      instance.is_random_next)
 
 
-def ids_of(tokenizer, pieces):
-  if pieces and isinstance(pieces[0], str):
-    return tokenizer.convert_tokens_to_ids(pieces)
-  return pieces
+def ids_of(tokenizer, instance):
+  """Returns (the tokens of an instance, its labels) as ids: two lists."""
+  tokens, labels = instance.tokens, instance.masked_lm_labels
+  if tokens and isinstance(tokens[0], str):
+    return (tokenizer.convert_tokens_to_ids(tokens),
+            tokenizer.convert_tokens_to_ids(labels))
+  return tokens, labels
 
 
 def _read_varint(data, offset):

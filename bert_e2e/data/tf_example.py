@@ -178,9 +178,9 @@ class ExampleSerializer:
 
 def encode_ints(values, padding=0):
   """Encodes a list of ints, or of varints, followed by `padding` zeros."""
-  if values and not isinstance(values[0], bytes):
-    return _varints_of(values) + bytes(padding)
-  return b"".join(values) + bytes(padding)
+  if values and isinstance(values[0], bytes):
+    return b"".join(values) + bytes(padding)
+  return _varints_of(values) + bytes(padding)
 
 
 def _varints_of(numbers):

@@ -16,7 +16,13 @@ import math
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from bert_e2e.data import tf_example
+from bert_e2e.data.masking import num_to_predict
 from bert_e2e.data.tf_example import FLOAT_LIST, INT64_LIST
+
+# Incremented when the same sequences give other rows.
+PACKING_VERSION = 2
+# Tokens of the shortest sequence: [CLS], a piece and [SEP].
+_MIN_LENGTH = 3
 
 
 class PackableSequence(NamedTuple):
@@ -74,23 +80,30 @@ def row_shape(instances, packing, has_strategy=False):
       may mask more of a sequence than its share.
 
   Returns:
-    RowShape. Its predictions suffice for every row of built-in masks: a
-    sequence of n tokens has at most max(1, round(p n)) of them.
+    RowShape. The model computes all P predictions of a row, used or not. So
+    they are as few as a row of equally long sequences with built-in masks
+    needs, but at least min(ceil(p S), K max_predictions_per_seq). Rows of other
+    sequences rarely need more; see `best_fit`.
   """
   length, count = instances.max_seq_length, packing.max_sequences_per_pack
-  predictions = math.ceil(instances.masked_lm_prob * length) + count
-  if has_strategy:
-    predictions = max(predictions, instances.max_predictions_per_seq)
-  return RowShape(length, min(
-      count * instances.max_predictions_per_seq, predictions), count)
+  most = instances.max_predictions_per_seq
+  predictions = max(
+      min(count, length // each) *
+      num_to_predict(each, instances.masked_lm_prob, most)
+      for each in range(min(_MIN_LENGTH, length), length + 1))
+  predictions = max(predictions, min(
+      count * most, math.ceil(instances.masked_lm_prob * length)))
+  return RowShape(
+      length, max(predictions, most) if has_strategy else predictions, count)
 
 
 def best_fit(sizes, shape):
   """Assigns sequences to rows.
 
   From the longest one on, each is put into a row with the least space that
-  still holds it, or into a new row if there is none, or if that row has too few
-  predictions left, which does not happen with built-in masks.
+  still holds it, or into a new row if there is none. A row that has the space
+  but too few predictions left does not hold it. Of rows with equal space, only
+  the latest one is considered.
 
   Args:
     sizes: list of (length, number of predictions), those of the sequences.
@@ -101,6 +114,8 @@ def best_fit(sizes, shape):
 
   >>> best_fit([(3, 1), (6, 1), (4, 1), (7, 1)], RowShape(10, 4, 2))
   [[3, 0], [1, 2]]
+  >>> best_fit([(3, 1), (6, 1), (4, 1), (7, 2)], RowShape(10, 2, 2))
+  [[3], [1, 2], [0]]
   """
   rows: List[List[int]] = []
   # By free positions: rows, each with its free predictions.
@@ -109,20 +124,25 @@ def best_fit(sizes, shape):
   is_open = 0  # Bit n is set if there is a row with n free positions.
   for number in sorted(range(len(sizes)), key=lambda i: -sizes[i][0]):
     length, predictions = sizes[number]
-    fitting = is_open >> length
-    free = length + (fitting & -fitting).bit_length() - 1
-    if fitting and open_rows[free][-1][1] >= predictions:
-      row, free_predictions = open_rows[free].pop()
-      if not open_rows[free]:
-        is_open ^= 1 << free
+    fitting = is_open >> length << length
+    while fitting:
+      bit = fitting & -fitting
+      free = bit.bit_length() - 1
+      if open_rows[free][-1][1] >= predictions:
+        row, free_predictions = open_rows[free].pop()
+        if not open_rows[free]:
+          is_open ^= bit
+        break
+      fitting ^= bit
     else:
       row, free, free_predictions = [], shape.max_seq_length, (
           shape.max_predictions)
       rows.append(row)
     row.append(number)
     free -= length
-    if len(row) < shape.max_sequences and free:
-      open_rows[free].append((row, free_predictions - predictions))
+    free_predictions -= predictions
+    if len(row) < shape.max_sequences and free and free_predictions:
+      open_rows[free].append((row, free_predictions))
       is_open |= 1 << free
   return rows
 
@@ -259,26 +279,27 @@ class PackedShape(NamedTuple):
   padding_share: float
 
 
-def estimate(lengths, shape, num_windows) -> PackedShape:
+def estimate(lengths, instances, shape, num_windows) -> PackedShape:
   """Estimates what packing makes of a text, by packing a window like its own.
 
   Args:
     lengths: dict from the number of tokens of a sequence to the number of
       sequences, a float.
+    instances: config.InstanceConfig, validated.
     shape: RowShape.
     num_windows: int, the windows into which the stream divides them.
   """
-  window: List[int] = []
+  window: List[Tuple[int, int]] = []
   total: Dict[str, float] = {"sequences": 0.0, "tokens": 0.0}
   for length, times in sorted(lengths.items()):
     total["sequences"] += times
     total["tokens"] += length * times
+    size = length, num_to_predict(
+        length, instances.masked_lm_prob, instances.max_predictions_per_seq)
     # The sum is rounded, not each summand, which may be small.
-    window += [length] * (
-        round(total["sequences"] / num_windows) - len(window))
+    window += [size] * (round(total["sequences"] / num_windows) - len(window))
   if not window:
     return PackedShape(0.0, 0.0)
-  rows = best_fit([(length, 0) for length in window], shape)
-  num_rows = len(rows) * total["sequences"] / len(window)
+  num_rows = len(best_fit(window, shape)) * total["sequences"] / len(window)
   places = num_rows * shape.max_seq_length
   return PackedShape(num_rows, 1 - total["tokens"] / places)

@@ -19,6 +19,7 @@ from bert_e2e.data import (
   text_lines,
 )
 from bert_e2e.data.instances import PAIRINGS
+from bert_e2e.data.masking import num_to_predict
 from bert_e2e.data.pieces import check_vocabulary
 from bert_e2e.data.preflight_counts import SampleCounter, vocabulary_shares
 from bert_e2e.data.preflight_formats import (
@@ -416,7 +417,8 @@ def _with_packing(found, counter, options, chunk_lines):
   """
   windows = ratio(found.lines, stream.CHUNKS_PER_WINDOW * chunk_lines)
   packed = packing.estimate(
-      counter.lengths, options.row_shape(), max(1, round(windows)))
+      counter.lengths, options.instances, options.row_shape(),
+      max(1, round(windows)))
   sequences = counter.total["examples"]
   found = found._replace(
       sequences_per_pack=ratio(sequences, packed.rows),
@@ -515,9 +517,9 @@ def _masking_values(counter, options):
   `_example_values`."""
   uncut = cut = 0.0
   for length, times in counter.lengths.items():
-    wanted = max(1, int(round(length * options.masked_lm_prob)))
-    uncut += times * wanted
-    cut += times * min(wanted, options.max_predictions_per_seq)
+    uncut += times * num_to_predict(length, options.masked_lm_prob, length)
+    cut += times * num_to_predict(
+        length, options.masked_lm_prob, options.max_predictions_per_seq)
   masked = ratio(counter.total["masked"], counter.total["example_tokens"])
   return {
       "max_predictions_per_seq": options.max_predictions_per_seq,

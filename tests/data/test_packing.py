@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import math
 
 import pytest
 import tensorflow.compat.v1 as tf
@@ -170,16 +171,52 @@ def test_best_fit_is_the_papers_order():
       [1, 2], [3, 0, 4]]
 
 
-@pytest.mark.parametrize("length, limit", [(128, 8), (512, 16)])
-def test_predictions_suffice_for_built_in_masks(length, limit):
-  """Rows whose sequences mask as many tokens as possible."""
-  options = InstanceConfig(max_seq_length=length, max_predictions_per_seq=20)
+def test_best_fit_takes_another_row_if_predictions_are_used_up():
+  """6 fits the row of 7 best, but that one has a prediction left only."""
+  shape = packing.RowShape(14, 3, 8)
+  assert packing.best_fit([(9, 1), (6, 2), (5, 2)], shape) == [[0, 2], [1]]
+  assert packing.best_fit([(9, 2), (8, 1), (5, 2)], shape) == [[0], [1, 2]]
+  # A row without predictions left is full.
+  assert packing.best_fit([(9, 3), (5, 1)], shape) == [[0], [1]]
+
+
+@pytest.mark.parametrize("length, limit, predictions", [
+    (128, 8, 21), (512, 16, 80), (512, 3, 78)])
+def test_a_row_has_few_predictions(length, limit, predictions):
+  """Those of equally long sequences with built-in masks, and hardly more than
+  the share of a row."""
+  options = InstanceConfig(
+      max_seq_length=length, max_predictions_per_seq="auto").validated()
   shape = packing.row_shape(options, PackingConfig(True, limit))
+  assert shape == (length, predictions, limit)
+  assert predictions <= math.ceil(options.masked_lm_prob * length) + 3
   for size in range(3, length + 1):
     count = min(limit, length // size)
-    most = min(20, max(1, int(round(size * options.masked_lm_prob))))
-    assert count * most <= shape.max_predictions
-  assert shape.max_predictions < 20 * limit
+    assert count * max(1, round(0.15 * size)) <= predictions
+
+
+def test_a_row_has_no_more_predictions_than_its_sequences():
+  options = InstanceConfig(max_seq_length=512, max_predictions_per_seq=20)
+  assert packing.row_shape(
+      options, PackingConfig(True, 2)).max_predictions == 40
+
+
+def test_rows_of_an_earlier_version_are_another_stream(tmp_path):
+  """They had more predictions, and their record no version."""
+  (tmp_path / "text.txt").write_text(short_documents(9))
+  (tmp_path / "vocab.txt").write_text("\n".join(VOCAB) + "\n")
+
+  def record(**options):
+    return text_source.TextSource.from_arguments(
+        str(tmp_path / "text.txt"), str(tmp_path / "vocab.txt"), **LENGTHS,
+        **options).record()
+
+  packed = record(pack_sequences=True)
+  options = dict(packed.options)
+  del options["packing_version"]
+  assert packed._replace(options=options).differences(packed) == [
+      "packing_version was None and is 2"]
+  assert "packing_version" not in record().options
 
 
 def test_a_strategy_may_mask_more_than_its_share(corpus, modules):

@@ -88,20 +88,21 @@ def shape_of(model) -> Shape:
   return Shape(layers, hidden, 4 * hidden)
 
 
-def operations_per_sequence(shape, length, predictions):
-  """Returns the operations that training on one sequence takes.
+def operations_per_row(shape, length, predictions, sequences=1):
+  """Returns the operations that training on one row of a batch takes.
 
   See benchmarks/gpu.py for the formula.
 
   Args:
     shape: Shape.
-    length: int, S, tokens of a sequence, padding included.
-    predictions: int, P, predicted positions of a sequence, padding included.
+    length: int, S, tokens of a row, padding included.
+    predictions: int, P, predicted positions of a row, padding included.
+    sequences: int, K, most sequences of a row, padding included.
 
   Returns:
     int.
   """
-  hidden, outputs = shape.hidden, 1 + predictions
+  hidden, outputs = shape.hidden, sequences + predictions
   keys_and_values = 2 * hidden * hidden
   # At each position that attends: query, output, feed-forward layer, and the
   # scores and the sum over the positions attended to.
@@ -110,7 +111,8 @@ def operations_per_sequence(shape, length, predictions):
   products = (shape.layers - 1) * length * (keys_and_values + attending)
   products += length * keys_and_values + outputs * attending
   products += predictions * (hidden * hidden + shape.vocabulary * hidden)
-  products += hidden * hidden + 2 * hidden  # The pooler, the sentence's label.
+  # The pooler and the sentences' labels.
+  products += sequences * (hidden * hidden + 2 * hidden)
   return 6 * products
 
 

@@ -16,13 +16,13 @@ from typing import Any, Dict, List, NamedTuple
 import common
 
 from bert_e2e import config
-from bert_e2e.data import preflight
+from bert_e2e.data import packing
 from bert_e2e.reporting import run_data
 from on_gpu import cards
 
 PROGRAM = os.path.join(common.ROOT, "benchmarks", "gpu_program.py")
-MEASURED, OUT_OF_MEMORY, FAILED, SKIPPED, TIMED_OUT = (
-    "measured", "out of memory", "failed", "skipped", "timed out")
+MEASURED, OUT_OF_MEMORY, FAILED, TIMED_OUT = (
+    "measured", "out of memory", "failed", "timed out")
 # Results that another attempt would repeat.
 FINAL = (MEASURED, OUT_OF_MEMORY)
 _OUT_OF_MEMORY = re.compile(
@@ -59,19 +59,36 @@ class Training(NamedTuple):
             ("XLA", self.xla), ("packed", self.packed),
             (self.gradients + " gradients", self.gradients)) if is_said])
 
-  def flags(self, num_predictions):
+  def flags(self):
     """Returns the flags of run_pretraining_e2e.py that select it."""
     found = ["--max_seq_length=%d" % self.length,
-             "--max_predictions_per_seq=%d" % num_predictions,
+             "--max_predictions_per_seq=%d" % predictions_of(self.length),
              "--train_batch_size=%d" % self.batch_size,
              "--precision=" + self.precision]
-    return found + ["--use_xla"] * self.xla + (
-        ["--pack_sequences"] * self.packed)
+    if self.packed:
+      found += ["--pack_sequences", "--max_sequences_per_pack=%d" %
+                max_sequences(self.length)]
+    return found + ["--use_xla"] * self.xla
+
+  def row_shape(self) -> packing.RowShape:
+    """Returns the shape of a row of its batches."""
+    predictions = predictions_of(self.length)
+    if not self.packed:
+      return packing.RowShape(self.length, predictions, 1)
+    return packing.row_shape(
+        config.InstanceConfig(max_seq_length=self.length,
+                              max_predictions_per_seq=predictions),
+        config.PackingConfig(True, max_sequences(self.length)))
 
 
 def predictions_of(length):
   """Returns the predicted positions of a sequence: 20 of 128, 80 of 512."""
   return config.matching_predictions(0.15, length) + 1
+
+
+def max_sequences(length):
+  """Returns how many sequences a packed row holds: 8 at 128, 16 at 512."""
+  return max(8, length // 32)
 
 
 def in_order(options, batch_size_of) -> List[Training]:
@@ -113,10 +130,6 @@ def measure(training, files, options, seconds) -> Dict[str, Any]:
     dict that JSON can represent: "result", one of the words above; "detail", a
     str, if it is not MEASURED; otherwise the values of `_values`.
   """
-  if training.packed and not config.is_field("pack_sequences"):
-    return {"result": SKIPPED,
-            "detail": "this version cannot pack sequences"}
-  num_predictions = predictions_of(training.length)
   with tempfile.TemporaryDirectory() as directory:
     out = os.path.join(directory, "out")
     measured = os.path.join(directory, "measured.json")
@@ -133,7 +146,7 @@ def measure(training, files, options, seconds) -> Dict[str, Any]:
     command += ["--"] + files.flags() + [
         "--bert_config_file=" + model, "--output_dir=" + out, "--do_train",
         "--num_train_steps=1000000", "--save_checkpoints_steps=1000000",
-        "--log_every_steps=5"] + training.flags(num_predictions)
+        "--log_every_steps=5"] + training.flags()
     code, output = run(command, seconds)
     if not os.path.exists(measured):
       return _failure(code, output)
@@ -141,8 +154,8 @@ def measure(training, files, options, seconds) -> Dict[str, Any]:
       inside = json.load(stream)
     return dict(
         _values(out, inside, training, options.warm_up), result=MEASURED,
-        operations_per_sequence=cards.operations_per_sequence(
-            shape, training.length, num_predictions))
+        operations_per_row=cards.operations_per_row(
+            shape, *training.row_shape()))
 
 
 def run(command, seconds):
@@ -191,31 +204,27 @@ def _values(out, inside, training, warm_up):
     warm_up: int, steps that do not count.
 
   Returns:
-    dict of floats: sequences_per_second, real_tokens_per_second (None if it is
-    unknown), input_wait (a fraction) and those of `inside`. Means over the time
-    of the steps that count.
+    dict of floats: rows_per_second, sequences_per_second,
+    real_tokens_per_second, input_wait (a fraction) and those of `inside`. Means
+    over the time of the steps that count.
   """
   events = run_data.read_training(out)
   by_step = {name: dict(points) for name, points in events.items()}
   steps = [step for step in by_step["sequences_per_second"] if step > warm_up]
-  # Each rate is over as many steps.
-  seconds = {step: 1.0 / by_step["sequences_per_second"][step]
-             for step in steps}
+  rows_per_second = {
+      step: by_step["tokens_per_second"][step] / training.length /
+            (1.0 - by_step["padding"][step]) for step in steps}
+  # Each line of progress is over as many steps, and so over as many rows.
+  seconds = {step: 1.0 / rows_per_second[step] for step in steps}
 
-  def mean(name):
-    return sum(by_step[name][step] * seconds[step]
-               for step in steps) / sum(seconds.values())
+  def mean(values):
+    return sum(values[step] * seconds[step] for step in steps) / sum(
+        seconds.values())
 
-  rate = mean("sequences_per_second")
-  tokens = None
-  if "tokens_per_second" in by_step:
-    tokens = mean("tokens_per_second")
-  elif not training.packed:
-    with open(os.path.join(out, preflight.FILE)) as stream:
-      padding = json.load(stream)["padding_share"]
-    tokens = rate * training.length * (1.0 - padding)
-  return dict(inside, sequences_per_second=rate, real_tokens_per_second=tokens,
-              input_wait=mean("input_wait"))
+  return dict(inside, rows_per_second=mean(rows_per_second),
+              sequences_per_second=mean(by_step["sequences_per_second"]),
+              real_tokens_per_second=mean(by_step["tokens_per_second"]),
+              input_wait=mean(by_step["input_wait"]))
 
 
 def to_markdown(training, found, card, tensorflow_version):
@@ -235,12 +244,11 @@ def to_markdown(training, found, card, tensorflow_version):
     return start + words + " | | | | | |"
   peak = cards.peak(card, training.precision, tensorflow_version)
   share = "unknown" if peak is None else "%.1f %%" % (
-      100 * found["operations_per_sequence"] * found["sequences_per_second"]
-      / peak)
-  tokens, memory = found["real_tokens_per_second"], found["peak_bytes"]
+      100 * found["operations_per_row"] * found["rows_per_second"] / peak)
+  memory = found["peak_bytes"]
   return start + "%.1f | %s | %.1f %% | %s | %s | %.0f |" % (
       found["sequences_per_second"],
-      "unknown" if tokens is None else format(round(tokens), ","),
+      format(round(found["real_tokens_per_second"]), ","),
       100 * found["input_wait"],
       "unknown" if memory is None else "%.2f" % (memory / 1e9), share,
       found["first_step_seconds"])

@@ -20,7 +20,6 @@ import gpu  # noqa: E402
 from on_gpu import cards, checks, inputs, rows  # noqa: E402
 
 import modeling  # noqa: E402
-from bert_e2e import config  # noqa: E402
 from bert_e2e.common import json_files  # noqa: E402
 from bert_e2e.training.model_fn import model_fn_builder  # noqa: E402
 
@@ -51,32 +50,32 @@ def table(output):
 def test_rows_are_printed_and_written(tmp_path):
   path = str(tmp_path / "results.jsonl")
   result = run("--results=" + path, "--precisions=fp32", "--xla=off",
-               "--gradients=plain", "--packed=off", "--batch_sizes=1x8/16:4",
-               "--num_workers=1")
+               "--gradients=plain", "--batch_sizes=1x8/64:4",
+               "--lengths=64", "--num_workers=1")
   assert result.returncode == 0, result.stderr
   first = result.stdout.splitlines()[0]
   assert " cores, Python " in first and ", TensorFlow " in first
   found = table(result.stdout)
   assert list(found) == [
-      "1x8, length 16, fp32", "1x8, length 16, fp32, plain gradients"]
+      "1x8, length 64, fp32", "1x8, length 64, fp32, plain gradients",
+      "1x8, length 64, fp32, packed"]
   for batch, rate, tokens, wait, memory, share, seconds in found.values():
     assert batch == "4"
     assert 4 * float(rate) < float(tokens.replace(",", "")) <= (
-        16.1 * float(rate))
+        64.1 * float(rate))
     assert 0 <= float(wait[:-2]) <= 100 and "%" in wait
     assert 0.01 < float(memory) < 100 and float(seconds) >= 0
     assert share == "unknown" or share.endswith(" %")
   assert re.search(
       r"\| building on this host, length 128, 1 worker, \d+ cores \| \d+ ",
       result.stdout)
-  assert [row["kind"] for row in json_files.read_lines(path)] == [
-      "training", "building", "training"]
-
-
-def test_packing_is_skipped_where_there_is_none(monkeypatch):
-  monkeypatch.setattr(config, "is_field", lambda name: False)
-  assert rows.measure(TRAINING._replace(packed=True), None, None, 1)[
-      "result"] == rows.SKIPPED
+  measured = list(json_files.read_lines(path))
+  assert [row["kind"] for row in measured] == [
+      "training", "building", "training", "training"]
+  unpacked, packed = measured[0]["found"], measured[-1]["found"]
+  assert unpacked["rows_per_second"] == pytest.approx(
+      unpacked["sequences_per_second"])
+  assert packed["rows_per_second"] < packed["sequences_per_second"]
 
 
 @pytest.fixture
@@ -101,10 +100,10 @@ def test_what_does_not_fit_is_a_row(options, monkeypatch):
 
 
 DEVICE = {"card": None, "tensorflow": "2.15.1", "memory_bytes": None}
-VALUES = {"result": rows.MEASURED, "sequences_per_second": 10.0,
-          "real_tokens_per_second": None, "input_wait": 0.25,
+VALUES = {"result": rows.MEASURED, "sequences_per_second": 40.0,
+          "real_tokens_per_second": 1234.5, "input_wait": 0.25,
           "peak_bytes": 2 * 10 ** 9, "first_step_seconds": 3.4,
-          "operations_per_sequence": 10 ** 11}
+          "rows_per_second": 10.0, "operations_per_row": 10 ** 11}
 
 
 def test_an_interrupted_benchmark_goes_on(options, monkeypatch, capsys,
@@ -128,7 +127,7 @@ def test_an_interrupted_benchmark_goes_on(options, monkeypatch, capsys,
   gpu.measure(settings, files, DEVICE)
   assert tried == ["fp32", "fp16", "bfloat16", "fp16"]
   assert capsys.readouterr().out == once
-  assert "| 1x8, length 16, fp32 | 8 | 10.0 | unknown | 25.0 % | 2.0" in once
+  assert "| 1x8, length 16, fp32 | 8 | 40.0 | 1,234 | 25.0 % | 2.0" in once
   assert "| 1x8, length 16, fp16 | 8 | failed: lost | " in once
   # Rows of another card, and nothing after the time is over.
   gpu.measure(settings, files, dict(DEVICE, card="Tesla T4"))
@@ -178,6 +177,18 @@ def test_the_most_important_come_first():
       "base"] + 24 * ["large"]
 
 
+@pytest.mark.parametrize("length, packed, shape", [
+    (128, False, (128, 20, 1)), (128, True, (128, 21, 8)),
+    (512, False, (512, 80, 1)), (512, True, (512, 80, 16))])
+def test_rows_of_a_batch(length, packed, shape):
+  training = TRAINING._replace(length=length, packed=packed)
+  assert training.row_shape() == shape
+  assert "--max_predictions_per_seq=%d" % (80 if length == 512 else 20) in (
+      training.flags())
+  assert packed == (
+      "--max_sequences_per_pack=%d" % shape[2] in training.flags())
+
+
 @pytest.mark.parametrize("arguments, said", [
     (["--models=tiny"], "model 'tiny' is none of base, large"),
     (["--text=a.txt"], "--text and --vocab_file require each other"),
@@ -204,9 +215,9 @@ def _products(graph):
   return total
 
 
-@pytest.mark.parametrize(
-    "fast", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_operations_are_those_of_the_graph(fast):
+@pytest.mark.parametrize("fast, sequences", [
+    (True, 1), (True, 3), pytest.param(False, 1, marks=pytest.mark.slow)])
+def test_operations_are_those_of_the_graph(fast, sequences):
   shape = cards.Shape(layers=3, hidden=16, inner=40, vocabulary=70)
   batch, length, predictions = 5, 12, 4
   settings = dict(shape.config(), num_attention_heads=2)
@@ -214,25 +225,29 @@ def test_operations_are_those_of_the_graph(fast):
     tf.train.get_or_create_global_step()
     ids = tf.ones([batch, length], tf.int32)
     masked = tf.ones([batch, predictions], tf.int32)
+    labels = tf.ones([batch, sequences], tf.int32)
+    packed = {"pack_ids": ids, "position_ids": ids, "cls_positions": labels,
+              "next_sentence_weights": tf.ones([batch, sequences])}
     model_fn_builder(
         modeling.BertConfig(**settings), None, 1e-4, 10, 1, False, False,
         fast_gradients=fast)({
             "input_ids": ids, "input_mask": ids, "segment_ids": ids,
             "masked_lm_positions": masked, "masked_lm_ids": masked,
             "masked_lm_weights": tf.ones([batch, predictions]),
-            "next_sentence_labels": tf.ones([batch, 1], tf.int32)},
+            "next_sentence_labels": labels,
+            **(packed if sequences > 1 else {})},
                              None, "train", {"batch_size": batch})
   assert fast == any(op.type == "IdentityN" for op in graph.get_operations())
   # Segments are looked up by a product with 2 rows. One of its gradients is in
   # the graph, but does not run.
   segments = 3 * 2 * batch * length * 2 * shape.hidden
-  assert _products(graph) == segments + batch * cards.operations_per_sequence(
-      shape, length, predictions)
+  assert _products(graph) == segments + batch * cards.operations_per_row(
+      shape, length, predictions, sequences)
 
 
 def test_operations_of_bert_base():
   """Six times the parameters of a layer and what attention adds."""
-  found = cards.operations_per_sequence(cards.shape_of("base"), 128, 20)
+  found = cards.operations_per_row(cards.shape_of("base"), 128, 20)
   roughly = 6 * 128 * 12 * (12 * 768 ** 2 + 2 * 128 * 768)
   assert 0.9 < found / roughly < 1.05
   assert cards.shape_of("large") == cards.Shape(24, 1024, 4096)

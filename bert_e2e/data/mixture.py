@@ -6,6 +6,7 @@ the number of trained examples tells the place in every stream. TensorFlow is
 not needed here.
 """
 
+import contextlib
 import hashlib
 import json
 from typing import Any, Iterator, List, NamedTuple, Sequence
@@ -192,7 +193,8 @@ class Mixture:
 
 class MixedIterator:
   """An iterator over the stream of a mixture, as stream.ExampleIterator is over
-  that of a text. It ends where one of its streams does.
+  that of a text. It ends where one of its streams does; then, or if one fails,
+  the workers of all end.
 
   Args:
     streams: list of stream.ExampleIterator.
@@ -201,20 +203,13 @@ class MixedIterator:
 
   def __init__(self, streams, order):
     self._streams = streams
-    self._order = order
-    self._is_at_end = False
+    self._examples = _in_order(streams, order)
 
   def __iter__(self):
     return self
 
   def __next__(self):
-    if self._is_at_end:
-      raise StopIteration
-    try:
-      return next(self._streams[next(self._order)])
-    except StopIteration:
-      self._is_at_end = True
-      raise
+    return next(self._examples)
 
   @property
   def shared(self):
@@ -233,8 +228,21 @@ class MixedIterator:
 
   def close(self):
     """Ends the workers. Not while another thread waits for an item."""
-    for each in self._streams:
-      each.close()
+    self._examples.close()
+
+
+def _in_order(streams, order):
+  """Yields examples up to the end of a stream, then closes all streams; see
+  MixedIterator."""
+  with contextlib.ExitStack() as stack:
+    for each in streams:
+      stack.callback(each.close)
+    for number in order:
+      try:
+        example = next(streams[number])
+      except StopIteration:
+        return
+      yield example
 
 
 def _check_files_differ(texts):

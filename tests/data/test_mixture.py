@@ -3,11 +3,12 @@
 import fractions
 import itertools
 import math
+import os
 import random
 from typing import Any, Dict, List
 
 import pytest
-from program import LENGTHS, VOCAB, text
+from program import LENGTHS, VOCAB, children, text
 
 from bert_e2e.config import MAX_MIXTURE_PERIOD, REPLAY, MixtureConfig
 from bert_e2e.data import preflight, preflight_text, resume
@@ -226,10 +227,24 @@ def test_an_error_of_any_text_ends_it(paths, tmp_path):
   found = take_write_2_flow(
       first, vocab_file, replay_input_file=str(bad), replay_proportion=0.5,
       num_workers=2, **LENGTHS)
+  before = set(children(os.getpid()))
   with pytest.raises(ValueError, match="bad.txt.*UTF-8"):
     for _ in range(200):
       next(found)
-  found.close()
+  # The workers of the other text, too.
+  assert set(children(os.getpid())) <= before
+
+
+def test_the_end_of_a_text_ends_the_workers_of_all(paths):
+  first, second, _, vocab_file = paths
+  before = set(children(os.getpid()))
+  found = take_write_2_flow(
+      first, vocab_file, replay_input_file=second, num_epochs=1, num_workers=2,
+      **LENGTHS)
+  assert list(found)
+  assert set(children(os.getpid())) <= before
+  with pytest.raises(StopIteration):
+    next(found)
 
 
 def test_it_can_be_stopped_and_closed(paths):

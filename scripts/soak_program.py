@@ -18,6 +18,7 @@ from absl import app
 import run_pretraining_e2e
 from bert_e2e.data.text_source import take_write_2_flow
 from scripts.soak_checks import TrialFailed, check
+from scripts.soak_stream import FORMS
 from scripts.soak_text import RandomText
 
 # Values of evaluations.jsonl that depend on the clock.
@@ -176,7 +177,18 @@ def _random_flags(rng, directory):
       optimizer=rng.choice(["adamw", "lamb"]),
       learning_rate_decay=rng.choice(["linear", "cosine", "constant"]),
       chunk_lines=rng.choice([3, 1000]), keep_checkpoint_max=rng.choice([1, 5]),
-      random_seed=rng.randrange(1 << 31), log_every_steps=rng.choice([1, 5]))
+      random_seed=rng.randrange(1 << 31), log_every_steps=rng.choice([1, 5]),
+      **rng.choice(FORMS))
+  if rng.random() < 0.3:
+    flags.update(pack_sequences=True,
+                 max_sequences_per_pack=rng.choice([2, 8]))
+  if rng.random() < 0.2:
+    del flags["max_seq_length"]
+    flags["stages"] = rng.choice(["16:0.5,32:0.5", "8:0.3,16:0.4,32:0.3"])
+  if rng.random() < 0.2:
+    replayed = _text_with_examples(rng, directory, "replay")
+    flags.update(replay_input_file=",".join(replayed.files),
+                 replay_proportion=rng.choice([0.05, 0.4]))
   if rng.random() < 0.4:
     held_out = _text_with_examples(rng, directory, "held_out")
     flags.update(

@@ -1,7 +1,11 @@
-"""Random corpora and vocabularies for soak.py: many scripts and odd lines."""
+"""Random corpora and vocabularies for soak.py: many scripts, odd lines, and
+documents as plain text, JSON lines and CSV."""
 
 import bz2
+import csv
 import gzip
+import io
+import json
 import lzma
 import os
 from typing import Callable, Dict
@@ -47,22 +51,19 @@ class RandomText:
   def __init__(self, rng, directory):
     self._rng = rng
     self._scripts = rng.sample(sorted(_LETTERS), rng.randint(1, 3))
-    texts = [self._text() for _ in range(rng.randint(1, 4))]
-    if not any(map(str.strip, texts)):
-      texts[0] = "a line\n"
+    texts = [self._documents() for _ in range(rng.randint(1, 4))]
+    if not any(document.strip() for text in texts for document in text):
+      texts[0] = ["a line\n"]
     self.files = [self._write(directory, number, text)
                   for number, text in enumerate(texts)]
     self.vocab_file = os.path.join(directory, "vocab.txt")
-    write_vocabulary(self.vocab_file, self._pieces(texts))
+    write_vocabulary(self.vocab_file, self._pieces(
+        [document for text in texts for document in text]))
 
-  def _text(self):
-    rng = self._rng
-    end = rng.choice(_ENDS)
-    documents = [self._document(end) for _ in range(rng.randint(0, 12))]
-    separator = end * rng.choice([1, 1, 2]) if rng.random() < 0.9 else (
-        " \t" + end)
-    text = separator.join(documents)
-    return text.rstrip("\r\n") if rng.random() < 0.3 else text
+  def _documents(self):
+    """Returns the documents of a file, a list of str."""
+    end = self._rng.choice(_ENDS)
+    return [self._document(end) for _ in range(self._rng.randint(0, 12))]
 
   def _document(self, end):
     rng = self._rng
@@ -87,15 +88,47 @@ class RandomText:
     letters = _LETTERS[rng.choice(self._scripts)]
     return "".join(rng.choice(letters) for _ in range(rng.randint(1, 7)))
 
-  def _write(self, directory, number, text):
+  def _write(self, directory, number, documents):
+    """Writes a file of documents (a list of str); returns its path."""
+    form = self._rng.choice(["txt", "txt", "txt", "txt", "jsonl", "csv"])
     extension = self._rng.choice(["", "", "", ".gz", ".bz2", ".xz"])
+    text = {"txt": self._plain_text, "jsonl": self._json_lines,
+            "csv": self._table}[form](documents)
     data = text.encode("utf-8")
     if self._rng.random() < 0.1:
       data = b"\xef\xbb\xbf" + data
-    path = os.path.join(directory, "text-%d.txt%s" % (number, extension))
+    path = os.path.join(
+        directory, "text-%d.%s%s" % (number, form, extension))
     with open(path, "wb") as stream:
       stream.write(_COMPRESSED[extension](data))
     return path
+
+  def _plain_text(self, documents):
+    rng = self._rng
+    end = "\r\n" if any("\r\n" in each for each in documents) else "\n"
+    separator = end * rng.choice([1, 1, 2]) if rng.random() < 0.9 else (
+        " \t" + end)
+    text = separator.join(documents)
+    return text.rstrip("\r\n") if rng.random() < 0.3 else text
+
+  def _json_lines(self, documents):
+    rng = self._rng
+    end, is_ascii = rng.choice(_ENDS), rng.random() < 0.5
+    return "".join(json.dumps(
+        rng.choice([{"text": each}, {"id": number, "text": each}]),
+        ensure_ascii=is_ascii) + end for number, each in enumerate(documents))
+
+  def _table(self, documents):
+    rng = self._rng
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator=rng.choice(_ENDS))
+    columns = rng.choice([["text"], ["id", "text"], ["text", "id"]])
+    writer.writerow(columns)
+    for number, document in enumerate(documents):
+      # CSV as Python 3.7 reads it has no character 0.
+      row = {"id": number, "text": document.replace("\x00", "")}
+      writer.writerow([row[name] for name in columns])
+    return stream.getvalue()
 
   def _pieces(self, texts):
     """Returns characters, continuations and some words of the texts."""

@@ -128,6 +128,16 @@ def test_devices_with_parts_each_make_the_same_of_a_batch(start, parse_flags):
       **BOTH)
 
 
+def test_devices_with_parts_each_make_the_same_of_packed_rows(
+    start, parse_flags):
+  """Rows have unequal numbers of sequences, too."""
+  packed = {"pack_sequences": True, "max_sequences_per_pack": 3,
+            "max_seq_length": 24}
+  train(start, parse_flags, "packed", **packed)
+  check_engine(start, parse_flags, "packed_both", "packed", precision="fp16",
+               **dict(packed, **BOTH))
+
+
 def test_predictions_of_the_parts_are_uneven(files):
   """Else the test above could not tell means of means from means."""
   flow = e2e.take_write_2_flow(

@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from typing import Any
 
 from bert_e2e.common import tensorflow_setup  # isort: skip  # noqa: F401
@@ -90,6 +91,8 @@ class _Program:
       if isinstance(code, str):
         print(code, file=sys.stderr)
         code = 1
+    except BaseException:
+      traceback.print_exc()
     finally:
       atexit._run_exitfuncs()
       os._exit(code)

@@ -9,7 +9,7 @@ from typing import Optional
 import tensorflow.compat.v1 as tf
 
 from bert_e2e.checkpoints import checkpoint_list
-from bert_e2e.common import errors, file_io, tensorflow_errors
+from bert_e2e.common import errors, event_files, file_io, tensorflow_errors
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +52,7 @@ class CheckpointHook(tf.train.SessionRunHook):
   def begin(self):
     self._global_step = tf.train.get_global_step()
     if self._is_chief:
-      # A new writer adds the default graph, which is not yet complete.
-      with self._report_errors("Events"), tf.Graph().as_default():
-        self._writer = tf.summary.FileWriterCache.get(self._directory)
+      self._events = event_files.EventWriter(self._directory)
 
   def after_create_session(self, session, coord):
     if not self._is_chief:
@@ -67,8 +65,7 @@ class CheckpointHook(tf.train.SessionRunHook):
       file_io.write(  # tf.io.write_graph is not atomic.
           os.path.join(self._directory, checkpoint_list.GRAPH_FILE),
           str(graph_def).encode("utf-8"))
-    self._writer.add_event(tf.Event(
-        wall_time=time.time(), graph_def=graph_def.SerializeToString()))
+    self._events.add_graph(graph_def)
     latest = checkpoint_list.load_state(self._directory).names()[-1:]
     if latest == [checkpoint_list.name_of(step)]:
       self._saved_step = step

@@ -595,12 +595,13 @@ def _length_flag(found):
 def _short(found):
   if (found.examples_per_epoch and not found.pack_sequences and
       found.mean_length < MIN_FILLED * found.max_seq_length):
+    shorter = ", or %s=%d, the 90th percentile of their lengths" % (
+        _length_flag(found), found.length_90)
     return ("Examples have %.1f tokens on average, and %s of the computation is"
-            " spent on padding to %s=%d: pass --pack_sequences, or %s=%d, the "
-            "90th percentile of their lengths." % (
+            " spent on padding to %s=%d: pass --pack_sequences%s." % (
                 found.mean_length, percent(found.padding_share),
-                _length_flag(found), found.max_seq_length, _length_flag(found),
-                found.length_90))
+                _length_flag(found), found.max_seq_length,
+                shorter if found.length_90 < found.max_seq_length else ""))
   return None
 
 

@@ -7,7 +7,7 @@ from concurrent import futures
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from bert_e2e.common import errors
+from bert_e2e.common import errors, event_files
 from bert_e2e.training import evaluation, probe
 from bert_e2e.training.input_errors import input_errors
 from bert_e2e.training.session_hooks import CountBatchesHook
@@ -49,7 +49,8 @@ class Evaluator:
       the evaluation during training.
 
     Raises:
-      errors.InputError: the text cannot be read.
+      errors.InputError: the text cannot be read, or TensorBoard's events not be
+        written.
       errors.Interrupted: a signal ended the evaluation outside of training.
     """
     options = self._options
@@ -61,7 +62,7 @@ class Evaluator:
     names = [name, text if text == evaluation.GENERAL else None]
     count = CountBatchesHook(self._stop)
     try:
-      with input_errors(source.flow):
+      with input_errors(source.flow), event_files.report_errors():
         result = self._in_thread(
             self._engine.evaluate, input_fn, self._num_steps(source),
             checkpoint, "_".join(filter(None, names)) or None, [count])
@@ -154,9 +155,6 @@ def _write_summary(directory, values, step):
     values: dict from the name of a metric to a float.
     step: int, the global step.
   """
-  with tf.Graph().as_default():  # TensorFlow 2 refuses to, in eager mode.
-    writer = tf.summary.FileWriterCache.get(directory)
-  writer.add_summary(tf.Summary(value=[
-      tf.Summary.Value(tag=name, simple_value=value)
-      for name, value in values.items()]), step)
-  writer.flush()
+  events = event_files.EventWriter(directory)
+  events.add_scalars(values, step)
+  events.flush()

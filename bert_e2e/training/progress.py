@@ -9,7 +9,7 @@ from typing import Dict, List
 import tensorflow.compat.v1 as tf
 
 from bert_e2e.checkpoints import examples_seen
-from bert_e2e.common import logs
+from bert_e2e.common import event_files, logs
 from bert_e2e.training import metrics, objectives
 
 logger = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ class ProgressHook(tf.train.SessionRunHook):
         self._step * self._batch_size)
     self._interval = _Interval()
     self._remaining = _RemainingTime(self._first_step, self._last_step)
-    self._writer = self._output_dir and tf.summary.FileWriterCache.get(
+    self._events = self._output_dir and event_files.EventWriter(
         self._output_dir)
     logger.info("training from step %d to %d", self._step, self._last_step)
 
@@ -210,8 +210,8 @@ class ProgressHook(tf.train.SessionRunHook):
           ["step %d/%d" % (self._step, self._last_step)] + self._words))
 
   def end(self, session):
-    if self._writer:
-      self._writer.flush()
+    if self._events:
+      self._events.flush()
     logs.terminal_bar.clear()
 
   def _show(self, values):
@@ -233,12 +233,10 @@ class ProgressHook(tf.train.SessionRunHook):
     if len(texts) > 1:
       words += list(map(metrics.text_to_progress, texts))
       scalars.update(metrics.values_of_texts(texts))
-    if self._writer:
-      self._writer.add_summary(
-          tf.Summary(value=[
-              tf.Summary.Value(tag=metrics.TRAINING_TAG + name,
-                               simple_value=value)
-              for name, value in scalars.items()]), self._step)
+    if self._events:
+      self._events.add_scalars(
+          {metrics.TRAINING_TAG + name: value
+           for name, value in scalars.items()}, self._step)
     seconds = self._remaining.seconds(self._step)
     if seconds is not None:
       words.append("ETA " + _duration(seconds))

@@ -9,7 +9,6 @@ takes it for the continuation of a word, as it does a piece that starts with
 
 import collections
 import functools
-import hashlib
 import importlib
 import itertools
 import logging
@@ -18,6 +17,7 @@ from typing import Any, Dict, FrozenSet, Optional, Set, Tuple
 
 import tokenization
 from bert_e2e.common import file_io
+from bert_e2e.common.digests import digest
 from bert_e2e.config import ReaderConfig
 from bert_e2e.data import readers, text_encodings, text_lines
 
@@ -87,8 +87,7 @@ class WordSet:
 
   def digest(self):
     """Returns a short hash of the words, a str."""
-    words = "\n".join(sorted(self.words)).encode("utf-8")
-    return hashlib.sha256(words).hexdigest()[:16]
+    return digest("\n".join(sorted(self.words)))
 
 
 class _Union:

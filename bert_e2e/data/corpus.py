@@ -22,6 +22,7 @@ import logging
 from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 from bert_e2e.common import file_io
+from bert_e2e.common.digests import digest
 from bert_e2e.config import ReaderConfig, check_value
 from bert_e2e.data import line_cutter, readers, records, text_lines
 from bert_e2e.data.text_lines import DOCUMENT_END, Part
@@ -190,7 +191,6 @@ class Corpus:
     Raises:
       ValueError: a file can't be read.
     """
-    sizes = hashlib.sha256(repr(self.sizes).encode("ascii")).hexdigest()
     text = hashlib.sha256()
     step = max(1, self.num_bytes // _FINGERPRINT_BLOCKS)
     for place in range(0, self.num_bytes, step):
@@ -199,7 +199,7 @@ class Corpus:
       text.update(readers.read_raw(self.files[index], start, end))
     return {
         "files": len(self.files), "bytes": self.num_bytes,
-        "sizes": sizes[:16], "text": text.hexdigest()[:16],
+        "sizes": digest(repr(self.sizes)), "text": text.hexdigest()[:16],
     }
 
   def formats(self) -> str:
@@ -215,8 +215,7 @@ class Corpus:
     found = ", ".join(sorted(set(names)))
     if len(set(names)) == 1:
       return found
-    digest = hashlib.sha256(" ".join(names).encode("ascii")).hexdigest()
-    return "%s (%s)" % (found, digest[:16])
+    return "%s (%s)" % (found, digest(" ".join(names)))
 
   def splits(self) -> List[Split]:
     """Returns all splits in the files' order; together they are the corpus.

@@ -7,11 +7,10 @@ not needed here.
 """
 
 import contextlib
-import hashlib
-import json
 from typing import Any, Iterator, List, NamedTuple, Sequence
 
 from bert_e2e.common import file_io
+from bert_e2e.common.digests import digest_of_json
 from bert_e2e.common.messages import list_names
 from bert_e2e.config import MixturePart, mixture_period
 from bert_e2e.data import resume, stream
@@ -129,7 +128,7 @@ class Mixture:
     """
     first, *others = [source.record(num_hosts) for _, source in self.texts]
     # The options differ between the texts by their formats only.
-    found = ["%s %s" % (record.text["bytes"], _digest(
+    found = ["%s %s" % (record.text["bytes"], digest_of_json(
         [record.text, record.options.get(resume.FORMATS)]))
              for record in others]
     if self.texts[-1].part.is_replay:
@@ -193,8 +192,8 @@ class Mixture:
 
 class MixedIterator:
   """An iterator over the stream of a mixture, as stream.ExampleIterator is over
-  that of a text. It ends where one of its streams does; then, or if one fails,
-  the workers of all end.
+  that of a text. It ends when one of its streams ends. When a stream ends or
+  fails, the workers of all streams end.
 
   Args:
     streams: list of stream.ExampleIterator.
@@ -232,8 +231,8 @@ class MixedIterator:
 
 
 def _in_order(streams, order):
-  """Yields examples up to the end of a stream, then closes all streams; see
-  MixedIterator."""
+  """Yields the examples of a MixedIterator up to the end of a stream; closes
+  all streams then, on an error, and when it is closed."""
   with contextlib.ExitStack() as stack:
     for each in streams:
       stack.callback(each.close)
@@ -255,9 +254,3 @@ def _check_files_differ(texts):
         raise ValueError(
             "%s and %s both name %s. Give a text a larger weight instead." % (
                 parts[real].in_words, part.in_words, list_names([path])))
-
-
-def _digest(value):
-  """Returns a short digest of a JSON value."""
-  return hashlib.sha256(
-      json.dumps(value, sort_keys=True).encode("utf-8")).hexdigest()[:16]

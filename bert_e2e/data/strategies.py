@@ -12,7 +12,6 @@ identifies the stream that it builds.
 
 import collections.abc
 import dataclasses
-import hashlib
 import importlib
 import inspect
 import os
@@ -21,6 +20,7 @@ import sys
 import traceback
 from typing import Any, List
 
+from bert_e2e.common.digests import digest
 from bert_e2e.common.messages import list_names
 from bert_e2e.config import InstanceConfig, default_of, names_of
 from bert_e2e.data import instance_checks
@@ -74,7 +74,7 @@ class Strategy:
     self._function: Any = _load(name)
     self._search_path: List[str] = []
     self._accepted = _find_accepted(name, self._function)
-    self.source = _digest(name, self._function)
+    self.source = _source_digest(name, self._function)
 
   def __getstate__(self):
     return dict(self.__dict__, _function=None,
@@ -288,7 +288,7 @@ def _find_accepted(name, function):
   return accepted
 
 
-def _digest(name, function):
+def _source_digest(name, function):
   """Returns a digest of the sources of a function and of its module.
 
   Raises:
@@ -302,7 +302,7 @@ def _digest(name, function):
         "--strategy=%s: its source cannot be read (%s), so a change would not "
         "be noticed. Define it in a .py file." % (
             name, _first_line(e))) from e
-  return hashlib.sha256("\0".join(sources).encode("utf-8")).hexdigest()[:16]
+  return digest("\0".join(sources))
 
 
 def _first_line(error):

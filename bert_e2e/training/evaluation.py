@@ -4,8 +4,6 @@ The table `evaluations.jsonl` has a row, a JSON object, for each evaluation of a
 text at a step. It is all that a resumed run knows of earlier evaluations.
 """
 
-import hashlib
-import json
 import logging
 import math
 import os
@@ -14,6 +12,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 from bert_e2e.checkpoints import checkpoint_list
 from bert_e2e.common import errors, file_io, json_files
+from bert_e2e.common.digests import digest_of_json
 from bert_e2e.training import metrics
 
 logger = logging.getLogger(__name__)
@@ -57,8 +56,7 @@ def identify(*details):
   Args:
     *details: values that JSON can represent.
   """
-  text = json.dumps(details, sort_keys=True)
-  return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
+  return digest_of_json(details)
 
 
 def load(output_dir):

@@ -16,7 +16,6 @@ after a pause, the one whose record remains trains.
 """
 
 import errno
-import hashlib
 import json
 import logging
 import os
@@ -27,6 +26,7 @@ import uuid
 from typing import Any, NamedTuple
 
 from bert_e2e.common import file_io
+from bert_e2e.common.digests import digest
 
 LOCK_FILE = "run.lock"
 # How often the holder rewrites the file, and how long a start waits for that.
@@ -267,8 +267,7 @@ class RunLock:
 
 def _digest(addresses):
   """Returns a short str that tells clusters apart."""
-  return addresses and hashlib.sha256(
-      " ".join(addresses).encode("utf-8")).hexdigest()[:16] or ""
+  return digest(" ".join(addresses)) if addresses else ""
 
 
 def _lock(stream, is_shared=False):

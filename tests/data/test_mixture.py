@@ -239,8 +239,8 @@ def test_the_end_of_a_text_ends_the_workers_of_all(paths):
   first, second, _, vocab_file = paths
   before = set(children(os.getpid()))
   found = take_write_2_flow(
-      first, vocab_file, replay_input_file=second, num_epochs=1, num_workers=2,
-      **LENGTHS)
+      first, vocab_file, replay_input_file=second, replay_proportion=0.5,
+      num_epochs=1, num_workers=2, **LENGTHS)
   assert list(found)
   assert set(children(os.getpid())) <= before
   with pytest.raises(StopIteration):

@@ -149,6 +149,7 @@ class TrainingLoop:
     finally:
       self._stop.set_training(False)
       if source.flow:
+        self._stop.remove_callback(source.flow.stop)
         source.flow.close()
     source.log_built("training")
     if source.flow and source.flow.num_shared:
@@ -204,7 +205,7 @@ class TrainingLoop:
       hooks.append(CheckWorkersHook(source.flow))
       # A TPU's loop, and other workers, would wait for the examples.
       if not self._engine.is_cluster and not self._config.hardware.use_tpu:
-        self._stop.on_signal(source.flow.stop)
+        self._stop.add_callback(source.flow.stop)
     return hooks
 
   def _is_checkpoint_due(self, step):

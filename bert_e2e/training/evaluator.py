@@ -49,25 +49,26 @@ class Evaluator:
       the evaluation during training.
 
     Raises:
-      errors.InputError: the text cannot be read, or TensorBoard's events not be
-        written.
+      errors.InputError: the text cannot be read, or TensorBoard's events cannot
+        be written.
       errors.Interrupted: a signal ended the evaluation outside of training.
     """
     options = self._options
     tf.logging.info("***** Running evaluation *****")
     tf.logging.info("  Batch size = %d", options.eval_batch_size)
-    input_fn = self._open(source)
     # Of several evaluations only that of the domain text keeps TensorFlow's
     # own directory, "eval".
     names = [name, text if text == evaluation.GENERAL else None]
     count = CountBatchesHook(self._stop)
     try:
+      input_fn = self._open(source)
       with input_errors(source.flow), event_files.report_errors():
         result = self._in_thread(
             self._engine.evaluate, input_fn, self._num_steps(source),
             checkpoint, "_".join(filter(None, names)) or None, [count])
     finally:
       if source.flow:
+        self._stop.remove_callback(source.flow.stop)
         source.flow.close()
     if result is None:
       return None
@@ -134,7 +135,7 @@ class Evaluator:
     if source.text:
       # A few hundred batches do not justify processes of their own.
       source.open_flow(num_epochs=1)
-      self._stop.on_signal(source.flow.stop)
+      self._stop.add_callback(source.flow.stop)
     return source.input_fn(
         is_training=False, fixed_batches=self._use_tpu,
         whole=not self._options.max_eval_steps)

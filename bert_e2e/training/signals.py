@@ -7,6 +7,7 @@ C-level handler writes to immediately. The first signal ends a wait for input,
 the second one the process.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -74,9 +75,14 @@ class SignalHandler:
     """int, this worker's vote on stopping; see `StopHook`."""
     return (self.signal is not None) + _FINISHED * self.is_finished
 
-  def on_signal(self, function):
+  def add_callback(self, function):
     """Registers a function to call at the first signal, in another thread."""
     self._callbacks.append(function)
+
+  def remove_callback(self, function):
+    """Undoes `add_callback`, if the function is registered."""
+    with contextlib.suppress(ValueError):
+      self._callbacks.remove(function)
 
   def set_training(self, is_training):
     """Declares the start or the end of training.
@@ -118,7 +124,7 @@ class SignalHandler:
           logger.warning(
               "%s: finishing the current step and saving a checkpoint; a "
               "second signal exits immediately", self.signal.name)
-        for function in self._callbacks:
+        for function in list(self._callbacks):
           function()
 
 

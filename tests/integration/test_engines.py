@@ -64,7 +64,9 @@ def arguments_of(start, name, **changes):
 
 def run(start, parse_flags, name, **changes):
   """Trains in this process; returns the output directory."""
-  Run(prepared(parse_flags(arguments_of(start, name, **changes)))).run()
+  made = Run(prepared(parse_flags(arguments_of(start, name, **changes))))
+  made.run()
+  assert not made._stop._callbacks
   return start["out"] + "_" + name
 
 

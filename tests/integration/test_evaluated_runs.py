@@ -313,6 +313,7 @@ def test_a_training_in_parts_evaluates_between_them(
 
   monkeypatch.setattr(made, "_build", build_and_change)
   made.run()
+  assert not made._stop._callbacks
   found, expected = rows_of(parts["out"]), rows_of(run["out"])
   assert sorted((row["step"], row["text"]) for row in found) == [
       (row["step"], row["text"]) for row in expected]

@@ -187,12 +187,17 @@ def test_a_signal_ends_an_evaluations_wait_for_its_input(trained):
 
 
 SCRIPT = """
-    import sys, time
+    import functools, sys, time
     from bert_e2e.common import errors
     from bert_e2e.training import signals
     with signals.SignalHandler() as stop:
       try:
-        stop.set_training(%s)
+        if %s:
+          for name in ("kept", "removed"):
+            stop.add_callback(functools.partial(print, name, flush=True))
+          stop.remove_callback(stop._callbacks[-1])
+          stop.remove_callback(print)  # Not registered.
+          stop.set_training(True)
         print("ready", flush=True)
         while True:
           time.sleep(1)
@@ -218,7 +223,7 @@ def start_script(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_stops_at_once(start_script, number):
-  """The main thread never comes to the end of its step."""
+  """The main thread never ends its step; callbacks are called."""
   process = start_script(True)
   process.send_signal(signal.SIGTERM)
   with pytest.raises(subprocess.TimeoutExpired):
@@ -226,7 +231,7 @@ def test_a_second_signal_stops_at_once(start_script, number):
   process.send_signal(number)
   out, _ = process.communicate()
   assert process.returncode == 128 + number
-  assert out == ""
+  assert out == "kept\n"
 
 
 def test_a_signal_outside_of_training_ends_the_program(start_script):

@@ -12,20 +12,22 @@ the GPU's memory is a row, too, and is tried again with half the batch. Without
 weights are randomly initialized.
 
 A row states what the training reports after the first --warm_up steps:
-sequences/s (with packing, those in the rows), tokens/s without padding, and the
+sequences/s (with packing, several in a row of a batch), tokens/s without
+padding, and the
 fraction of the time that steps waited for input; the largest memory in use; the
 fraction of the card's peak; and the seconds from the start of the program to
 the end of the first step, which includes compilation. Other rows state how fast
 examples are built on this host.
 
-The fraction of the peak is operations per row times rows/s over the card's
-published peak for dense matrices (cards.py); unknown cards get none. It counts
-matrix products only, two operations for a multiplication and addition, and
-three products for each one of the forward pass: its own and those of two
-gradients. That is six times the number of parameters a token is multiplied by,
-and attention. Of a row of S tokens (padding included) with P predicted
-positions and K sequences (1 without packing), in a model of L layers with
-hidden size H, feed-forward size I and V words:
+The fraction of the peak is operations per row of a batch times the number of
+such rows per second, over the card's published peak for dense matrices
+(cards.py); unknown cards get none. It counts matrix products only, two
+operations for a multiplication and addition, and three products for each one of
+the forward pass: its own and those of two gradients. That is six times the
+number of parameters a token is multiplied by, and attention. Of a row of a
+batch with S tokens (padding included), P predicted positions and K sequences (1
+without packing), in a model of L layers with hidden size H, feed-forward size I
+and V words:
 
   layers but the last  (L - 1) S (4 H^2 + 2 H I + 2 S H)
   the last layer       S 2 H^2 + (K + P) (2 H^2 + 2 H I + 2 S H)
@@ -103,8 +105,14 @@ class Results:
     self._device = {key: device[key] for key in ("card", "tensorflow")}
     self._found = {}
     for row in json_files.read_lines(path) if path else []:
-      if row.pop("device", None) == self._device and "kind" in row:
+      if row.pop("device", None) == self._device and "kind" in row and (
+          self._is_complete(row["found"])):
         self._found[self._key(row["kind"], row["of"])] = row["found"]
+
+  @staticmethod
+  def _is_complete(found):
+    """Tells whether a row was not written by an earlier version."""
+    return found.get("result") != rows.MEASURED or "rows_per_second" in found
 
   @staticmethod
   def _key(kind, of):

@@ -2,9 +2,10 @@
 
     python scripts/soak.py --stream_trials=900 --program_trials=100
 
-A stream trial makes a random corpus (scripts, compression, line ends, odd
-lines, document lengths) and random options, and asserts what the stream
-guarantees. A program trial trains a tiny model on such a corpus twice: once
+A stream trial makes a random corpus (scripts, file formats, compression, line
+ends, odd lines, document lengths) and random options (among them examples,
+masks, packing and replay), and asserts what the stream guarantees. A program
+trial trains a tiny model on such a corpus twice, some with stages: once
 undisturbed, once killed, stopped, out of disk space or started twice at random
 moments. The final weights and evaluations must be equal to the bit.
 

@@ -9,9 +9,11 @@ import signal
 import time
 from typing import NamedTuple, Set
 
+from bert_e2e.config import InstanceConfig, names_of
 from bert_e2e.data import resume, tf_example, worker_pool
+from bert_e2e.data.stream import StreamOptions
 from bert_e2e.data.text_source import take_write_2_flow
-from scripts.soak_checks import check
+from scripts.soak_checks import TrialFailed, check
 from scripts.soak_text import FILLERS, SPECIAL, RandomText, UniqueLines
 
 # Examples of a trial that are compared, at most.
@@ -133,7 +135,7 @@ def _random_options(rng):
       dupe_factor=rng.choice([1, 1, 1, 2, 5]),
       **rng.choice(FORMS), **rng.choice(_MASKS))
   if "example_format" in options:
-    del options["short_seq_prob"]  # It is of pairs only.
+    del options["short_seq_prob"]  # Only pairs have it.
   if rng.random() < 0.3:
     options.update(pack_sequences=True,
                    max_sequences_per_pack=rng.choice([2, 8, 30]))
@@ -212,7 +214,17 @@ def check_example(example, options, vocab_size):
 def _check_row(features, sequences, options):
   """Checks what only packed rows have; see `check_example`."""
   length = sum(len(sequence.ids) for sequence in sequences)
-  check(len(sequences) <= options["max_sequences_per_pack"],
+  shape = StreamOptions(
+      vocab_file="", instances=InstanceConfig(**{
+          name: options[name] for name in names_of(InstanceConfig)
+          if name in options}), pack_sequences=True,
+      max_sequences_per_pack=options["max_sequences_per_pack"]).row_shape()
+  check(len(features["masked_lm_positions"]) == shape.max_predictions,
+        "another number of predictions")
+  check(all(len(features[name]) == shape.max_sequences for name in (
+      "cls_positions", "next_sentence_labels", "next_sentence_weights")),
+        "another number of sequences")
+  check(len(sequences) <= shape.max_sequences,
         "%d sequences in a row" % len(sequences))
   check(features["pack_ids"][:length] == [
       number for number, sequence in enumerate(sequences, 1)
@@ -283,6 +295,8 @@ def _check_workers(rng, flow, examples):
       check(time.monotonic() < end, "the death of a worker was not noticed")
   except worker_pool.WorkerError:
     pass
+  else:
+    raise TrialFailed("the death of a worker ended the stream without an error")
   check(not _children() - before, "workers were left behind")
 
 

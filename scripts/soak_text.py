@@ -125,7 +125,7 @@ class RandomText:
     columns = rng.choice([["text"], ["id", "text"], ["text", "id"]])
     writer.writerow(columns)
     for number, document in enumerate(documents):
-      # CSV as Python 3.7 reads it has no character 0.
+      # Python 3.7's csv module cannot read NUL characters.
       row = {"id": number, "text": document.replace("\x00", "")}
       writer.writerow([row[name] for name in columns])
     return stream.getvalue()

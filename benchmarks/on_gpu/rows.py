@@ -214,7 +214,7 @@ def _values(out, inside, training, warm_up):
   rows_per_second = {
       step: by_step["tokens_per_second"][step] / training.length /
             (1.0 - by_step["padding"][step]) for step in steps}
-  # Each line of progress is over as many steps, and so over as many rows.
+  # Each progress line covers the same number of steps, and so of rows.
   seconds = {step: 1.0 / rows_per_second[step] for step in steps}
 
   def mean(values):

@@ -32,8 +32,9 @@ class CheckpointHook(tf.train.SessionRunHook):
       was restored, but not for one that is only saved because training ends.
 
   Raises:
-    errors.InputError: a checkpoint cannot be written; raised from the training.
-      What was written of it is removed, and the previous ones stay.
+    errors.InputError: a checkpoint, or an event for TensorBoard, cannot be
+      written; raised from the training. What was written of a checkpoint is
+      removed, and the previous ones stay.
   """
 
   def __init__(self, directory, is_due, *, max_to_keep=5,

@@ -10,19 +10,20 @@ import tensorflow.compat.v1 as tf
 from bert_e2e.common import errors, tensorflow_errors
 
 # What writing events raises. TensorFlow 2 raises Python's errors.
-_ERRORS = (OSError, LookupError, RuntimeError, ValueError, MemoryError,
-           NotImplementedError, tf.errors.OpError)
+_ERRORS = (OSError, LookupError, RuntimeError, ValueError, tf.errors.OpError)
 
 
 class EventWriter:
   """Writes events to a directory. All writers of a directory share a file.
 
+  A thread writes the events, so a later call may report the error of an earlier
+  one. TensorFlow 1 only logs most errors.
+
   Args:
     directory: str.
 
   Raises:
-    errors.InputError: events cannot be written; also raised by the methods, and
-      by one that is called later, because events are written by a thread.
+    errors.InputError: events cannot be written. The methods raise it, too.
   """
 
   def __init__(self, directory):
@@ -61,8 +62,8 @@ class EventWriter:
 
 @contextlib.contextmanager
 def report_errors():
-  """Raises InputError if TensorFlow itself cannot write events within it, as an
-  Estimator's evaluation does. Other errors pass."""
+  """Turns errors of TensorFlow's own event writers, such as that of an
+  Estimator's evaluation, into InputError. Other errors pass."""
   try:
     yield
   except _ERRORS as e:

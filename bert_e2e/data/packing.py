@@ -80,10 +80,11 @@ def row_shape(instances, packing, has_strategy=False):
       may mask more of a sequence than its share.
 
   Returns:
-    RowShape. The model computes all P predictions of a row, used or not. So
-    they are as few as a row of equally long sequences with built-in masks
-    needs, but at least min(ceil(p S), K max_predictions_per_seq). Rows of other
-    sequences rarely need more; see `best_fit`.
+    RowShape. The model computes all P predictions of a row, used or not, so
+    they are as few as possible: enough for any row of equally long sequences
+    with built-in masks, at least min(ceil(p S), K max_predictions_per_seq), and
+    at least max_predictions_per_seq with a strategy. With the default p, rows
+    of other sequences rarely need more; see `best_fit`.
   """
   length, count = instances.max_seq_length, packing.max_sequences_per_pack
   most = instances.max_predictions_per_seq
@@ -102,8 +103,8 @@ def best_fit(sizes, shape):
 
   From the longest one on, each is put into a row with the least space that
   still holds it, or into a new row if there is none. A row that has the space
-  but too few predictions left does not hold it. Of rows with equal space, only
-  the latest one is considered.
+  but too few predictions left does not hold it, and one without any left is
+  full. Of rows with equal space, only the latest one is considered.
 
   Args:
     sizes: list of (length, number of predictions), those of the sequences.

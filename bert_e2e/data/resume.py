@@ -13,7 +13,6 @@ example is:
   has such a file.
 """
 
-import hashlib
 import logging
 import os
 import re
@@ -21,6 +20,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import tokenization
 from bert_e2e.common import file_io, json_files
+from bert_e2e.common.digests import digest
 from bert_e2e.data import stream as stream_lib
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,9 @@ STREAM_VERSION = 2
 # The option of a record that names the formats of the files, see
 # corpus.Corpus.formats. A record without it is of plain text.
 FORMATS = "input_formats"
+# The option that names packing.PACKING_VERSION, of packed sequences only.
+PACKING = "packing_version"
+_IS_PACKED = "pack_sequences"
 # Windows between the one being built and the one being trained on, at most.
 _RECENT_WINDOWS = 1000
 # Of a line that a killed process wrote in part the ";" is missing; the next one
@@ -209,11 +212,12 @@ class StreamRecord(NamedTuple):
       found.append("this version of the program builds another stream")
     for kind in ("text", "options"):
       before, now = getattr(self, kind), getattr(other, kind)
-      found += [
-          _describe_change(name, before.get(name), now.get(name))
-          for name in sorted(set(before) | set(now))
-          if _identity(before.get(name)) != _identity(now.get(name))
-      ]
+      changed = [name for name in sorted(set(before) | set(now))
+                 if _identity(before.get(name)) != _identity(now.get(name))]
+      if PACKING in changed and _IS_PACKED in changed:
+        changed.remove(PACKING)  # It follows from the other one.
+      found += [_describe_change(name, before.get(name), now.get(name))
+                for name in changed]
     return found
 
   def save(self, output_dir):
@@ -234,6 +238,8 @@ def _describe_change(name, before, now):
   if name == FORMATS and before is None:
     return ("the input was read as plain text and is now read as %s: pass "
             "--input_format=text to read it as before" % now)
+  if name == PACKING:
+    return "this version of the program packs sequences into other rows"
   return "%s was %s and is %s" % (name, _in_words(before), _in_words(now))
 
 
@@ -304,14 +310,9 @@ def describe(text, vocab_file, options):
     options: dict of what else determines the stream; see StreamRecord.
   """
   with file_io.open_binary(vocab_file) as stream:
-    vocabulary = _digest(stream.read())
+    vocabulary = digest(stream.read())
   options = dict(options, vocabulary=vocabulary)
   added = tokenization.read_added_tokens(vocab_file)
   if added:  # A record without them is of a tokenizer that has none.
-    options["added_tokens"] = _digest(repr(
-        [tuple(token) for token in added]).encode("utf-8"))
+    options["added_tokens"] = digest(repr([tuple(token) for token in added]))
   return StreamRecord(0, text, options)
-
-
-def _digest(content):
-  return hashlib.sha256(content).hexdigest()[:16]

@@ -14,9 +14,10 @@ from typing import Any, Dict, Optional
 from bert_e2e import config
 from bert_e2e.common import file_io
 from bert_e2e.common.input_files import expand
-from bert_e2e.data import chinese_words, packing, resume, text_lines
+from bert_e2e.data import chinese_words, resume, text_lines
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import mixture as mixture_lib
+from bert_e2e.data import packing as packing_lib
 from bert_e2e.data import stream as stream_lib
 from bert_e2e.data.pieces import check_vocabulary
 
@@ -197,7 +198,7 @@ class TextSource:
         random_seed=self.options.random_seed,
         chunk_lines=self.corpus.chunk_lines)
     if self.options.pack_sequences:
-      options["packing_version"] = packing.PACKING_VERSION
+      options[resume.PACKING] = packing_lib.PACKING_VERSION
     if self.options.strategy:
       options["strategy"] = self.options.strategy.record()
     if self._words:

@@ -172,12 +172,12 @@ def test_best_fit_is_the_papers_order():
 
 
 def test_best_fit_takes_another_row_if_predictions_are_used_up():
-  """6 fits the row of 7 best, but that one has a prediction left only."""
+  """5 fits best beside 9, but that row has only one prediction left."""
   shape = packing.RowShape(14, 3, 8)
-  assert packing.best_fit([(9, 1), (6, 2), (5, 2)], shape) == [[0, 2], [1]]
+  assert packing.best_fit([(9, 2), (8, 1), (5, 1)], shape) == [[0, 2], [1]]
   assert packing.best_fit([(9, 2), (8, 1), (5, 2)], shape) == [[0], [1, 2]]
   # A row without predictions left is full.
-  assert packing.best_fit([(9, 3), (5, 1)], shape) == [[0], [1]]
+  assert packing.best_fit([(9, 3), (5, 0)], shape) == [[0], [1]]
 
 
 @pytest.mark.parametrize("length, limit, predictions", [
@@ -202,7 +202,7 @@ def test_a_row_has_no_more_predictions_than_its_sequences():
 
 
 def test_rows_of_an_earlier_version_are_another_stream(tmp_path):
-  """They had more predictions, and their record no version."""
+  """They had more predictions, and their record has no version."""
   (tmp_path / "text.txt").write_text(short_documents(9))
   (tmp_path / "vocab.txt").write_text("\n".join(VOCAB) + "\n")
 
@@ -215,8 +215,10 @@ def test_rows_of_an_earlier_version_are_another_stream(tmp_path):
   options = dict(packed.options)
   del options["packing_version"]
   assert packed._replace(options=options).differences(packed) == [
-      "packing_version was None and is 2"]
-  assert "packing_version" not in record().options
+      "this version of the program packs sequences into other rows"]
+  plain = record()
+  assert "packing_version" not in plain.options
+  assert plain.differences(packed) == ["pack_sequences was None and is True"]
 
 
 def test_a_strategy_may_mask_more_than_its_share(corpus, modules):
@@ -230,7 +232,7 @@ def test_a_strategy_may_mask_more_than_its_share(corpus, modules):
             [0] * (len(words) + 2), list(range(1, len(words) + 1)), words,
             False)]
       """)
-  # The share of a row of 24 tokens is ceil(0.01 * 24) + 2 = 3 predictions.
+  # Built-in masks would need two predictions, one for each sequence.
   rows = list(corpus(
       strategy=name + ":build", pack_sequences=True, max_sequences_per_pack=2,
       masked_lm_prob=0.01, max_seq_length=24))

@@ -83,7 +83,7 @@ class StopHook(tf.train.SessionRunHook):
     raise Built(collections.Counter(node.op for node in nodes))
 
 
-def build(tpu_name, folder, cores):
+def build(tpu_name, folder, cores, max_sequences):
   """Builds the graph of the program's training; returns the ops' types."""
   flow = e2e.Flow(lambda start, shard: iter(()))
   lengths = LENGTHS["max_seq_length"], LENGTHS["max_predictions_per_seq"]
@@ -94,7 +94,8 @@ def build(tpu_name, folder, cores):
   try:
     with Device(1, cores).listed():
       estimator_of(tpu_name, model_fn, folder, cores).train(
-          e2e.input_fn_builder([], *lengths, is_training=True, flow=flow),
+          e2e.input_fn_builder([], *lengths, is_training=True, flow=flow,
+                               max_sequences=max_sequences),
           hooks=[StopHook()], max_steps=10)
   except Built as built:
     return dict(built.args[0])
@@ -138,9 +139,10 @@ def test_an_error_of_the_generator_ends_the_training(
   assert own.startswith("ValueError('the text is no text'")
 
 
-@pytest.mark.parametrize("cores", [2, 8])
-def test_the_graph_of_the_program(coordinator, tmp_path, cores):
-  ops = coordinator.run(build, str(tmp_path), cores)
+@pytest.mark.parametrize("cores, max_sequences", [(2, None), (8, None), (2, 3)])
+def test_the_graph_of_the_program(coordinator, tmp_path, cores, max_sequences):
+  """Of packed rows, too."""
+  ops = coordinator.run(build, str(tmp_path), cores, max_sequences)
   assert ops["TPUReplicateMetadata"] == ops["TPUCompilationResult"] == 1
   assert ops["InfeedEnqueueTuple"] == ops["OutfeedDequeueTuple"] == cores
   assert ops["InfeedDequeueTuple"] == ops["OutfeedEnqueueTuple"] == 1

@@ -9,7 +9,7 @@ needed here.
 import math
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from bert_e2e.config import INPUT, REPLAY, matching_predictions
+from bert_e2e.config import INPUT, REPLAY, PackingConfig, matching_predictions
 from bert_e2e.data import corpus as corpus_lib
 from bert_e2e.data import (
   packing,
@@ -88,6 +88,23 @@ class PreflightWarning(NamedTuple):
   text: str
 
 
+# The largest --max_sequences_per_pack that is suggested.
+_MAX_SEQUENCES = 64
+
+
+class PackedText(NamedTuple):
+  """What packing makes of a text.
+
+  Attributes:
+    max_sequences: int, the --max_sequences_per_pack.
+    sequences_per_pack: float, mean number of sequences of a row.
+    padding_share: float, of the positions of the rows.
+  """
+  max_sequences: int
+  sequences_per_pack: float
+  padding_share: float
+
+
 class Preflight(NamedTuple):
   """The result. Shares are fractions from 0 to 1; 0 if the whole is empty.
 
@@ -157,7 +174,10 @@ class Preflight(NamedTuple):
       packed, whether requested or not.
     packed_padding_share: of the positions of these rows. This and what precedes
       it is None in a preflight of an earlier version.
-    packing_advice: Suggestion to pack sequences; None for none.
+    more_sequences: PackedText of a larger --max_sequences_per_pack; None if
+      that would not save MIN_PADDING of the positions.
+    packing_advice: Suggestion to pack sequences, or more of them; None for
+      none.
     batch_divisor: int, what --train_batch_size has to be a multiple of.
     stages: str, as requested; what is said of lengths is then of the first one.
     text_name: str, what the text is called in a mixture; "" without one.
@@ -220,6 +240,7 @@ class Preflight(NamedTuple):
   pack_sequences: bool = False
   sequences_per_pack: Optional[float] = None
   packed_padding_share: Optional[float] = None
+  more_sequences: Optional[PackedText] = None
   packing_advice: Optional[Suggestion] = None
   batch_divisor: int = 1
   stages: str = ""
@@ -416,38 +437,72 @@ def _with_packing(found, counter, options, chunk_lines):
     chunk_lines: int, lines of a chunk.
   """
   windows = ratio(found.lines, stream.CHUNKS_PER_WINDOW * chunk_lines)
-  packed = packing.estimate(
-      counter.lengths, options.instances, options.row_shape(),
-      max(1, round(windows)))
-  sequences = counter.total["examples"]
+
+  def packed(max_sequences):
+    shape = packing.row_shape(
+        options.instances, PackingConfig(True, max_sequences),
+        bool(options.strategy))
+    rows, padding_share = packing.estimate(
+        counter.lengths, options.instances, shape, max(1, round(windows)))
+    return rows, PackedText(
+        max_sequences, ratio(counter.total["examples"], rows), padding_share)
+
+  rows, now = packed(options.max_sequences_per_pack)
   found = found._replace(
-      sequences_per_pack=ratio(sequences, packed.rows),
-      packed_padding_share=packed.padding_share)
+      sequences_per_pack=now.sequences_per_pack,
+      packed_padding_share=now.padding_share)
+  wanted = _enough_sequences(found)
+  if wanted > now.max_sequences:
+    _, more = packed(wanted)
+    if now.padding_share - more.padding_share >= MIN_PADDING:
+      found = found._replace(more_sequences=more)
   if not options.pack_sequences:
     return found
-  return found._replace(examples_per_epoch=math.ceil(packed.rows),
-                        padding_share=packed.padding_share)
+  return found._replace(examples_per_epoch=math.ceil(rows),
+                        padding_share=now.padding_share)
 
 
-def rows_per_update(found):
+def _enough_sequences(found):
+  """Returns a --max_sequences_per_pack that hardly limits rows: half as many
+  again as there are sequences of the mean length in a row, a multiple of 8."""
+  count = 1.5 * ratio(found.max_seq_length, found.mean_length)
+  return min(_MAX_SEQUENCES, 8 * math.ceil(count / 8))
+
+
+def rows_per_update(found, sequences_per_pack=None):
   """Returns how many packed rows have as many sequences as an update of a
-  Preflight's training has examples, an int."""
-  count = ratio(found.train_batch_size, found.sequences_per_pack)
+  Preflight's training has examples, an int.
+
+  Args:
+    found: Preflight.
+    sequences_per_pack: float, mean number of sequences of a row, by default
+      that of the Preflight.
+  """
+  count = ratio(found.train_batch_size,
+                sequences_per_pack or found.sequences_per_pack)
   return max(1, round(count / found.batch_divisor)) * found.batch_divisor
 
 
 def _advise_packing(found):
-  """Returns the Suggestion to pack sequences, or None."""
-  if (found.pack_sequences or not found.train_batch_size or
-      found.packed_padding_share is None or
-      found.padding_share - found.packed_padding_share < MIN_PADDING):
+  """Returns the Suggestion to pack sequences, or more of them, or None."""
+  more = found.more_sequences
+  if not found.train_batch_size or found.packed_padding_share is None or (
+      found.pack_sequences and not more):
     return None
+  padding, count = found.packed_padding_share, found.sequences_per_pack
+  flags = "" if found.pack_sequences else "--pack_sequences "
+  if more:
+    padding, count = more.padding_share, more.sequences_per_pack
+    flags += "--max_sequences_per_pack=%d " % more.max_sequences
+  if found.padding_share - padding < MIN_PADDING:
+    return None
+  # An update that is packed already has more sequences than rows.
+  now = found.sequences_per_pack if found.pack_sequences else 1.0
   return Suggestion(
-      "--pack_sequences --train_batch_size=%d" % rows_per_update(found),
+      flags + "--train_batch_size=%d" % rows_per_update(found, count / now),
       "%s of the positions are padding instead of %s: a row holds %.1f "
       "sequences. The smaller batch has as many sequences." % (
-          percent(found.packed_padding_share), percent(found.padding_share),
-          found.sequences_per_pack))
+          percent(padding), percent(found.padding_share), count))
 
 
 def _text_values(counter, least_documents, strip_accents):

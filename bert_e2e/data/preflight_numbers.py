@@ -2,8 +2,12 @@
 
 
 def ratio(part, whole):
-  """Returns part / whole, rounded; 0.0 if `whole` is 0."""
-  return round(part / whole, 6) if whole else 0.0
+  """Returns part / whole, rounded; 0.0 if `whole` is 0.
+
+  >>> ratio(2, 3), ratio(-1e-9, 3)
+  (0.666667, 0.0)
+  """
+  return round(part / whole, 6) + 0.0 if whole else 0.0  # Not -0.0.
 
 
 def quantile(counts, fraction):

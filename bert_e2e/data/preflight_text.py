@@ -5,6 +5,7 @@ import textwrap
 
 from bert_e2e.data.preflight import (
   TWO_STEP_DUPE_FACTOR,
+  PackedText,
   Preflight,
   PreflightWarning,
   UnknownWord,
@@ -19,8 +20,9 @@ from bert_e2e.data.text_kinds import FoundKind
 # The longest lines of sentences: on a model, and on the text in a table.
 _LINE_WIDTH = 76
 _TABLE_WIDTH = 56
-# The attributes of a Preflight that are a Suggestion or None.
-_ADVICE = ("format_advice", "packing_advice")
+# The attributes of a Preflight that are a tuple of another type or None.
+_OPTIONAL = {"format_advice": Suggestion, "packing_advice": Suggestion,
+             "more_sequences": PackedText}
 
 
 def to_dict(found):
@@ -32,7 +34,7 @@ def to_dict(found):
       text_kinds=[dict(item._asdict()) for item in found.text_kinds],
       formats=[dict(item._asdict()) for item in found.formats],
       **{name: getattr(found, name) and dict(getattr(found, name)._asdict())
-         for name in _ADVICE},
+         for name in _OPTIONAL},
       held_out=list(found.held_out),
       model=_model_to_dict(found.model),
       mixed_with=list(map(to_dict, found.mixed_with)))
@@ -74,8 +76,8 @@ def from_dict(values):
     kept["text_kinds"] = tuple(
         FoundKind(**item) for item in kept["text_kinds"])
     kept["formats"] = tuple(FormatShape(**item) for item in kept["formats"])
-    for name in _ADVICE:
-      kept[name] = kept[name] and Suggestion(**kept[name])
+    for name, kind in _OPTIONAL.items():
+      kept[name] = kept[name] and kind(**kept[name])
     kept["held_out"] = tuple(kept["held_out"])
     kept["mixed_with"] = tuple(map(from_dict, kept["mixed_with"]))
     kept["model"] = _model_from_dict(kept["model"])
@@ -188,7 +190,7 @@ def _format_rows(found):
   for number, line in enumerate(textwrap.wrap(shapes, _TABLE_WIDTH)):
     yield "" if number else "truncated, padding", line
   yield from _advice_rows(
-      filter(None, [getattr(found, name) for name in _ADVICE]), _TABLE_WIDTH)
+      filter(None, [found.format_advice, found.packing_advice]), _TABLE_WIDTH)
 
 
 def _training_rows(found):

@@ -12,7 +12,7 @@ from program import VOCAB, WORDS
 from stream_corpus import KNOWN_WORKERS
 
 from bert_e2e.config import InstanceConfig, PackingConfig
-from bert_e2e.data import packing, text_source
+from bert_e2e.data import packing, preflight, preflight_text, text_source
 from bert_e2e.data import stream as es
 from bert_e2e.data.tf_example import parse_example
 
@@ -269,6 +269,33 @@ def test_the_preflight_estimates_rows_and_padding(tmp_path, changes):
   assert found.padding_share == pytest.approx(padding, abs=0.02)
   assert found.sequences_per_pack == pytest.approx(
       sequences / len(rows), rel=0.02)
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_the_preflight_suggests_more_sequences_per_row(tmp_path, packs):
+  """Where --max_sequences_per_pack leaves rows half empty."""
+  (tmp_path / "text.txt").write_text(short_documents(700))
+  (tmp_path / "vocab.txt").write_text("\n".join(VOCAB) + "\n")
+  source = text_source.TextSource.from_arguments(
+      str(tmp_path / "text.txt"), str(tmp_path / "vocab.txt"), chunk_lines=60,
+      **dict(LENGTHS, max_seq_length=512, pack_sequences=packs))
+  found = preflight.plan(source.preflight(), 100, 10, 32)
+  eight, more = found.packed_padding_share, found.more_sequences
+  assert eight > 0.5 and more.padding_share < 0.1
+  assert more.max_sequences == 48 and 20 < more.sequences_per_pack < 40
+  now = 8.0 if packs else 1.0
+  rows = round(32 * now / more.sequences_per_pack)
+  assert found.packing_advice.flags == (
+      ("" if packs else "--pack_sequences ") +
+      "--max_sequences_per_pack=48 --train_batch_size=%d" % rows)
+  assert preflight_text.from_dict(preflight_text.to_dict(found)) == found
+  # What is suggested is what packing then does.
+  wide = text_source.TextSource.from_arguments(
+      str(tmp_path / "text.txt"), str(tmp_path / "vocab.txt"), chunk_lines=60,
+      **dict(LENGTHS, max_seq_length=512, pack_sequences=True,
+             max_sequences_per_pack=48))
+  assert wide.preflight().padding_share == more.padding_share
+  assert wide.preflight().more_sequences is None
 
 
 def test_options_without_effect_are_refused(corpus):

@@ -1,7 +1,5 @@
 """fusion_input_and_out: the instances of the stream, from lines of text."""
 
-import doctest
-import importlib
 import random
 
 import golden_examples
@@ -193,11 +191,3 @@ def unmasked(instance):
                              instance.masked_lm_labels):
     tokens[position] = label
   return tokens
-
-
-@pytest.mark.parametrize("name", [
-    "bert_e2e.data.instances", "bert_e2e.data.masking",
-    "bert_e2e.data.own_masks", "bert_e2e.common.file_io", "bert_e2e.config"])
-def test_the_examples_in_docstrings_run(name):
-  result = doctest.testmod(importlib.import_module(name))
-  assert result.attempted and not result.failed

@@ -20,7 +20,7 @@ from bert_e2e.prepare import write_preflight
 from bert_e2e.training import cluster, dropout, heads_first, progress, signals
 from bert_e2e.training.input_errors import INPUT_ERRORS, input_errors
 from bert_e2e.training.model_fn import model_fn_builder
-from bert_e2e.training.session_hooks import BeginHook, CheckWorkersHook
+from bert_e2e.training.session_hooks import CheckWorkersHook, SessionHook
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ class TrainingLoop:
   def _report_preflight(self):
     """Waits for the preflight, if there is one, logs and writes it.
 
-    It was computed while the graph was built.
+    It was computed while the graph was built and the session created.
 
     Raises:
       InputError: the text cannot be used, or preflight.json not be written.
@@ -196,7 +196,7 @@ class TrainingLoop:
   def _training_hooks(self, source):
     """Returns the hooks of a training on an ExampleSource."""
     # The first one: what the preflight refuses is refused before all others.
-    hooks = [BeginHook(self._report_preflight), self._watchdog]
+    hooks = [SessionHook(self._report_preflight), self._watchdog]
     if self._engine.is_cluster:
       hooks.append(cluster.DigestHook())
     else:

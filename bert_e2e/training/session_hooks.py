@@ -36,17 +36,17 @@ class SkipHook(tf.train.SessionRunHook):
           _MAX_SKIPPED)
 
 
-class BeginHook(tf.train.SessionRunHook):
-  """Calls a function when the graph is built, before there is a session.
+class SessionHook(tf.train.SessionRunHook):
+  """Calls a function when there is a session, before the first step.
 
   Args:
-    function: without arguments.
+    function: without arguments. It is called again for another session.
   """
 
   def __init__(self, function):
     self._function = function
 
-  def begin(self):
+  def after_create_session(self, session, coord):
     self._function()
 
 

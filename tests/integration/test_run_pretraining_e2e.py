@@ -345,6 +345,30 @@ class TestProgram:
     assert "ERROR: %s is not UTF-8" % files["train"] in run.stdout
     assert "line 901" in run.stdout
 
+  def test_a_preflight_that_refuses_the_text_late(self, files, tmp_path):
+    """The graph is built and the session created meanwhile, but no step done.
+    """
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent("""
+        import tensorflow.compat.v1 as tf
+        from absl import app
+        import run_pretraining_e2e
+        from bert_e2e.data.text_source import TextSource
+
+        def refuse():
+          raise ValueError("Refused; the graph is complete: %s." %
+                           tf.get_default_graph().finalized)
+
+        TextSource.start_preflight = lambda *_, **__: refuse
+        run_pretraining_e2e.define_flags()
+        app.run(run_pretraining_e2e.main)"""))
+    run = forked_programs.run([str(script)] + command(files))
+    assert run.returncode == 1
+    assert "Traceback" not in run.stdout
+    assert "ERROR: Refused; the graph is complete: True." in run.stdout
+    assert "step 1/" not in run.stdout
+    assert not tf.train.latest_checkpoint(files["out"])
+
   @pytest.mark.slow
   def test_invalid_utf8_need_not_end_a_run(self, files):
     with open(files["train"], "ab") as stream:

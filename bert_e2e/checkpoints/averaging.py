@@ -32,7 +32,6 @@ from bert_e2e.checkpoints import (
   tf_weights,
   validation,
 )
-from bert_e2e.common import file_io
 from bert_e2e.common.messages import list_names
 
 _INPUT, _OTHERS = "--input", "--average_with"  # The flags, for messages.
@@ -244,11 +243,11 @@ def _check_vocabularies(vocab_file, models):
   """
   if not vocab_file:
     return
-  pieces = _read_pieces(vocab_file)
+  pieces, _ = tokenization.read_tokens(vocab_file)
   for model in models:
     if not model.vocab_file:
       continue
-    theirs = _read_pieces(model.vocab_file)
+    theirs, _ = tokenization.read_tokens(model.vocab_file)
     if theirs != pieces:
       line = next((i for i, pair in enumerate(zip(pieces, theirs))
                    if pair[0] != pair[1]), min(len(pieces), len(theirs)))
@@ -256,12 +255,6 @@ def _check_vocabularies(vocab_file, models):
           "%s and %s are different vocabularies, from line %d on, so the "
           "weights of their models cannot be averaged." % (
               vocab_file, model.vocab_file, line + 1))
-
-
-def _read_pieces(vocab_file):
-  """Returns the list of a vocabulary's pieces, bytes."""
-  return [line.strip() for line in file_io.split_lines(
-      tokenization.read_vocabulary(vocab_file))]
 
 
 def _with_tokenizer(source, models, do_lower_case):

@@ -42,6 +42,8 @@ TWO_STEP_DUPE_FACTOR = 10
 
 _NUM_WORDS = 10
 _SHOWN_CHARACTERS = 30
+# The largest --max_sequences_per_pack that is suggested.
+_MAX_SEQUENCES = 64
 
 # A run is warned of values beyond these.
 MAX_UNKNOWN = 0.02
@@ -86,10 +88,6 @@ class PreflightWarning(NamedTuple):
   """
   name: str
   text: str
-
-
-# The largest --max_sequences_per_pack that is suggested.
-_MAX_SEQUENCES = 64
 
 
 class PackedText(NamedTuple):

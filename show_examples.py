@@ -143,7 +143,9 @@ def show(example, names, sentence_objective="nsp"):
 
   Returns:
     str of four lines for each of its sequences; of three for one that is not a
-    pair.
+    pair. Before those of a packed row, a line says how many sequences it has
+    and how many of its positions they take: "3 sequences, 120 of 128
+    positions".
   """
   features = parse_example(example)
   shown, groups = _marked(features, names), getattr(example, "groups", ())

@@ -537,6 +537,23 @@ def test_examples_are_shuffled_within_a_window(plain_corpus, monkeypatch):
   assert mixed > 3
 
 
+def test_packed_rows_are_shuffled_within_a_window(plain_corpus, monkeypatch):
+  """Best fit orders them by the length of their longest sequence."""
+  monkeypatch.setattr(es, "CHUNKS_PER_WINDOW", 10)
+  stream = es.ExampleStream(
+      plain_corpus.corpus(**SMALL),
+      plain_corpus.options(pack_sequences=True, max_sequences_per_pack=2),
+      num_epochs=1)
+  pack = stream._packer.pack
+  packed = _calls(monkeypatch, stream._packer, "pack")
+  mixed = 0
+  for _, window in stream.windows():
+    best_fit = pack(*packed[-1])
+    assert sorted(window) == sorted(best_fit)
+    mixed += window != best_fit
+  assert mixed > 3
+
+
 # ------------------------------------------------------------------------ loud
 
 

@@ -26,4 +26,7 @@ def test_every_case_is_recorded(text):
 @pytest.mark.parametrize("name", golden.CASES)
 def test_examples_are_those_recorded(text, name):
   path, recorded = text
-  assert golden.digest(path, golden.CASES[name]) == recorded[name]
+  assert golden.digest(path, golden.CASES[name]) == recorded[name], (
+      "The stream has changed: it needs a new resume.STREAM_VERSION or, if "
+      "only packed cases fail, a new packing.PACKING_VERSION. Then record it "
+      "again with make_stream_golden.py.")

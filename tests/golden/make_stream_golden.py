@@ -6,6 +6,10 @@ Each digest covers the examples of two epochs, in order. The demo's text comes
 from the running Python's `pydoc_data`, so a record belongs to one text, which
 its own digest identifies; run the command on each supported Python. --check
 writes nothing and exits with 1 if a digest differs from the recorded one.
+
+Packed cases are recorded with packing.PACKING_VERSION. If only their digests
+change, increment it before they are recorded again: runs of the earlier version
+must not resume with other rows.
 """
 
 import argparse
@@ -31,6 +35,10 @@ CASES = {
     "small_chunks": {"chunk_lines": 7, "random_seed": 3},
     "second_of_three_hosts": {"shard_index": 1, "num_shards": 3},
     "seek": {"first_example": 700},
+    "packed": {"pack_sequences": True, "short_seq_prob": 0.5},
+    "packed_lines": {"pack_sequences": True, "max_sequences_per_pack": 5,
+                     "example_format": "line_by_line",
+                     "sentence_objective": "none", "do_whole_word_mask": True},
 }
 
 
@@ -45,8 +53,10 @@ def write_text(folder):
 
 
 def digest(path, options):
-  """Returns the digest of two epochs, and their number of examples."""
+  """Returns the digest of two epochs, their number of examples and, of packed
+  sequences, the version of the packing."""
   import run_pretraining_e2e as e2e
+  from bert_e2e.data import packing
   hashed, count = hashlib.sha256(), 0
   for example in e2e.take_write_2_flow(
       [path], os.path.join(ROOT, "demo", "vocab.txt"), num_epochs=2,
@@ -54,7 +64,10 @@ def digest(path, options):
     hashed.update(len(example).to_bytes(8, "little"))
     hashed.update(example)
     count += 1
-  return {"examples": count, "sha256": hashed.hexdigest()}
+  found = {"examples": count, "sha256": hashed.hexdigest()}
+  if options.get("pack_sequences"):
+    found["packing_version"] = packing.PACKING_VERSION
+  return found
 
 
 def record_file(text_digest):

@@ -1148,11 +1148,13 @@ def get_next_sentence_output(bert_config, input_tensor, labels):
 
   Args:
     bert_config: BertConfig.
-    input_tensor: [B, H], the pooled output; it is cast to float32.
-    labels: int32 [B] or [B, 1]; 0 if B follows A, 1 if B is random.
+    input_tensor: [B * K, H], the pooled output; it is cast to float32.
+    labels: int32 [B] or [B, 1], or [B, K] of packed rows; 0 if text B follows
+      text A, 1 if it is random.
 
   Returns:
-    (loss, per_example_loss, log_probs): float32 [] (the mean), [B], [B, 2].
+    (loss, per_example_loss, log_probs): float32 [] (the mean), [B * K],
+    [B * K, 2].
 
   Source: google-research/bert, run_pretraining.get_next_sentence_output, the
   same values. Changed: the log probability of the label is selected, not
@@ -1167,7 +1169,7 @@ def get_next_sentence_output(bert_config, input_tensor, labels):
     logits = tf.matmul(tf.cast(input_tensor, tf.float32), output_weights,
                        transpose_b=True)
     log_probs = tf.nn.log_softmax(tf.nn.bias_add(logits, output_bias))
-  is_random = tf.equal(tf.reshape(labels, [-1]), 1)  # [B]
+  is_random = tf.equal(tf.reshape(labels, [-1]), 1)  # [B * K]
   losses = -tf.where(is_random, log_probs[:, 1], log_probs[:, 0])
   return tf.reduce_mean(losses), losses, log_probs
 

@@ -78,7 +78,7 @@ def train(text, config, options, length, limit) -> Rates:
 
 def padding(text, options, length, limit):
   """Returns (fraction of the positions of rows that is padding, how many rows
-  were looked at)."""
+  were read)."""
   flow: Iterable[bytes] = take_write_2_flow(
       text, options.vocab_file, max_seq_length=length, num_epochs=1,
       max_predictions_per_seq="auto", pack_sequences=bool(limit),
@@ -86,6 +86,16 @@ def padding(text, options, length, limit):
   masks = [parse_example(example)["input_mask"]
            for example in itertools.islice(flow, _NUM_ROWS)]
   return 1 - sum(map(sum, masks)) / (length * len(masks)), len(masks)
+
+
+def rows_at(length, is_short):
+  """Returns the rows.Row of the rates and that of the padding, at a length and
+  for short or long documents. Only the default lengths have goals."""
+  short = {128: rows.PACKING_128, 512: rows.PACKING_512}
+  row = short.get(length, rows.PACKING_SHORT) if is_short else rows.PACKING_LONG
+  if length in short:
+    return row, rows.PACKING_PADDING
+  return row.without_aim(), rows.PACKING_PADDING.without_aim()
 
 
 def measure(text, is_short, options, length, limit):
@@ -101,19 +111,17 @@ def measure(text, is_short, options, length, limit):
       padding(text, options, length, each) for each in (None, limit))
   lacks = rows.lacking(rounds=(options.rounds, rows.ROUNDS),
                        steps=(options.num_steps, _NUM_STEPS))
-  row = rows.PACKING_LONG
-  if is_short:
-    row = {128: rows.PACKING_128, 512: rows.PACKING_512}.get(
-        length, rows.PACKING_128)
+  row, padding_row = rows_at(length, is_short)
   row.show(
       "%s, at most %d sequences, model %s" % (
-          "" if is_short else ", length %d" % length, limit, options.model),
+          "" if "length" in row.name else ", length %d" % length, limit,
+          options.model),
       "%.2f times the real tokens/s (%.0f, %.0f); %.2f times the sequences/s; "
       "padding %.1f %%, %.1f %%" % (
           packed / plain, packed, plain, packed_rate / plain_rate,
           100 * packed_share, 100 * plain_share), packed / plain, lacks)
   if is_short:
-    rows.PACKING_PADDING.show(
+    padding_row.show(
         ", length %d, at most %d sequences" % (length, limit),
         "%.1f %% of the positions" % (100 * packed_share), packed_share,
         rows.lacking(rows=(num_rows, 200)))

@@ -27,6 +27,10 @@ class Row(NamedTuple):
   aim: str = ""
   is_met: Optional[Callable[[float], bool]] = None
 
+  def without_aim(self):
+    """Returns the Row of settings for which there is no aim."""
+    return self._replace(aim="", is_met=None)
+
   def show(self, detail, result, figure=None, lacks=""):
     """Prints the row; `make bench` collects it.
 
@@ -130,6 +134,8 @@ PACKING_128 = Row(
 PACKING_512 = Row(
     "packing short documents, length 512", "times the real tokens/s",
     "at least 2.2 times", _at_least(2.2))
+# At other lengths.
+PACKING_SHORT = Row("packing short documents", "times the real tokens/s")
 PACKING_PADDING = Row(
     "padding of packed short documents", "% of the positions",
     "at most 5 %", _at_most(0.05))

@@ -9,8 +9,9 @@ The order of the rows is that of the report; `progress_order` sorts the progress
 line. The lower part of the module computes the metrics of the model from what
 its heads return (`HeadOutput`); nothing is computed at import.
 
-  B  batch size
-  P  masked-LM predictions per sequence
+  B  batch size, in rows
+  K  sequences that a row of the batch holds: 1, unless they are packed
+  P  masked-LM predictions per row
   C  classes that a head scores: the vocabulary, or the labels of a sequence
 """
 
@@ -32,11 +33,12 @@ class HeadOutput(NamedTuple):
 
   Attributes:
     loss: float32 [], this part's share of the batch's loss, in nats.
-    losses: float32 [B * P] for the masked-LM head, [B] for a head that labels
-      sequences: the loss of each prediction.
-    scores: float32 [B * P, C] or [B, C], logits or log probabilities.
-    labels: int32 [B, P] or [B].
-    weights: float32 [B, P] or [B]; padding has weight 0.0.
+    losses: float32 [B * P] for the masked-LM head, [B * K] for a head that
+      labels sequences ([B] unless rows are packed): the loss of each
+      prediction.
+    scores: float32 [B * P, C] or [B * K, C], logits or log probabilities.
+    labels: int32 [B, P] or [B * K].
+    weights: float32 [B, P] or [B * K]; padding has weight 0.0.
     total_weight: float32 [], the sum of the weights over all parts of the
       batch; None if all parts have the same sum.
     characters: float32 [B, P], the number of characters that each label stands
@@ -55,7 +57,7 @@ class Mean(NamedTuple):
   """A metric of a part of a batch: the weighted mean of its values.
 
   Attributes:
-    values, weights: float32 [B, P] or [B].
+    values, weights: float32 [B, P] or [B * K].
     total_weight: see HeadOutput.
     share: float32 [], this part's share of the batch's mean, if it is known
       already; None to compute it from the others.

@@ -5,6 +5,7 @@ import re
 import struct
 import subprocess
 import sys
+import types
 
 import forked_programs
 import pytest
@@ -15,6 +16,7 @@ sys.path.insert(0, FOLDER)
 
 import common  # noqa: E402
 import disk  # noqa: E402
+import packing  # noqa: E402
 import rows as rows_lib  # noqa: E402
 import text_of_packages  # noqa: E402
 
@@ -126,7 +128,8 @@ ELSEWHERE = (rows_lib.OBJECTIVES, rows_lib.BUILDING_PAIRS,
              rows_lib.BUILDING_SINGLE, rows_lib.BUILDING_WORDS,
              rows_lib.LOADING, rows_lib.GRADIENTS, rows_lib.GPU_BUILDING,
              rows_lib.GPU_CHECK, rows_lib.PACKING_128, rows_lib.PACKING_512,
-             rows_lib.PACKING_PADDING, rows_lib.PACKING_LONG,
+             rows_lib.PACKING_SHORT, rows_lib.PACKING_PADDING,
+             rows_lib.PACKING_LONG,
              rows_lib.VOCABULARY_PIECES, rows_lib.VOCABULARY_DOMAIN,
              rows_lib.VOCABULARY_GENERAL, rows_lib.VOCABULARY_PROBE,
              rows_lib.REPLAY)
@@ -175,6 +178,29 @@ def test_a_row_says_whether_its_aim_is_met(capsys, figure, lacks, expected):
     (rows_lib.INPUT_FN, 60000, 59999)])
 def test_what_meets_an_aim(row, met, missed):
   assert row.is_met(met) and not row.is_met(missed)
+
+
+@pytest.mark.parametrize("length, goals", [
+    (128, ["at least 1.5 times: met", "at most 5 %: met",
+           "no loss: at least 0.97 times: met"]),
+    (512, ["at least 2.2 times: met", "at most 5 %: met",
+           "no loss: at least 0.97 times: met"]),
+    (256, ["", "", ""])])
+def test_only_the_default_lengths_of_packing_have_goals(
+    monkeypatch, capsys, length, goals):
+  monkeypatch.setattr(packing, "train", lambda text, config, options, length,
+                      limit: packing.Rates(3.0, 9.0 if limit else 3.0))
+  monkeypatch.setattr(packing, "padding", lambda *_: (0.04, 1000))
+  options = types.SimpleNamespace(model="1x8", rounds=3, num_steps=30)
+  for is_short in (True, False):
+    packing.measure("text", is_short, options, length, 8)
+  found = rows(capsys.readouterr().out)
+  assert [aim for _, _, aim in found] == goals
+  sequences = ", length %d, at most 8 sequences" % length
+  assert [name for name, _, _ in found] == [
+      "packing short documents%s, model 1x8" % sequences,
+      "padding of packed short documents%s" % sequences,
+      "packing long documents%s, model 1x8" % sequences]
 
 
 def test_files_that_a_run_should_not_write(tmp_path):

@@ -2,8 +2,8 @@
 
 A row has a fixed number of positions; without packing, those that its sequence
 leaves are padding. The sequences of a window are packed together, so a row
-costs no more than before and holds as many as fit. Each attends to itself only
-and has position ids of its own, so the model computes for it what it would
+holds as many as fit and costs hardly more than before. Each attends to itself
+only and has position ids of its own, so the model computes for it what it would
 compute in a row of its own.
 
 The packing is that of Krell et al. 2021, arXiv 2107.02027, section 3.2: best
@@ -280,7 +280,8 @@ class PackedShape(NamedTuple):
   padding_share: float
 
 
-def estimate(lengths, instances, shape, num_windows) -> PackedShape:
+def estimate(lengths, instances, shape, num_windows,
+             masked_share=None) -> PackedShape:
   """Estimates what packing makes of a text, by packing a window like its own.
 
   Args:
@@ -289,6 +290,8 @@ def estimate(lengths, instances, shape, num_windows) -> PackedShape:
     instances: config.InstanceConfig, validated.
     shape: RowShape.
     num_windows: int, the windows into which the stream divides them.
+    masked_share: float, fraction of a sequence's tokens that a user's strategy
+      masks; None for built-in masks.
   """
   window: List[Tuple[int, int]] = []
   total: Dict[str, float] = {"sequences": 0.0, "tokens": 0.0}
@@ -296,7 +299,8 @@ def estimate(lengths, instances, shape, num_windows) -> PackedShape:
     total["sequences"] += times
     total["tokens"] += length * times
     size = length, num_to_predict(
-        length, instances.masked_lm_prob, instances.max_predictions_per_seq)
+        length, masked_share or instances.masked_lm_prob,
+        instances.max_predictions_per_seq)
     # The sum is rounded, not each summand, which may be small.
     window += [size] * (round(total["sequences"] / num_windows) - len(window))
   if not window:

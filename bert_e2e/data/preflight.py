@@ -247,9 +247,17 @@ class Preflight(NamedTuple):
   mixed_with: Tuple[Any, ...] = ()
   max_epochs: float = MAX_EPOCHS
 
+  @property
+  def mean_sequences_per_pack(self) -> float:
+    """`sequences_per_pack`, of a mixture the mean over the rows of its texts.
+    """
+    texts = (self, *self.mixed_with)
+    return sum(text.weight * (text.sequences_per_pack or 1.0)
+               for text in texts) / sum(text.weight for text in texts)
+
 
 class TextSample(NamedTuple):
-  """What of a corpus is looked at.
+  """What of a corpus is sampled.
 
   Attributes:
     samples: list of preflight_sample.Sample.
@@ -441,7 +449,8 @@ def _with_packing(found, counter, options, chunk_lines):
         options.instances, PackingConfig(True, max_sequences),
         bool(options.strategy))
     rows, padding_share = packing.estimate(
-        counter.lengths, options.instances, shape, max(1, round(windows)))
+        counter.lengths, options.instances, shape, max(1, round(windows)),
+        options.strategy and found.masked_share)
     return rows, PackedText(
         max_sequences, ratio(counter.total["examples"], rows), padding_share)
 
@@ -474,10 +483,10 @@ def rows_per_update(found, sequences_per_pack=None):
   Args:
     found: Preflight.
     sequences_per_pack: float, mean number of sequences of a row, by default
-      that of the Preflight.
+      that of all texts of the Preflight.
   """
   count = ratio(found.train_batch_size,
-                sequences_per_pack or found.sequences_per_pack)
+                sequences_per_pack or found.mean_sequences_per_pack)
   return max(1, round(count / found.batch_divisor)) * found.batch_divisor
 
 
@@ -487,7 +496,7 @@ def _advise_packing(found):
   if not found.train_batch_size or found.packed_padding_share is None or (
       found.pack_sequences and not more):
     return None
-  padding, count = found.packed_padding_share, found.sequences_per_pack
+  padding, count = found.packed_padding_share, found.mean_sequences_per_pack
   flags = "" if found.pack_sequences else "--pack_sequences "
   if more:
     padding, count = more.padding_share, more.sequences_per_pack
@@ -495,12 +504,19 @@ def _advise_packing(found):
   if found.padding_share - padding < MIN_PADDING:
     return None
   # An update that is packed already has more sequences than rows.
-  now = found.sequences_per_pack if found.pack_sequences else 1.0
+  now = found.mean_sequences_per_pack if found.pack_sequences else 1.0
+  rows = rows_per_update(found, count / now)
+  reason = ("%s of the positions are padding instead of %s: a row holds %.1f "
+            "sequences" % (percent(padding), percent(found.padding_share),
+                           count))
+  if rows < found.train_batch_size:
+    return Suggestion(
+        flags + "--train_batch_size=%d" % rows, reason +
+        ". The smaller batch would have about as many sequences.")
   return Suggestion(
-      flags + "--train_batch_size=%d" % rows_per_update(found, count / now),
-      "%s of the positions are padding instead of %s: a row holds %.1f "
-      "sequences. The smaller batch has as many sequences." % (
-          percent(padding), percent(found.padding_share), count))
+      flags.rstrip(), reason + ", and an update %d instead of %d." % (
+          round(found.train_batch_size * count),
+          round(found.train_batch_size * now)))
 
 
 def _text_values(counter, least_documents, strip_accents):
@@ -642,7 +658,8 @@ def _one_sentence(found):
 
 def _length_flag(found):
   """Returns what sets the length of the examples that are described."""
-  return "the first length of --stages" if found.stages else "--max_seq_length"
+  return ("this stage's length in --stages" if found.stages else
+          "--max_seq_length")
 
 
 def _short(found):

@@ -172,11 +172,19 @@ def _padding_rows(found):
   if found.pack_sequences:
     yield "sequences per row", "%s%.1f" % (about, found.sequences_per_pack)
     if found.train_batch_size:
-      yield "", "an update has %s%s; %s rows have as many as %s unpacked" % (
-          about, format(round(
-              found.train_batch_size * found.sequences_per_pack), ","),
-          format(rows_per_update(found), ","),
-          format(found.train_batch_size, ","))
+      yield from _update_rows(found)
+
+
+def _update_rows(found):
+  """Yields the rows on how many sequences an update of packed rows has."""
+  about = "~" if found.is_estimate else ""
+  rows, batch_size = rows_per_update(found), found.train_batch_size
+  yield "", "an update has %s%s sequences" % (
+      about, format(round(batch_size * found.mean_sequences_per_pack), ","))
+  if rows < batch_size:
+    yield "", "with --train_batch_size=%d it would have %s%s" % (
+        rows, about,
+        format(round(rows * found.mean_sequences_per_pack), ","))
 
 
 def _format_rows(found):
@@ -187,6 +195,8 @@ def _format_rows(found):
       " (in use)" * (shape.example_format == found.example_format),
       about + percent(shape.truncated_share),
       about + percent(shape.padding_share)) for shape in found.formats)
+  if found.pack_sequences and shapes:
+    shapes = "without packing: " + shapes
   for number, line in enumerate(textwrap.wrap(shapes, _TABLE_WIDTH)):
     yield "" if number else "truncated, padding", line
   yield from _advice_rows(

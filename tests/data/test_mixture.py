@@ -330,6 +330,19 @@ def test_the_preflight_counts_each_text(paths):
   assert preflight_text.from_dict(preflight_text.to_dict(found)) == found
 
 
+def test_packed_rows_are_those_of_all_texts(paths):
+  found = preflights_of(paths)._replace(
+      pack_sequences=True, sequences_per_pack=2.0, more_sequences=None)
+  other, = found.mixed_with
+  found = preflight.plan(found._replace(mixed_with=(
+      other._replace(sequences_per_pack=6.0),)), 40, 4, 16)
+  assert found.mean_sequences_per_pack == 3.0  # 3/4 of 2 and 1/4 of 6.
+  assert found.mixed_with[0].mean_sequences_per_pack == 6.0
+  table = preflight_text.to_text(found)
+  assert "an update has 48 sequences" in table
+  assert "with --train_batch_size=5 it would have 15" in table
+
+
 def test_the_preflight_warns_of_each_text(paths):
   """The replayed text is so small that it is repeated most often."""
   found = preflight.plan(preflights_of(paths), 1000, 100, 8)

@@ -218,7 +218,7 @@ def test_rows_of_an_earlier_version_are_another_stream(tmp_path):
       "this version of the program packs sequences into other rows"]
   plain = record()
   assert "packing_version" not in plain.options
-  assert plain.differences(packed) == ["pack_sequences was None and is True"]
+  assert plain.differences(packed) == ["pack_sequences was False and is True"]
 
 
 def test_a_strategy_may_mask_more_than_its_share(corpus, modules):
@@ -269,6 +269,32 @@ def test_the_preflight_estimates_rows_and_padding(tmp_path, changes):
   assert found.padding_share == pytest.approx(padding, abs=0.02)
   assert found.sequences_per_pack == pytest.approx(
       sequences / len(rows), rel=0.02)
+
+
+def test_the_preflight_knows_how_much_a_strategy_masks(tmp_path, modules):
+  """Predictions, not positions, limit the rows of one that masks half."""
+  (tmp_path / "text.txt").write_text(short_documents(700))
+  (tmp_path / "vocab.txt").write_text("\n".join(VOCAB) + "\n")
+  name = modules.write("""
+      from create_pretraining_data import TrainingInstance, mask_positions
+
+      def mask_half(lines, tokenizer, rng, max_seq_length,
+                    max_predictions_per_seq):
+        for line in filter(None, lines):
+          pieces = tokenizer.tokenize(line)
+          tokens = ["[CLS]", *pieces, "[SEP]"]
+          masked = mask_positions(
+              tokens, range(1, 1 + len(pieces), 2), list(tokenizer.vocab), rng)
+          yield TrainingInstance(
+              masked[0], [0] * len(tokens), masked[1], masked[2], False)
+      """)
+  source = text_source.TextSource.from_arguments(
+      str(tmp_path / "text.txt"), str(tmp_path / "vocab.txt"), chunk_lines=60,
+      max_seq_length=64, max_predictions_per_seq=10, pack_sequences=True,
+      strategy=name + ":mask_half")
+  rows = list(source.open(num_epochs=1))
+  found = source.preflight()
+  assert found.examples_per_epoch == pytest.approx(len(rows), rel=0.05)
 
 
 @pytest.mark.parametrize("packs", [False, True])

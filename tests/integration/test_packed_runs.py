@@ -6,6 +6,8 @@ import re
 
 import pytest
 import record_files
+import tf_checkpoints
+from hugging_face_models import random_variables
 from program import (
   LENGTHS,
   WORDS,
@@ -15,7 +17,9 @@ from program import (
   run_program,
 )
 
+import modeling
 import run_pretraining_e2e as e2e
+from bert_e2e.data import preflight_text
 
 PACKED = {"pack_sequences": True, "max_seq_length": 32,
           "max_predictions_per_seq": 5}
@@ -70,12 +74,13 @@ def test_the_log_and_the_record(short_files):
   # Sequences have three special tokens and 4 to 10 others.
   assert 5 < tokens / sequences < 15
   assert re.search(r"sequences per row +[2-5]\.\d", run.stdout)
-  assert re.search(r"an update has \d+; \d rows have as many as 8", run.stdout)
+  assert re.search(r"an update has \d+ sequences\n +with "
+                   r"--train_batch_size=\d it would have \d", run.stdout)
   # Padding returns with the other stream, which has to be accepted.
   options = dict(PACKED, num_train_steps=6, pack_sequences=None)
   refused = run_program(command(short_files, **options))
   assert refused.returncode == 1
-  assert "pack_sequences was True and is None" in refused.stdout
+  assert "pack_sequences was True and is False" in refused.stdout
   more = run_program(command(
       short_files, accept_new_stream=True, log_every_steps=1, **options))
   assert more.returncode == 0, more.stdout
@@ -116,6 +121,33 @@ def test_the_preflight_suggests_it(short_files, parse_flags):
   packed = prepared(parse_flags(command(
       short_files, train_batch_size=24, **PACKED)))
   assert packed.training.preflight.packing_advice is None
+  # As many micro-batches as rows, so a smaller batch is not possible.
+  flags, reason = prepared(parse_flags(command(
+      short_files, train_batch_size=4, gradient_accumulation_steps=4,
+      **options))).training.preflight.packing_advice
+  assert flags == "--pack_sequences"
+  assert re.search(r"and an update \d+ instead of 4\.$", reason)
+  said = preflight_text.to_text(prepared(parse_flags(command(
+      short_files, train_batch_size=4, gradient_accumulation_steps=4,
+      **PACKED))).training.preflight)
+  assert "an update has" in said and "it would have" not in said
+
+
+def test_a_short_training_is_one_of_few_sequences(
+    short_files, parse_flags, tmp_path):
+  """Not of few rows."""
+  path = tf_checkpoints.write(tmp_path / "model.ckpt", {
+      name: value for name, value in random_variables(
+          modeling.BertConfig.from_json_file(short_files["config"])).items()
+      if name.startswith("bert/")})
+  advised = []
+  for packs in (None, True):
+    run = prepared(parse_flags(command(
+        short_files, init_checkpoint=path, learning_rate=None,
+        num_train_steps=2000, **dict(PACKED, pack_sequences=packs))))
+    advised.append("16,000 sequences" in preflight_text.to_text(
+        run.training.preflight))
+  assert advised == [True, False]
 
 
 def test_evaluations_alone_are_packed(files, parse_flags):

@@ -90,7 +90,9 @@ def _prepare_run(read_config, stop):
 def _next_stage(run, read_config, stop):
   """Returns the Run of the next stage of a training; None after the last."""
   try:
-    return Run(prepare(read_config()), stop) if run.has_next_stage() else None
+    if not run.has_next_stage():
+      return None
+    return Run(prepare(read_config()), stop, is_next_stage=True)
   except INPUT_ERRORS as e:
     logger.error("the next stage cannot begin: %s", e)
     sys.exit(1)

@@ -608,7 +608,8 @@ class OptimizerConfig(_Group):
       "each with its fraction of the steps, e.g. 128:0.9,512:0.1. Replaces "
       "--max_seq_length. --train_batch_size and --max_predictions_per_seq are "
       "those of the first stage; in the others an update has as many tokens, "
-      "and an example as large a fraction of masked ones. Evaluations use the "
+      "and an example as large a fraction of masked ones. "
+      "--max_sequences_per_pack grows with the length. Evaluations use the "
       "last length.")
   num_train_epochs: Optional[float] = _float(
       None, "Number of passes over the text; replaces --num_train_steps. The "
@@ -666,6 +667,13 @@ class OptimizerConfig(_Group):
         raise ValueError(
             "%s is invalid: the stage of length %d has no steps; leave it out."
             % (given, length))
+    lengths = [length for length, _ in found]
+    for length in lengths:
+      if lengths.count(length) > 1:
+        raise ValueError(
+            "%s is invalid: two stages have the length %d, so they would train "
+            "on the same examples. Give each length one stage." % (
+                given, length))
     if found and abs(sum(share for _, share in found) - 1) > 1e-6:
       raise ValueError(
           "%s is invalid: the fractions of the steps add up to %g, not 1." % (
@@ -688,9 +696,9 @@ class EvaluationConfig(_Group):
       in_original=True)
   pack_eval_sequences: bool = _boolean(
       False, "Put several sequences into each row of an evaluation batch, too. "
-      "The metrics of masked words and sentences are the same up to rounding. "
       "--eval_batch_size and --max_eval_steps then count rows and batches of "
-      "rows.")
+      "rows, so as many steps cover more sequences. Over the same text, the "
+      "metrics of masked words and sentences are the same up to rounding.")
   max_eval_steps: int = _integer(
       100, "Maximum number of batches per evaluation; 0 evaluates the whole "
       "text once.", minimum=0, in_original=True)

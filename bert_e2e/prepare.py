@@ -26,7 +26,7 @@ from bert_e2e.checkpoints import (
   new_rows,
   validation,
 )
-from bert_e2e.common import file_io
+from bert_e2e.common import file_io, input_files
 from bert_e2e.config import Config, MixturePart
 from bert_e2e.data import preflight as preflight_lib
 from bert_e2e.data import (
@@ -143,6 +143,11 @@ class PreparedRun:
   planned: Optional[stages.Plan] = None
 
   @property
+  def requested_config(self):
+    """Config: `config` without what the current stage sets."""
+    return self.planned.config if self.planned else self.config
+
+  @property
   def stage(self):
     """stages.Stage that is trained, or was last; None without --stages."""
     return self.planned and self.planned.current
@@ -195,6 +200,7 @@ def prepare(config):
     _check_new_tokens(config, initial.new_tokens, bert_config)
   _check_sweep(config, latest)
   planned = _plan_stages(config, engine, latest)
+  _check_stages(config, planned)
   config = planned.for_evaluation(config)
   eval_sources, probe = _make_eval_sources(config), _make_probe(config)
   config = planned.for_training(config)
@@ -277,7 +283,7 @@ def _plan_stages(config, engine, latest):
   steps = config.optimizer.num_train_steps
   if latest and config.optimizer.num_train_epochs is not None:
     stored = training_plan.load(output_dir)
-    if not stored and config.optimizer.stages:
+    if not stored and config.optimizer.stages and config.run.do_train:
       raise ValueError(
           "--num_train_epochs needs %s of the run in --output_dir=%s to tell "
           "its --stages. Pass the number of its steps as --num_train_steps." % (
@@ -286,6 +292,19 @@ def _plan_stages(config, engine, latest):
   return stages.plan(
       config, checkpoint_list.latest_step(output_dir) if latest else 0,
       engine.num_replicas * config.hardware.gradient_accumulation_steps, steps)
+
+
+def _check_stages(config, planned):
+  """Raises ValueError if the input or the strategy does not fit all stages."""
+  if not config.run.do_train or not planned.stages:
+    return
+  if config.data.input_file and input_validation.are_tfrecords(
+      input_files.expand(config.data.input_file)):
+    config.check_for_records()
+  strategy = strategies.find(config.data.strategy)
+  if strategy:
+    for stage in planned.stages:
+      strategy.check_options(stage.apply(config).instances.validated())
 
 
 def _check_lock(config, engine):
@@ -501,7 +520,7 @@ def _find_stream_record(config, source, engine, latest, planned):
         record, output_dir, config.data.accept_new_stream)
   except ValueError as e:
     if planned.current:
-      raise ValueError("%s By --stages, step %d is in %s." % (
+      raise ValueError("%s According to --stages, step %d is in %s." % (
           e, planned.step, planned.current)) from e
     raise
   if before:
@@ -616,13 +635,16 @@ def _describe_model(run, preflight=None):
   for name, value in options.items():
     if value is None:
       options[name] = getattr(run.bert_config, name, None)
+  num_sequences = run.num_train_steps * config.optimizer.train_batch_size
+  if preflight and preflight.pack_sequences:
+    num_sequences = round(num_sequences * preflight.mean_sequences_per_pack)
   return preflight_model.describe(preflight_model.Start(
       missing=tuple(run.initial.untrained),
       is_sentence_encoder=run.initial.is_sentence_encoder,
       trains_sentences=objectives.SENTENCE_OBJECTIVES[
           config.instances.sentence_objective].is_trained,
       num_head_steps=run.head_plan.num_head_steps,
-      num_sequences=run.num_train_steps * config.optimizer.train_batch_size,
+      num_sequences=num_sequences,
       epochs=preflight.epochs if preflight else None,
       has_text=bool(run.training.source.text), options=options,
       given=frozenset(filter(config.is_given, options))))

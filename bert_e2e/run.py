@@ -61,8 +61,9 @@ def run_preflight(run):
     write_preflight(run.training.preflight, output_dir)
   except run_lock.InUse as e:
     logger.warning("%s is not written: %s", preflight_lib.FILE, e)
-  if recipes.describe(run.config):
-    print(recipes.describe(run.config))
+  recipe = recipes.describe(run.requested_config)
+  if recipe:
+    print(recipe)
   print(preflight_text.to_text(run.training.preflight), flush=True)
 
 
@@ -72,10 +73,12 @@ class Run:
   Args:
     prepared: prepare.PreparedRun.
     stop: signals.SignalHandler that may end it.
+    is_next_stage: bool, whether this process has trained the stage before.
   """
 
-  def __init__(self, prepared, stop=None):
+  def __init__(self, prepared, stop=None, is_next_stage=False):
     self._prepared = prepared
+    self._is_next_stage = is_next_stage
     self._config = config = prepared.config
     self._engine = prepared.engine
     self._stop = stop or signals.SignalHandler()
@@ -194,7 +197,9 @@ class Run:
       if training.stream_record:
         training.stream_record.save(self._output_dir)
       self._evaluations.start(step)
-    config = self._config
+    if self._is_next_stage:
+      return  # Of the same start of the program.
+    config = self._prepared.requested_config
     run_record.append(
         self._output_dir, step=step or 0,
         flags={name: config.get(name) for name in config.given},

@@ -14,7 +14,7 @@ from bert_e2e.training import evaluation, objectives
 
 logger = logging.getLogger(__name__)
 
-# Tokens of an update of a stage, compared with those of the first one.
+# Positions of an update of a stage, compared with those of the first one.
 _MAX_UPDATE = 1.5
 _LAYER = re.compile(r"bert/encoder/(layer_\d+)/")
 
@@ -31,8 +31,9 @@ def log_start(run, step, is_done):
     logger.warning("--output_file is ignored: no examples are written.")
   if run.training:
     run.training.source.log("Input Files")
-    if recipes.describe(run.config):
-      logger.info("%s", recipes.describe(run.config))
+    recipe = recipes.describe(run.requested_config)
+    if recipe:
+      logger.info("%s", recipe)
     _log_epoch_plan(run)
     _log_stages(run)
     _log_strategy(run)
@@ -83,12 +84,13 @@ def _log_stages(run):
   first = run.planned.stages[0]
   for stage in run.planned.stages[run.stage.number - 1:]:
     logger.info("%s", stage)
-    if stage.tokens_per_update > _MAX_UPDATE * first.tokens_per_update:
+    if stage.positions_per_update > _MAX_UPDATE * first.positions_per_update:
       logger.warning(
-          "an update of stage %d has %d tokens instead of %d, because its "
+          "an update of stage %d has %d positions instead of %d, because its "
           "batch has at least one sequence per device and micro-batch: lower "
           "--gradient_accumulation_steps, or raise --train_batch_size",
-          stage.number, stage.tokens_per_update, first.tokens_per_update)
+          stage.number, stage.positions_per_update,
+          first.positions_per_update)
 
 
 def _log_strategy(run):

@@ -19,6 +19,7 @@ import re
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import tokenization
+from bert_e2e import config
 from bert_e2e.common import file_io, json_files
 from bert_e2e.common.digests import digest
 from bert_e2e.data import stream as stream_lib
@@ -213,11 +214,12 @@ class StreamRecord(NamedTuple):
     for kind in ("text", "options"):
       before, now = getattr(self, kind), getattr(other, kind)
       changed = [name for name in sorted(set(before) | set(now))
-                 if _identity(before.get(name)) != _identity(now.get(name))]
+                 if _identity(_recorded(before, name)) != _identity(
+                     _recorded(now, name))]
       if PACKING in changed and _IS_PACKED in changed:
         changed.remove(PACKING)  # It follows from the other one.
-      found += [_describe_change(name, before.get(name), now.get(name))
-                for name in changed]
+      found += [_describe_change(name, _recorded(before, name),
+                                 _recorded(now, name)) for name in changed]
     return found
 
   def save(self, output_dir):
@@ -231,6 +233,15 @@ class StreamRecord(NamedTuple):
       if name.startswith(root):
         file_io.remove(os.path.join(output_dir, name))
     json_files.write_record(path, self)
+
+
+def _recorded(values, name):
+  """Returns a value of a record; the default of an option that is left out of
+  it because it has its default."""
+  if name not in values and config.is_field(name) and (
+      config.option_of(name).fingerprint == "if_changed"):
+    return config.default_of(name)
+  return values.get(name)
 
 
 def _describe_change(name, before, now):
@@ -260,12 +271,12 @@ def load(output_dir):
 
 
 def is_stream_of(record, output_dir):
-  """Tells whether a directory's record is of the stream of a StreamRecord.
-
-  Raises:
-    ValueError: it can't be read.
-  """
-  before = load(output_dir)
+  """Tells whether a directory's record is of the stream of a StreamRecord; not
+  if it can't be read."""
+  try:
+    before = load(output_dir)
+  except ValueError:  # `check_stream` says what is wrong.
+    return False
   return before is not None and not before.differences(record)
 
 

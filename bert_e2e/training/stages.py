@@ -10,7 +10,7 @@ size by which an update has as many tokens.
 import dataclasses
 from typing import Any, List, NamedTuple, Optional
 
-from bert_e2e.config import AUTO, matching_predictions
+from bert_e2e.config import AUTO, matching_predictions, option_of
 
 
 class Stage(NamedTuple):
@@ -18,27 +18,39 @@ class Stage(NamedTuple):
 
   Attributes:
     number: int, from 1; num_stages: int, how many there are.
-    max_seq_length, max_predictions_per_seq, train_batch_size: int, as the flags
-      of these names, in this stage.
+    max_seq_length, max_predictions_per_seq, max_sequences_per_pack,
+      train_batch_size: int, as the flags of these names, in this stage.
+    is_packed: bool, whether the training packs sequences.
     first_step, last_step: int, the global steps at which it begins and ends.
   """
   number: int
   num_stages: int
   max_seq_length: int
   max_predictions_per_seq: int
+  max_sequences_per_pack: int
   train_batch_size: int
   first_step: int
   last_step: int
+  is_packed: bool = False
 
   def __str__(self):
-    return ("stage %d of %d: steps %d to %d, --max_seq_length=%d "
-            "--max_predictions_per_seq=%d --train_batch_size=%d" % (
-                self.number, self.num_stages, self.first_step + 1,
-                self.last_step, self.max_seq_length,
-                self.max_predictions_per_seq, self.train_batch_size))
+    return "stage %d of %d: steps %d to %d, %s" % (
+        self.number, self.num_stages, self.first_step + 1, self.last_step,
+        " ".join("--%s=%d" % item for item in [
+            *self.stream_options.items(),
+            ("train_batch_size", self.train_batch_size)]))
 
   @property
-  def tokens_per_update(self):
+  def stream_options(self):
+    """The options of the stage's stream that other stages have other values of,
+    a dict."""
+    names = ["max_seq_length", "max_predictions_per_seq"]
+    if self.is_packed:
+      names.append("max_sequences_per_pack")
+    return {name: getattr(self, name) for name in names}
+
+  @property
+  def positions_per_update(self):
     """int, positions of the rows of an update."""
     return self.max_seq_length * self.train_batch_size
 
@@ -49,6 +61,8 @@ class Stage(NamedTuple):
         instances=dataclasses.replace(
             config.instances, max_seq_length=self.max_seq_length,
             max_predictions_per_seq=self.max_predictions_per_seq),
+        packing=dataclasses.replace(
+            config.packing, max_sequences_per_pack=self.max_sequences_per_pack),
         optimizer=dataclasses.replace(
             config.optimizer, train_batch_size=self.train_batch_size))
 
@@ -91,10 +105,9 @@ class Plan(NamedTuple):
     return bool(stage and stage.number > 1 and stage.first_step == self.step)
 
   def previous_options(self):
-    """Returns the options of the stream of the stage before, a dict."""
+    """Returns the Stage.stream_options of the stage before, a dict."""
     before = self.stages[self.current.number - 2]  # type: ignore[union-attr]
-    return {"max_seq_length": before.max_seq_length,
-            "max_predictions_per_seq": before.max_predictions_per_seq}
+    return before.stream_options
 
 
 def plan(config, step, divisor, num_train_steps) -> Plan:
@@ -125,7 +138,9 @@ def plan(config, step, divisor, num_train_steps) -> Plan:
     first_length = shares[0].max_seq_length
     stages.append(Stage(
         number, len(shares), length, _predictions(config, length, first_length),
-        _batch_size(config, length, first_length, divisor), begin, end))
+        _sequences_per_pack(config, length, first_length),
+        _batch_size(config, length, first_length, divisor), begin, end,
+        config.packing.pack_sequences))
     begin = end
   return Plan(stages, step, config, divisor)
 
@@ -136,6 +151,16 @@ def _predictions(config, length, first_length):
   if given == AUTO:
     return matching_predictions(config.instances.masked_lm_prob, length)
   return min(length, -(-given * length // first_length))
+
+
+def _sequences_per_pack(config, length, first_length):
+  """Returns the --max_sequences_per_pack of a stage: as many per position."""
+  given = config.packing.max_sequences_per_pack
+  if not (config.packing.pack_sequences or
+          config.evaluation.pack_eval_sequences):
+    return given
+  return max(option_of("max_sequences_per_pack").minimum,
+             -(-given * length // first_length))
 
 
 def _batch_size(config, length, first_length, divisor):

@@ -1,12 +1,15 @@
 """Runs with --stages: parts of a training with other lengths of sequences."""
 
+import dataclasses
 import json
 import os
 import re
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 from program import (
+  CONFIG,
   LENGTHS,
   command,
   prepared,
@@ -17,7 +20,14 @@ from program import (
   write_inputs,
 )
 
-from bert_e2e.config import Config, InstanceConfig, OptimizerConfig
+import run_pretraining_e2e as e2e
+from bert_e2e.config import (
+  Config,
+  EvaluationConfig,
+  InstanceConfig,
+  OptimizerConfig,
+  PackingConfig,
+)
 from bert_e2e.training import stages
 
 # 8 steps of 8 rows of 12 tokens, then 4 of 4 rows of 24.
@@ -59,6 +69,24 @@ def test_batches_are_divisible_and_masks_fit():
       config, 0, 1, 10).stages] == [10, 79]
 
 
+def test_rows_of_a_longer_stage_hold_more_packed_sequences():
+  packed = PackingConfig(pack_sequences=True, max_sequences_per_pack=3)
+  for config, expected in (
+      (Config(packing=packed), [3, 8, 2]),
+      (Config(evaluation=EvaluationConfig(pack_eval_sequences=True)),
+       [8, 22, 4]),
+      (Config(), [8, 8, 8])):
+    config = dataclasses.replace(config, optimizer=OptimizerConfig(
+        stages=("48:0.5", "128:0.3", "20:0.2")))
+    plan = stages.plan(config, 60, 1, 100)
+    assert [stage.max_sequences_per_pack for stage in plan.stages] == expected
+    is_packed = config.packing.pack_sequences
+    assert ("max_sequences_per_pack" in plan.previous_options()) == is_packed
+    assert ("--max_sequences_per_pack=8" in str(plan.current)) == is_packed
+    assert plan.for_evaluation(config).packing == dataclasses.replace(
+        config.packing, max_sequences_per_pack=expected[2])
+
+
 def test_an_automatic_number_of_masks_is_that_of_each_stage(
     files, parse_flags):
   run = prepared(parse_flags(command(
@@ -89,6 +117,7 @@ def test_the_current_stage():
     ("128:-1,512:2", "is not a length and a fraction"),
     ("12:0.99,24:0.01", "the stage of length 24 has none of the 4 training"),
     ("12:0.5,64:0.5", "max_position_embeddings"),
+    ("12:0.4,24:0.2,12:0.4", "two stages have the length 12"),
 ])
 def test_what_is_no_stage_is_refused(files, parse_flags, given, said):
   with pytest.raises(ValueError, match=said):
@@ -99,6 +128,44 @@ def test_what_is_no_stage_is_refused(files, parse_flags, given, said):
 def test_flags_that_contradict_stages_are_refused(files, parse_flags):
   with pytest.raises(ValueError, match="--max_seq_length and --stages set"):
     prepared(parse_flags(command(files, stages="12:0.5,24:0.5")))
+
+
+@pytest.mark.parametrize("evaluates", [False, True])
+def test_tfrecords_have_no_stages(files, parse_flags, tmp_path, evaluates):
+  """Whatever the lengths of the records and the stages."""
+  path = str(tmp_path / "examples.tfrecord")
+  with tf.io.TFRecordWriter(path) as writer:
+    writer.write(next(e2e.take_write_2_flow(
+        files["train"], files["vocab"], max_seq_length=24,
+        max_predictions_per_seq=3)))
+  with pytest.raises(ValueError, match="--stages=.* needs raw text"):
+    prepared(parse_flags(command(
+        files, input_file=path, do_eval=evaluates, **STAGED)))
+
+
+def test_a_strategy_has_to_accept_the_options_of_all_stages(
+    files, parse_flags, modules):
+  """A strategy without options accepts those of the first stage only, which are
+  the defaults."""
+  with open(files["config"], "w") as stream:
+    json.dump(dict(CONFIG, max_position_embeddings=128), stream)
+  name = modules.write("""
+      def no_options(lines, tokenizer, rng):
+        return []
+      """)
+  with pytest.raises(ValueError, match="--max_seq_length=24"):
+    prepared(parse_flags(command(
+        files, strategy=name + ":no_options", **dict(
+            STAGED, stages="128:0.5,24:0.5", max_predictions_per_seq=20))))
+
+
+def test_an_evaluation_alone_needs_no_plan_of_steps(trained, parse_flags):
+  """All evaluations are of the last length."""
+  run = prepared(parse_flags(command(
+      trained, do_train=False, do_eval=True, eval_input_file=trained["eval"],
+      **dict(STAGED, num_train_steps=None, num_train_epochs=2))))
+  source, = run.eval_sources.values()
+  assert source.text.options.instances.max_seq_length == 24
 
 
 @pytest.fixture(scope="module")
@@ -133,11 +200,17 @@ def test_weights_are_those_of_two_runs_by_hand(staged):
   assert sorted(found) == sorted(expected)
   assert all(np.array_equal(found[name], expected[name]) for name in expected)
   assert found["examples_seen"] == 8 * 8 + 4 * 4
+  # The program was started once, with the flags that were passed.
+  with open(os.path.join(files["out"], "runs.jsonl")) as stream:
+    record, = map(json.loads, stream)
+  assert record["step"] == 0
+  assert record["flags"]["max_predictions_per_seq"] == 3
+  assert record["flags"]["train_batch_size"] == 8
   # One schedule of the learning rate, from the first step to the last one.
   rates = [re.findall(r"learning_rate ([\d.e-]+)", text)
            for text in (output, first.stdout, second.stdout)]
   assert rates[0] == rates[1][:8] + rates[2] and len(rates[0]) == 12
-  # All evaluations are of the last length, and compare.
+  # All evaluations are of the last length, and are comparable.
   with open(os.path.join(files["out"], "evaluations.jsonl")) as stream:
     rows = list(map(json.loads, stream))
   assert [row["step"] for row in rows] == [0, 6, 12]
@@ -161,7 +234,25 @@ def test_killed_in_both_stages_it_ends_with_the_same_weights(staged):
       STAGED, stages="12:0.5,16:0.5", num_train_steps=24)))
   assert refused.returncode == 1
   assert "--accept_new_stream" in refused.stdout
-  assert "By --stages, step 12 is in stage 2 of 2" in refused.stdout
+  assert "According to --stages, step 12 is in stage 2 of 2" in refused.stdout
+
+
+@pytest.mark.slow
+def test_a_damaged_record_at_the_start_of_a_stage(staged, parse_flags):
+  """It is refused by name, unless another stream is accepted."""
+  files = dict(staged[0], out=staged[0]["out"] + "_damaged")
+  with started(command(files, **STAGED), "step 8/12"):
+    pass
+  with open(os.path.join(files["out"], "checkpoint"), "w") as stream:
+    stream.write('model_checkpoint_path: "model.ckpt-8"\n'
+                 'all_model_checkpoint_paths: "model.ckpt-8"\n')
+  with open(os.path.join(files["out"], "stream.json"), "w") as stream:
+    stream.write("{")
+  with pytest.raises(ValueError, match="stream.json.*--accept_new_stream"):
+    prepared(parse_flags(command(files, **STAGED)))
+  run = prepared(parse_flags(command(files, accept_new_stream=True, **STAGED)))
+  assert run.stage.number == 2
+  assert run.training.stream_record.first_example == 64
 
 
 @pytest.mark.slow

@@ -90,9 +90,11 @@ def _prepare_run(read_config, stop):
 def _next_stage(run, read_config, stop):
   """Returns the Run of the next stage of a training; None after the last."""
   try:
-    if not run.has_next_stage():
+    if not run.next_lock:
       return None
-    return Run(prepare(read_config()), stop, is_next_stage=True)
+    with run.next_lock as lock:
+      prepared = prepare(read_config(), has_lock=True)
+      return Run(prepared, stop, lock.pop_all())
   except INPUT_ERRORS as e:
     logger.error("the next stage cannot begin: %s", e)
     sys.exit(1)

@@ -125,7 +125,8 @@ class PreparedRun:
     export_dirs: dict with "output_tf" and "output_hf"; empty without
       --export_dir.
     lock: RunLock of --output_dir, to hold while the run writes there; None for
-      a run that only evaluates, and for workers after the first one.
+      a run that only evaluates, for workers after the first one, and if the
+      process holds it already.
   """
   config: Config
   bert_config: modeling.BertConfig
@@ -165,11 +166,12 @@ class PreparedRun:
         text in _HELD_OUT_FLAGS for text in self.eval_sources)
 
 
-def prepare(config):
+def prepare(config, has_lock=False):
   """Checks and plans a run.
 
   Args:
     config: Config, validated.
+    has_lock: bool, whether this process holds the lock of --output_dir.
 
   Returns:
     PreparedRun.
@@ -184,7 +186,7 @@ def prepare(config):
   checkpoint = config.checkpoint
   engine = _make_engine(config)
   config = recipes.with_micro_batches(config, engine.num_replicas)
-  lock = _check_lock(config, engine)
+  lock = None if has_lock else _check_lock(config, engine)
   bert_config = _read_bert_config(config)
   config = _with_tokenizer_of_model(config)
   tokenization.validate_case_matches_checkpoint(

@@ -73,12 +73,18 @@ class Run:
   Args:
     prepared: prepare.PreparedRun.
     stop: signals.SignalHandler that may end it.
-    is_next_stage: bool, whether this process has trained the stage before.
+    lock: contextlib.ExitStack that holds the lock of the output directory since
+      the stage before; None unless this process has trained that.
+
+  Attributes:
+    next_lock: the same for the next stage, when this one has ended; None if
+      there is no next stage.
   """
 
-  def __init__(self, prepared, stop=None, is_next_stage=False):
+  def __init__(self, prepared, stop=None, lock=None):
+    self.next_lock: Any = None
+    self._lock = lock
     self._prepared = prepared
-    self._is_next_stage = is_next_stage
     self._config = config = prepared.config
     self._engine = prepared.engine
     self._stop = stop or signals.SignalHandler()
@@ -99,9 +105,11 @@ class Run:
       errors.Interrupted: a signal arrived outside of training.
       errors.Restart: the same command has to be run again to continue.
     """
-    with contextlib.ExitStack() as stack:
+    with self._lock or contextlib.ExitStack() as stack:
       step = self._begin(stack)
       self._train_and_finish(step)
+      if self._has_next_stage():
+        self.next_lock = stack.pop_all()
 
   def _train_and_finish(self, step):
     """Trains, evaluates and exports.
@@ -127,13 +135,13 @@ class Run:
       return
     try:
       if self._stop.signal is None and not self._stop.is_stopping and (
-          not self.has_next_stage()):
+          not self._has_next_stage()):
         self._finish(is_training)
     finally:
       if self._prepared.training:
         _write_report(self._output_dir)
 
-  def has_next_stage(self):
+  def _has_next_stage(self):
     """Tells whether another stage of the training follows this one, which has
     ended."""
     stage = self._prepared.stage
@@ -197,7 +205,7 @@ class Run:
       if training.stream_record:
         training.stream_record.save(self._output_dir)
       self._evaluations.start(step)
-    if self._is_next_stage:
+    if self._lock:
       return  # Of the same start of the program.
     config = self._prepared.requested_config
     run_record.append(

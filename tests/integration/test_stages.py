@@ -4,7 +4,9 @@ import dataclasses
 import json
 import os
 import re
+import textwrap
 
+import forked_programs
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -29,6 +31,7 @@ from bert_e2e.config import (
   PackingConfig,
 )
 from bert_e2e.training import stages
+from bert_e2e.training.run_lock import RunLock
 
 # 8 steps of 8 rows of 12 tokens, then 4 of 4 rows of 24.
 STAGED = {"stages": "12:0.67,24:0.33", "max_seq_length": None,
@@ -235,6 +238,33 @@ def test_killed_in_both_stages_it_ends_with_the_same_weights(staged):
   assert refused.returncode == 1
   assert "--accept_new_stream" in refused.stdout
   assert "According to --stages, step 12 is in stage 2 of 2" in refused.stdout
+
+
+@pytest.mark.slow
+def test_the_directory_stays_locked_between_two_stages(files, tmp_path):
+  script = tmp_path / "script.py"
+  script.write_text(textwrap.dedent("""
+      import sys
+      from absl import app
+      import run_pretraining_e2e as e2e
+      from bert_e2e.training.run_lock import InUse, RunLock
+
+      def checked(config, prepare=e2e.prepare, **options):
+        try:
+          RunLock(config.checkpoint.output_dir).check()
+          print("it is free")
+        except InUse:
+          print("it is locked")
+        return prepare(config, **options)
+
+      e2e.prepare = checked
+      e2e.define_flags()
+      app.run(e2e.main)"""))
+  run = forked_programs.run([str(script)] + command(files, **STAGED))
+  assert run.returncode == 0, run.stdout
+  assert re.findall("it is .*", run.stdout) == ["it is free", "it is locked"]
+  assert "step 12/12" in run.stdout
+  RunLock(files["out"]).check()  # Free again.
 
 
 @pytest.mark.slow

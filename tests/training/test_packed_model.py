@@ -77,7 +77,7 @@ def outputs(features, objective, is_training=True, part=None):
         use_one_hot_embeddings=False, part=part or objectives.WHOLE_BATCH)
 
 
-@pytest.mark.parametrize("objective", ["nsp", "none"])
+@pytest.mark.parametrize("objective", ["nsp", "sop", "none"])
 def test_losses_and_gradients_are_those_of_separate_rows(objective):
   with tf.Graph().as_default():
     packed, separate = packed_and_not(20)
@@ -100,8 +100,10 @@ def test_losses_and_gradients_are_those_of_separate_rows(objective):
   for name, value in expected.items():
     assert found[name] == pytest.approx(value, rel=1e-5), name
   assert len(slopes) == len(wanted) > 20
-  for slope, want in zip(slopes, wanted):
-    np.testing.assert_allclose(slope, want, rtol=1e-4, atol=1e-5)
+  sizes = [np.abs(want).max() for want in wanted]
+  for slope, want, size in zip(slopes, wanted, sizes):
+    # Keys have a bias without effect, whose gradient is a rounding error.
+    assert np.abs(slope - want).max() <= 1e-5 * max(size, 1e-3 * max(sizes))
 
 
 def test_evaluations_have_the_same_metrics():

@@ -10,6 +10,7 @@ import forked_programs
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+import two_workers
 from program import (
   CONFIG,
   LENGTHS,
@@ -19,6 +20,7 @@ from program import (
   set_dropout,
   started,
   tensors,
+  text,
   write_inputs,
 )
 
@@ -238,6 +240,22 @@ def test_killed_in_both_stages_it_ends_with_the_same_weights(staged):
   assert refused.returncode == 1
   assert "--accept_new_stream" in refused.stdout
   assert "According to --stages, step 12 is in stage 2 of 2" in refused.stdout
+
+
+@pytest.mark.slow
+def test_two_workers_begin_each_stage_together(files):
+  """With a text that is replayed; the processes start again in between."""
+  with open(files["eval"] + "_replayed", "w") as stream:
+    stream.write(text(120, 200))
+  codes, said = two_workers.train(
+      "undisturbed", files, files["out"], watchdog_seconds=100,
+      replay_input_file=files["eval"] + "_replayed", replay_proportion=0.25,
+      **STAGED)
+  assert codes == [0, 0]
+  assert said[0] == said[1] and [step for step, _ in said[0]] == ["8", "12"]
+  assert tensors(files["out"], 12)["examples_seen"] == 8 * 8 + 4 * 4
+  with open(os.path.join(files["out"], "train.1.log")) as stream:
+    assert "stage 2 of 2: steps 9 to 12" in stream.read()
 
 
 @pytest.mark.slow

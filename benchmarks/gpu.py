@@ -218,7 +218,7 @@ def _parser():
       "--results", default="", help="file of JSON lines to continue")
   parser.add_argument(
       "--budget_seconds", type=float, default=float("inf"),
-      help="no measurement is started, or continues, after this time")
+      help="stop measuring after this time")
   parser.add_argument(
       "--row_seconds", type=float, default=900,
       help="a training that takes longer is killed")

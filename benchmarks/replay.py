@@ -16,8 +16,8 @@ training is continued on the domain's text for --num_steps, once for each of
 
 Printed are the masked-LM losses on held-out domain and general text, and the
 accuracy of a probe of the domain's task, before and after. Nats per character
-compare with models of another vocabulary. One training of each; the
-same command continues where an earlier one was interrupted.
+are comparable with those of models with another vocabulary. One training of
+each; the same command continues where an earlier one was interrupted.
 """
 
 import argparse

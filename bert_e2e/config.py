@@ -609,8 +609,8 @@ class OptimizerConfig(_Group):
       "--max_seq_length. --train_batch_size and --max_predictions_per_seq are "
       "those of the first stage; in the others an update has as many tokens, "
       "and an example as large a fraction of masked ones. "
-      "--max_sequences_per_pack grows with the length. Evaluations use the "
-      "last length.")
+      "--max_sequences_per_pack is proportional to the length. Evaluations use "
+      "the last length.")
   num_train_epochs: Optional[float] = _float(
       None, "Number of passes over the text; replaces --num_train_steps. The "
       "number of steps is estimated at the first start and kept from then on.",

@@ -301,7 +301,7 @@ def _check_stages(config, planned):
   if not config.run.do_train or not planned.stages:
     return
   if config.data.input_file and input_validation.are_tfrecords(
-      input_files.expand(config.data.input_file)):
+      input_files.expand(config.data.input_file, _is_own_output(config))):
     config.check_for_records()
   strategy = strategies.find(config.data.strategy)
   if strategy:
@@ -412,14 +412,20 @@ def _num_warmup_steps(optimizer, num_train_steps):
 # --------------------------------------------------------------------- the text
 
 
+def _is_own_output(config):
+  """Returns the function that tells whether a run writes a file itself."""
+  return functools.partial(
+      output_files.is_output, output_dir=config.checkpoint.output_dir,
+      export_dirs=_export_dirs(config).values())
+
+
 def _make_source(config, parts):
   """Returns the ExampleSource of a list of config.MixtureParts."""
   data = config.data
   return ExampleSource(
       parts, vocab_file=data.vocab_file, random_seed=data.random_seed,
       chunk_lines=data.chunk_lines, strategy=data.strategy,
-      is_skipped=lambda path: output_files.is_output(
-          path, config.checkpoint.output_dir, _export_dirs(config).values()),
+      is_skipped=_is_own_output(config),
       **dataclasses.asdict(config.reader),
       **dataclasses.asdict(config.tokenizer),
       **dataclasses.asdict(config.instances),

@@ -656,21 +656,21 @@ def _one_sentence(found):
   return None
 
 
-def _length_flag(found):
-  """Returns what sets the length of the examples that are described."""
-  return ("this stage's length in --stages" if found.stages else
-          "--max_seq_length")
+def _length(found, length):
+  """Returns a length of examples, as it is set."""
+  return ("a length of %d in --stages" if found.stages else
+          "--max_seq_length=%d") % length
 
 
 def _short(found):
   if (found.examples_per_epoch and not found.pack_sequences and
       found.mean_length < MIN_FILLED * found.max_seq_length):
-    shorter = ", or %s=%d, the 90th percentile of their lengths" % (
-        _length_flag(found), found.length_90)
+    shorter = ", or %s, the 90th percentile of their lengths" % (
+        _length(found, found.length_90))
     return ("Examples have %.1f tokens on average, and %s of the computation is"
-            " spent on padding to %s=%d: pass --pack_sequences%s." % (
+            " spent on padding to %s: pass --pack_sequences%s." % (
                 found.mean_length, percent(found.padding_share),
-                _length_flag(found), found.max_seq_length,
+                _length(found, found.max_seq_length),
                 shorter if found.length_90 < found.max_seq_length else ""))
   return None
 
@@ -680,12 +680,14 @@ def _truncated(found):
     return None
   if (found.long_sentence_share > MAX_LONG_SENTENCES or
       found.truncated_share > MAX_TRUNCATED):
-    return ("%s of the lines are longer than an example of %s=%d, and %s of the"
-            " text's tokens are truncated: write one sentence per line, pass "
+    return ("%s of the lines are longer than an example with %s, and %s of the "
+            "text's tokens are truncated: write one sentence per line, pass "
             "--sentence_split=rule if lines are paragraphs, or raise %s." % (
-                percent(found.long_sentence_share), _length_flag(found),
-                found.max_seq_length, percent(found.truncated_share),
-                _length_flag(found)))
+                percent(found.long_sentence_share),
+                _length(found, found.max_seq_length),
+                percent(found.truncated_share),
+                "the length in --stages" if found.stages else
+                "--max_seq_length"))
   return None
 
 

@@ -213,13 +213,13 @@ class StreamRecord(NamedTuple):
       found.append("this version of the program builds another stream")
     for kind in ("text", "options"):
       before, now = getattr(self, kind), getattr(other, kind)
-      changed = [name for name in sorted(set(before) | set(now))
-                 if _identity(_recorded(before, name)) != _identity(
-                     _recorded(now, name))]
+      values = {name: (_recorded(before, name), _recorded(now, name))
+                for name in sorted(set(before) | set(now))}
+      changed = [name for name, pair in values.items()
+                 if _identity(pair[0]) != _identity(pair[1])]
       if PACKING in changed and _IS_PACKED in changed:
         changed.remove(PACKING)  # It follows from the other one.
-      found += [_describe_change(name, _recorded(before, name),
-                                 _recorded(now, name)) for name in changed]
+      found += [_describe_change(name, *values[name]) for name in changed]
     return found
 
   def save(self, output_dir):

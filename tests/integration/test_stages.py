@@ -148,6 +148,19 @@ def test_tfrecords_have_no_stages(files, parse_flags, tmp_path, evaluates):
         files, input_file=path, do_eval=evaluates, **STAGED)))
 
 
+def test_what_the_run_writes_is_no_input(files, parse_flags, tmp_path):
+  """Events are TFRecords."""
+  folder = tmp_path / "corpus"
+  (folder / "out").mkdir(parents=True)
+  (folder / "train.txt").write_text(text(60))
+  with tf.io.TFRecordWriter(str(folder / "out" / "events.out.tfevents.1")) as (
+      writer):
+    writer.write(b"event")
+  run = prepared(parse_flags(command(
+      dict(files, out=str(folder / "out")), input_file=str(folder), **STAGED)))
+  assert run.training.source.files == [str(folder / "train.txt")]
+
+
 def test_a_strategy_has_to_accept_the_options_of_all_stages(
     files, parse_flags, modules):
   """A strategy without options accepts those of the first stage only, which are
